@@ -1,0 +1,56 @@
+# `make help` says what there is. Recipes are short; the logic is in lab/ and in pyproject.toml.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+# Network namespaces need root; everything else runs as you.
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=CI,CLAB_SCHEMA)
+export PYTHONDONTWRITEBYTECODE := 1
+
+.PHONY: help
+help: ## Show this help
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: setup ## Bring the lab up, blackhole a ToR's uplink, show what happens (root or sudo)
+	$(SUDO) $(BIN)/python -m lab demo
+
+.PHONY: test
+test: setup check ## Run all tests, the laboratory's included (root or sudo)
+	$(SUDO) $(BIN)/python -m pytest -p no:cacheprovider tests/contract tests/network
+
+.PHONY: check
+check: .venv/ready ## Format, lint, types, import rules, unit and property tests (no root)
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/codespell
+	$(BIN)/yamllint --strict .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m pytest tests/unit tests/property tests/golden
+
+.PHONY: fmt
+fmt: .venv/ready ## Format the code and mend what the linter can mend
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+
+.PHONY: setup
+setup: ## Install what is missing: FRR and tools from the distribution, .venv (root or sudo)
+	@lab/setup.sh
+	@$(MAKE) --no-print-directory .venv/ready
+
+.PHONY: hooks
+hooks: .venv/ready ## Run the checks before every commit
+	$(BIN)/pre-commit install
+
+.PHONY: clean
+clean: ## Remove what these commands made, but for distribution packages
+	rm -rf .venv lab/out .hypothesis .mypy_cache .pytest_cache .ruff_cache
+
+.venv/ready: pyproject.toml
+	@echo "installing the virtual environment .venv"
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed (make PYTHON=python3.11 ...), this is " + sys.version.split()[0])'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(BIN)/pip install --quiet --editable . --group dev
+	@touch $@

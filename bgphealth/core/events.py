@@ -1,0 +1,67 @@
+"""What can happen to the engine. Each event carries its own time; the engine has no clock.
+
+`at` is seconds on one monotonic clock, the same for all events of a run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+from bgphealth.core.settings import Family, ProbeSettings, Role
+
+
+class Verdict(StrEnum):
+    """The answer of one probe.
+
+    `UNKNOWN` means that we could not ask (no permission, no address, cannot send, our own process
+    was stalled): it never counts as `FAILED`.
+    """
+
+    OK = "ok"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The program runs: what needs no verdict (services without checks) is decided now."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class PathProbed:
+    """A probe of one path has its answer. `detail` says in words why it is not ok."""
+
+    at: float
+    uplink: str
+    family: Family
+    role: Role
+    probe: ProbeSettings
+    verdict: Verdict
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceChecked:
+    """A check of a local service has its answer. `detail` says in words why it is not ok."""
+
+    at: float
+    service: str
+    check: ProbeSettings
+    verdict: Verdict
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkChanged:
+    """The kernel says that an uplink's interface gained or lost its link (RFC 2863 operstate)."""
+
+    at: float
+    uplink: str
+    up: bool
+
+
+Event: TypeAlias = Started | PathProbed | ServiceChecked | LinkChanged

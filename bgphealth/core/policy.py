@@ -1,0 +1,162 @@
+"""From verdicts to intents: what a network engineer would have decided, and why.
+
+- The default via an uplink is announced while its path is up.
+- A service goes to an uplink while the service and the uplink's path of its family are up: one
+  announcement, with one community per uplink that may carry it.
+- While no path of a family is up, `all_down` decides; by default the last usable ones are kept,
+  because taking the last path away never makes anything better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_network
+from typing import NamedTuple, TypeAlias
+
+from bgphealth.core.health import Judgement, PathKey
+from bgphealth.core.hysteresis import Level
+from bgphealth.core.intents import Announcement, Community, Intents, RouteKey
+from bgphealth.core.reasons import Reason
+from bgphealth.core.settings import AllDown, Family, ServiceSettings, Settings
+
+INJECTED_LOCAL_PREF = 100
+"""Local preference of what we announce: above the ToR's own default (50), RFC 4271 5.1.5."""
+
+_DEFAULT_PREFIX = {Family.IPV4: ip_network("0.0.0.0/0"), Family.IPV6: ip_network("::/0")}
+
+
+class Decision(NamedTuple):
+    """What is wanted for one route, and why. `announcement` is None for "not announced"."""
+
+    announcement: Announcement | None
+    reason: Reason
+
+
+Decisions: TypeAlias = Mapping[RouteKey, Decision]
+
+
+class Usable(NamedTuple):
+    """The uplinks that carry one family now, and why just these."""
+
+    uplinks: frozenset[str]
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """All that the policy looks at. `last_usable` remembers which uplinks were last up."""
+
+    paths: Mapping[PathKey, Judgement]
+    services: Mapping[str, Judgement]
+    last_usable: Mapping[Family, frozenset[str]]
+
+
+def default_key(family: Family, uplink_number: int) -> RouteKey:
+    """Return the key of the default via one uplink."""
+    return RouteKey(_DEFAULT_PREFIX[family], uplink_number)
+
+
+def owned(settings: Settings) -> frozenset[RouteKey]:
+    """Return every route that is ours to announce or to withdraw, whatever the verdicts."""
+    defaults = (
+        default_key(path.family, uplink.number)
+        for uplink in settings.uplinks
+        for path in uplink.paths
+    )
+    prefixes = (RouteKey(prefix) for service in settings.services for prefix in service.prefixes)
+    return frozenset((*defaults, *prefixes))
+
+
+def usable(settings: Settings, verdicts: Verdicts, family: Family) -> Usable:
+    """Return which uplinks carry a family: those whose path is up, else what `all_down` says."""
+    judged = {
+        uplink.name: verdicts.paths[PathKey(uplink.name, family)].level
+        for uplink in settings.uplinks
+        if PathKey(uplink.name, family) in verdicts.paths
+    }
+    up = frozenset(name for name, level in judged.items() if level is Level.UP)
+    if up:
+        return Usable(up, Reason.PATH_UP)
+    last = verdicts.last_usable.get(family, frozenset())
+    if not last:
+        waiting = Level.INIT in judged.values()
+        return Usable(last, Reason.INIT if waiting else Reason.ALL_DOWN_NOTHING_TO_KEEP)
+    if settings.all_down is AllDown.WITHDRAW:
+        return Usable(frozenset(), Reason.ALL_DOWN_WITHDRAW)
+    return Usable(last, Reason.ALL_DOWN_KEEP_LAST)
+
+
+def decide(settings: Settings, verdicts: Verdicts) -> Decisions:
+    """Return the decision for every route that is ours."""
+    carriers = {family: usable(settings, verdicts, family) for family in settings.families}
+    decisions: dict[RouteKey, Decision] = {}
+    for uplink in settings.uplinks:
+        for path in uplink.paths:
+            key = default_key(path.family, uplink.number)
+            decisions[key] = _decide_default(
+                uplink.name,
+                Announcement(key, path.next_hop, INJECTED_LOCAL_PREF),
+                carriers[path.family],
+                verdicts.paths[PathKey(uplink.name, path.family)],
+            )
+    for service in settings.services:
+        decisions.update(_decide_service(settings, service, verdicts, carriers))
+    return decisions
+
+
+def intents(decisions: Decisions) -> Intents:
+    """Return what is wanted in the BGP table."""
+    return {key: d.announcement for key, d in decisions.items() if d.announcement is not None}
+
+
+def undecided(decisions: Decisions) -> frozenset[RouteKey]:
+    """Return the routes that wait for a first verdict: neither announced nor withdrawn yet."""
+    return frozenset(
+        key for key, d in decisions.items() if d.announcement is None and d.reason is Reason.INIT
+    )
+
+
+def _decide_default(
+    uplink: str, announcement: Announcement, carrier: Usable, judgement: Judgement
+) -> Decision:
+    if uplink in carrier.uplinks:
+        return Decision(announcement, carrier.reason)
+    if judgement.level is Level.INIT:
+        return Decision(None, Reason.INIT)
+    if carrier.uplinks:
+        return Decision(None, Reason.PATH_DOWN)
+    return Decision(None, carrier.reason)
+
+
+def _decide_service(
+    settings: Settings,
+    service: ServiceSettings,
+    verdicts: Verdicts,
+    carriers: Mapping[Family, Usable],
+) -> dict[RouteKey, Decision]:
+    level = verdicts.services[service.name].level
+    decisions = {}
+    for prefix in service.prefixes:
+        key = RouteKey(prefix)
+        carrier = carriers[Family.of(prefix)]
+        if level is Level.DOWN:
+            decisions[key] = Decision(None, Reason.SERVICE_DOWN)
+        elif level is Level.INIT:
+            decisions[key] = Decision(None, Reason.INIT)
+        elif not carrier.uplinks:
+            decisions[key] = Decision(None, carrier.reason)
+        else:
+            announcement = Announcement(
+                key,
+                settings.host.discard_next_hop_for(Family.of(prefix)),
+                INJECTED_LOCAL_PREF,
+                tuple(
+                    Community(settings.host.community_asn, uplink.number)
+                    for uplink in settings.uplinks
+                    if uplink.name in carrier.uplinks
+                ),
+            )
+            kept = carrier.reason is Reason.ALL_DOWN_KEEP_LAST
+            decisions[key] = Decision(announcement, carrier.reason if kept else Reason.SERVICE_UP)
+    return decisions

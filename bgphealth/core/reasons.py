@@ -1,0 +1,31 @@
+"""The stable reason words: the same in the log, in status and as a metric label.
+
+They are an interface: a word is never reused for something else.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why a path, a service or an announcement is as it is."""
+
+    # A path.
+    INIT = "init"
+    PROBES_OK = "probes_ok"
+    GATEWAY_FAILED = "gateway_failed"
+    BEYOND_FAILED = "beyond_failed"
+    LINK_DOWN = "link_down"
+    # A service.
+    NO_CHECKS = "no_checks"
+    CHECKS_OK = "checks_ok"
+    CHECK_FAILED = "check_failed"
+    # An announcement.
+    PATH_UP = "path_up"
+    PATH_DOWN = "path_down"
+    SERVICE_UP = "service_up"
+    SERVICE_DOWN = "service_down"
+    ALL_DOWN_KEEP_LAST = "all_down_keep_last"
+    ALL_DOWN_WITHDRAW = "all_down_withdraw"
+    ALL_DOWN_NOTHING_TO_KEEP = "all_down_nothing_to_keep"
