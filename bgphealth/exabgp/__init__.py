@@ -1,0 +1,1 @@
+"""ExaBGP's process API: encode commands, decode replies, drive; and render its configuration."""
