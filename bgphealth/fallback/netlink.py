@@ -1,0 +1,245 @@
+"""A thin edge over rtnetlink(7): plain data in and out, errors mapped in one place.
+
+Everything that is written carries `PROTOCOL`, is created exclusively (NLM_F_EXCL) and deleted by
+exact match: a route or a rule that we did not make is never replaced nor removed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface, ip_network
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+
+from pyroute2 import AsyncIPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+from pyroute2.netlink.rtnl import RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR, RTMGRP_LINK
+
+from bgphealth.core.errors import BgphealthError, HostError, PermissionDeniedError
+from bgphealth.core.settings import Address, Family, Prefix
+
+PROTOCOL = 179
+"""Our mark on routes and rules (rtm_protocol); unassigned in rt_protos, unknown to FRR."""
+
+_AF = {Family.IPV4: socket.AF_INET, Family.IPV6: socket.AF_INET6}
+_IFF_UP = 0x1
+_IFF_RUNNING = 0x40  # RFC 2863: operationally up.
+_IFA_F_TENTATIVE = 0x40  # RFC 4862: duplicate address detection has not ended.
+
+InterfaceAddress: TypeAlias = IPv4Interface | IPv6Interface
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """A network interface; `up` means administratively and operationally (RFC 2863)."""
+
+    index: int
+    name: str
+    up: bool
+    addresses: tuple[InterfaceAddress, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A unicast route in one table. `gateway` is None on the link; `metric` is its priority."""
+
+    table: int
+    prefix: Prefix
+    interface: int
+    gateway: Address | None = None
+    source: Address | None = None
+    metric: int = 0
+
+    @property
+    def family(self) -> Family:
+        """The address family of the prefix."""
+        return Family.of(self.prefix)
+
+
+@dataclass(frozen=True, slots=True)
+class OifRule:
+    """``ip rule oif INTERFACE lookup TABLE``: for sockets that are bound to the interface."""
+
+    family: Family
+    interface: str
+    table: int
+    priority: int
+
+
+class Netlink:
+    """An open rtnetlink socket. Use it as an asynchronous context manager."""
+
+    def __init__(self) -> None:
+        self._ipr = AsyncIPRoute(ext_ack=True, strict_check=True)
+
+    async def __aenter__(self) -> Self:
+        await self._ipr.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._ipr.__aexit__(kind, error, traceback)
+
+    async def interfaces(self) -> dict[str, Interface]:
+        """Return all interfaces by name, with the addresses that can be used already."""
+        with _mapped("reading the interfaces"):
+            addresses: dict[int, list[InterfaceAddress]] = {}
+            for af in _AF.values():
+                async for message in await self._ipr.addr("dump", family=af):
+                    if not (message.get_attr("IFA_FLAGS") or message["flags"]) & _IFA_F_TENTATIVE:
+                        addresses.setdefault(message["index"], []).append(_address(message))
+            return {
+                message.get_attr("IFLA_IFNAME"): Interface(
+                    index=message["index"],
+                    name=message.get_attr("IFLA_IFNAME"),
+                    up=message["flags"] & (_IFF_UP | _IFF_RUNNING) == _IFF_UP | _IFF_RUNNING,
+                    addresses=tuple(addresses.get(message["index"], ())),
+                )
+                async for message in await self._ipr.link("dump")
+            }
+
+    async def routes(self, table: int, family: Family) -> tuple[set[Route], int]:
+        """Return our routes in one table, and the number of routes there that are not ours."""
+        ours, foreign = set(), 0
+        with _mapped(f"reading table {table}"):
+            try:
+                async for message in await self._ipr.route("dump", family=_AF[family], table=table):
+                    if message["proto"] == PROTOCOL:
+                        ours.add(_route(message, family))
+                    else:
+                        foreign += 1
+            except NetlinkError as error:
+                if error.code != errno.ENOENT:  # No such table: nothing was ever in it.
+                    raise
+        return ours, foreign
+
+    async def rules(self, family: Family) -> set[OifRule]:
+        """Return our rules."""
+        with _mapped("reading the rules"):
+            return {
+                OifRule(
+                    family,
+                    message.get_attr("FRA_OIFNAME") or "",
+                    message.get_attr("FRA_TABLE") or message["table"],
+                    message.get_attr("FRA_PRIORITY") or 0,
+                )
+                async for message in await self._ipr.rule("dump", family=_AF[family])
+                if message.get_attr("FRA_PROTOCOL") == PROTOCOL
+            }
+
+    async def add_route(self, route: Route) -> None:
+        """Create a route; one with its key that is not ours is an error, never overwritten."""
+        with _mapped(f"adding {route.prefix} to table {route.table}"):
+            await self._ipr.route("add", **_route_request(route))
+
+    async def delete_route(self, route: Route) -> None:
+        """Delete exactly this route; one that is gone already is no error."""
+        with _mapped(f"deleting {route.prefix} from table {route.table}", gone=errno.ESRCH):
+            await self._ipr.route("del", **_route_request(route))
+
+    async def add_rule(self, rule: OifRule) -> None:
+        """Create a rule."""
+        with _mapped(f"adding the rule oif {rule.interface} lookup {rule.table}"):
+            await self._ipr.rule("add", **_rule_request(rule))
+
+    async def delete_rule(self, rule: OifRule) -> None:
+        """Delete exactly this rule; one that is gone already is no error."""
+        what = f"deleting the rule oif {rule.interface} lookup {rule.table}"
+        with _mapped(what, gone=errno.ENOENT):
+            await self._ipr.rule("del", **_rule_request(rule))
+
+
+async def changes() -> AsyncIterator[None]:
+    """Yield once for every change of a link or an address, whatever it is, and for every loss.
+
+    The kernel drops notifications that nobody read in time (ENOBUFS): then all may have changed.
+    """
+    while True:
+        try:
+            async with AsyncIPRoute() as ipr:
+                await ipr.bind(RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR)
+                while True:
+                    async for _ in ipr.get():
+                        yield None
+                    # An empty read must not become a busy loop.
+                    await asyncio.sleep(0)
+        except (NetlinkError, OSError):
+            yield None
+            await asyncio.sleep(1)
+
+
+@contextmanager
+def _mapped(what: str, *, gone: int | None = None) -> Iterator[None]:
+    """Turn the kernel's refusal into our errors; `gone` is the errno of "not there any more"."""
+    try:
+        yield
+    except NetlinkError as error:
+        if error.code != gone:
+            raise _map(what, error) from error
+    except OSError as error:
+        raise HostError(f"{what}: {error.strerror}") from error
+
+
+def _map(what: str, error: NetlinkError) -> BgphealthError:
+    if error.code in (errno.EPERM, errno.EACCES):
+        return PermissionDeniedError(
+            f"{what}: CAP_NET_ADMIN is missing; give it to the unit that runs ExaBGP "
+            "(AmbientCapabilities=CAP_NET_ADMIN), or set fallback.enabled: false"
+        )
+    return HostError(f"{what}: {error.args[-1]}")
+
+
+def _address(message: Any) -> InterfaceAddress:  # noqa: ANN401 - pyroute2 is not typed
+    # On a point-to-point link IFA_ADDRESS is the other side's.
+    address = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
+    return ip_interface(f"{address}/{message['prefixlen']}")
+
+
+def _route(message: Any, family: Family) -> Route:  # noqa: ANN401 - pyroute2 is not typed
+    anywhere = "0.0.0.0" if family is Family.IPV4 else "::"  # noqa: S104 - a prefix, not a bind
+    gateway, source = message.get_attr("RTA_GATEWAY"), message.get_attr("RTA_PREFSRC")
+    return Route(
+        table=message.get_attr("RTA_TABLE") or message["table"],
+        prefix=ip_network(f"{message.get_attr('RTA_DST') or anywhere}/{message['dst_len']}"),
+        interface=message.get_attr("RTA_OIF") or 0,
+        gateway=ip_address(gateway) if gateway else None,
+        source=ip_address(source) if source else None,
+        metric=message.get_attr("RTA_PRIORITY") or 0,
+    )
+
+
+def _route_request(route: Route) -> dict[str, Any]:
+    request: dict[str, Any] = {
+        "family": _AF[route.family],
+        "dst": str(route.prefix),
+        "table": route.table,
+        "proto": PROTOCOL,
+        "oif": route.interface,
+        "priority": route.metric,
+    }
+    if route.gateway is not None:
+        request["gateway"] = str(route.gateway)
+    elif route.family is Family.IPV4:
+        request["scope"] = 253  # RT_SCOPE_LINK
+    if route.source is not None:
+        request["prefsrc"] = str(route.source)
+    return request
+
+
+def _rule_request(rule: OifRule) -> dict[str, Any]:
+    return {
+        "family": _AF[rule.family],
+        "oifname": rule.interface,
+        "table": rule.table,
+        "priority": rule.priority,
+        "protocol": PROTOCOL,
+    }

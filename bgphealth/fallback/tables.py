@@ -1,0 +1,160 @@
+"""One routing table per uplink, and the rule that leads bound sockets into it.
+
+With zebra's kernel nexthop objects, a look-up bound to eth2 does not fall through from the BGP
+default on eth1 to a worse one on eth2: once the BGP default of an uplink is withdrawn, probes bound
+to it would get no answer any more and the uplink would never recover. ``ip rule oif ethN lookup T``
+with a default of its own in table T keeps every probe on its uplink, whatever BGP has done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
+from ipaddress import ip_network
+
+from bgphealth.core.errors import BgphealthError, ConfigurationError, HostError
+from bgphealth.core.health import PathKey
+from bgphealth.core.settings import Address, Family, Settings, UplinkPath, UplinkSettings
+from bgphealth.fallback.netlink import Interface, Netlink, OifRule, Route
+
+_METRIC = 1
+"""IPv6 has no metric 0: the kernel would make it 1024 and an exact delete would miss it."""
+
+_DEFAULT_PREFIX = {Family.IPV4: ip_network("0.0.0.0/0"), Family.IPV6: ip_network("::/0")}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the kernel should hold, and which source address each path probes from.
+
+    `absent` says for each path without an entry in `sources` what is missing.
+    """
+
+    routes: frozenset[Route]
+    rules: frozenset[OifRule]
+    sources: Mapping[PathKey, Address]
+    absent: Mapping[PathKey, str]
+
+
+def plan(settings: Settings, interfaces: Mapping[str, Interface]) -> Plan:
+    """Return what the tables and rules should be on a host with these interfaces."""
+    routes: set[Route] = set()
+    rules: set[OifRule] = set()
+    sources: dict[PathKey, Address] = {}
+    absent: dict[PathKey, str] = {}
+    for uplink in settings.uplinks:
+        table = settings.fallback.table + uplink.number
+        interface = interfaces.get(uplink.interface)
+        for path in uplink.paths:
+            priority = settings.fallback.rule_priority + uplink.number
+            rules.add(OifRule(path.family, uplink.interface, table, priority))
+            source = _source(uplink, path, interface)
+            if isinstance(source, str):
+                absent[PathKey(uplink.name, path.family)] = source
+                continue
+            sources[PathKey(uplink.name, path.family)] = source
+            if interface is not None and interface.up:
+                routes |= _routes(table, path, interface, source)
+    return Plan(frozenset(routes), frozenset(rules), sources, absent)
+
+
+def require_interfaces(settings: Settings, interfaces: Mapping[str, Interface]) -> None:
+    """Raise `ConfigurationError` when the file names an interface that the host does not have."""
+    wrong = [
+        f"uplinks.{uplink.name}.interface: {uplink.interface} does not exist on this host"
+        for uplink in settings.uplinks
+        if uplink.interface not in interfaces
+    ]
+    if wrong:
+        there = ", ".join(sorted(interfaces))
+        raise ConfigurationError("\n".join([*wrong, f"interfaces of this host: {there}"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What was changed in the kernel, in words, and what could not be, per uplink."""
+
+    done: tuple[str, ...]
+    failed: Mapping[str, BgphealthError]
+
+
+async def apply(settings: Settings, wanted: Plan, netlink: Netlink) -> Applied:
+    """Make the kernel's tables and rules equal to the plan, uplink by uplink.
+
+    A table that holds routes that are not ours is left alone, and so is its uplink.
+    """
+    done: list[str] = []
+    failed: dict[str, BgphealthError] = {}
+    for uplink in settings.uplinks:
+        table = settings.fallback.table + uplink.number
+        try:
+            for family in settings.families:
+                routes = {r for r in wanted.routes if r.table == table and r.family is family}
+                done += await _apply_table(table, family, routes, netlink)
+        except BgphealthError as error:
+            failed[uplink.name] = error
+    for family in settings.families:
+        try:
+            rules = {rule for rule in wanted.rules if rule.family is family}
+            done += await _apply_rules(family, rules, netlink)
+        except BgphealthError as error:
+            failed.update({uplink.name: error for uplink in settings.uplinks})
+    return Applied(tuple(done), failed)
+
+
+async def _apply_table(
+    table: int, family: Family, wanted: Set[Route], netlink: Netlink
+) -> list[str]:
+    ours, foreign = await netlink.routes(table, family)
+    if foreign:
+        raise HostError(
+            f"table {table} holds {foreign} {family} routes that are not ours; "
+            "set fallback.table to a number with free tables behind it"
+        )
+    for route in ours - wanted:
+        await netlink.delete_route(route)
+    # The link's own subnet before the default, whose gateway is in it.
+    for route in sorted(wanted - ours, key=lambda r: r.gateway is not None):
+        await netlink.add_route(route)
+    return [
+        *(f"deleted {_in_words(route)}" for route in ours - wanted),
+        *(f"added {_in_words(route)}" for route in wanted - ours),
+    ]
+
+
+async def _apply_rules(family: Family, wanted: Set[OifRule], netlink: Netlink) -> list[str]:
+    ours = await netlink.rules(family)
+    for rule in ours - wanted:
+        await netlink.delete_rule(rule)
+    for rule in wanted - ours:
+        await netlink.add_rule(rule)
+    return [
+        *(f"deleted {family} rule oif {r.interface} lookup {r.table}" for r in ours - wanted),
+        *(f"added {family} rule oif {r.interface} lookup {r.table}" for r in wanted - ours),
+    ]
+
+
+def _source(uplink: UplinkSettings, path: UplinkPath, interface: Interface | None) -> Address | str:
+    """Return the probe source of a path, or in words why there is none now."""
+    if path.probe_source is not None:
+        return path.probe_source
+    if interface is None:
+        return f"{uplink.interface} does not exist"
+    for address in interface.addresses:
+        if path.neighbor in address.network:
+            return address.ip
+    return f"{uplink.interface} has no {path.family} address in the subnet of {path.neighbor}"
+
+
+def _routes(table: int, path: UplinkPath, interface: Interface, source: Address) -> set[Route]:
+    subnets = (a.network for a in interface.addresses if path.neighbor in a.network)
+    on_link = {Route(table, subnet, interface.index, metric=_METRIC) for subnet in subnets}
+    default = Route(
+        table, _DEFAULT_PREFIX[path.family], interface.index, path.neighbor, source, _METRIC
+    )
+    return {*on_link, default}
+
+
+def _in_words(route: Route) -> str:
+    via = f" via {route.gateway}" if route.gateway is not None else ""
+    return f"{route.prefix}{via} in table {route.table}"

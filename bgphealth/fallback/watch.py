@@ -1,0 +1,115 @@
+"""Follow the uplinks' links and addresses, and keep their tables as planned."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+from bgphealth.core.errors import BgphealthError
+from bgphealth.core.health import PathKey
+from bgphealth.core.settings import Address, Settings
+from bgphealth.fallback.netlink import Netlink, changes
+from bgphealth.fallback.tables import Applied, apply, plan, require_interfaces
+
+SETTLE_S = 0.02
+"""Changes come in bursts (a link that comes up, its addresses): look once for all of them."""
+
+RECHECK_S = 5.0
+"""How often to look although nothing was announced: a rule or a route may have been deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The address that each path probes from now; in `absent`, why a path has none.
+
+    A path whose table could not be made has none: its probes might leave through another uplink.
+    """
+
+    addresses: Mapping[PathKey, Address]
+    absent: Mapping[PathKey, str]
+
+    def of(self, path: PathKey) -> Address | str:
+        """Return the source of one path, or in words why there is none."""
+        return self.addresses.get(path) or self.absent.get(path, "not looked up yet")
+
+
+class UplinkWatch:
+    """Looks at the kernel, mends the tables, and tells what it saw.
+
+    Args:
+        settings: the file.
+        links: called with each uplink's link state (RFC 2863) after each look, must not block.
+        sources: called with the probe sources after each look, must not block.
+        applied: called when the kernel was changed or could not be, must not block.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        links: Callable[[Mapping[str, bool]], None],
+        sources: Callable[[Sources], None],
+        applied: Callable[[Applied], None],
+    ) -> None:
+        self._settings = settings
+        self._links = links
+        self._sources = sources
+        self._applied = applied
+
+    async def start(self) -> None:
+        """Look for the first time; here, unlike later, whatever is wrong is raised.
+
+        Raises:
+            ConfigurationError: an interface does not exist.
+            HostError: a table is used by somebody else.
+            PermissionDeniedError: CAP_NET_ADMIN is missing.
+        """
+        async with Netlink() as netlink:
+            require_interfaces(self._settings, await netlink.interfaces())
+            for error in (await self._look(netlink)).failed.values():
+                raise error
+
+    async def run(self) -> None:
+        """Look again after every change, and every `RECHECK_S`."""
+        changed = asyncio.Event()
+        async with Netlink() as netlink, asyncio.TaskGroup() as group:
+            group.create_task(self._follow(changed))
+            while True:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(changed.wait(), RECHECK_S)
+                    await asyncio.sleep(SETTLE_S)
+                changed.clear()
+                try:
+                    await self._look(netlink)
+                except BgphealthError as error:
+                    failed = {uplink.name: error for uplink in self._settings.uplinks}
+                    self._applied(Applied((), failed))
+
+    async def _follow(self, changed: asyncio.Event) -> None:
+        async for _ in changes():
+            changed.set()
+
+    async def _look(self, netlink: Netlink) -> Applied:
+        interfaces = await netlink.interfaces()
+        wanted = plan(self._settings, interfaces)
+        # Before the tables: a link that is gone must not wait for them.
+        self._links(
+            {
+                uplink.name: uplink.interface in interfaces and interfaces[uplink.interface].up
+                for uplink in self._settings.uplinks
+            }
+        )
+        applied = Applied((), {})
+        if self._settings.fallback.enabled:
+            applied = await apply(self._settings, wanted, netlink)
+        self._sources(_without_failed(Sources(wanted.sources, wanted.absent), applied.failed))
+        if applied.done or applied.failed:
+            self._applied(applied)
+        return applied
+
+
+def _without_failed(sources: Sources, failed: Mapping[str, BgphealthError]) -> Sources:
+    absent = {p: str(failed[p.uplink]) for p in sources.addresses if p.uplink in failed}
+    addresses = {p: a for p, a in sources.addresses.items() if p not in absent}
+    return Sources(addresses, {**sources.absent, **absent})

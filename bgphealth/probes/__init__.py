@@ -1,0 +1,1 @@
+"""Ask: one module per kind of probe, behind the small interface of `probes.outcome`."""
