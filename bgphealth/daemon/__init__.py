@@ -1,0 +1,1 @@
+"""The running program: wires the rooms together and says what happens."""

@@ -1,0 +1,40 @@
+"""Structured logs on stderr: key=value on a terminal, JSON lines off one.
+
+Never on stdout: under ExaBGP that is the command channel.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import cast
+
+import structlog
+from structlog.typing import EventDict, FilteringBoundLogger, Processor
+
+
+def configure(*, verbose: bool) -> FilteringBoundLogger:
+    """Configure structlog for this process and return the logger."""
+    level = "debug" if verbose else "info"
+    renderer: Processor = (
+        structlog.dev.ConsoleRenderer()
+        if sys.stderr.isatty()
+        else structlog.processors.JSONRenderer(default=str)
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            _headline_first,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+    )
+    return cast("FilteringBoundLogger", structlog.get_logger())
+
+
+def _headline_first(_: object, __: str, event: EventDict) -> EventDict:
+    """Put what people look for first at the start of the line."""
+    headline = {key: event.pop(key) for key in ("timestamp", "level", "event")}
+    return {**headline, **event}

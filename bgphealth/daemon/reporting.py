@@ -1,0 +1,117 @@
+"""Say what happened: one log line per transition, with the reason word and the evidence.
+
+The event names and their fields are an interface: people alert on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from structlog.typing import FilteringBoundLogger
+
+from bgphealth.core.engine import (
+    DecisionChanged,
+    Effect,
+    IntentsChanged,
+    PathChanged,
+    ServiceChanged,
+)
+from bgphealth.core.health import Judgement, PathKey
+from bgphealth.core.hysteresis import Level
+from bgphealth.exabgp.commands import encode
+from bgphealth.exabgp.driver import (
+    Acknowledged,
+    Answering,
+    DriverEvent,
+    NotAnswering,
+    Refused,
+    ShutdownNotice,
+    Unexpected,
+)
+from bgphealth.fallback.tables import Applied
+from bgphealth.fallback.watch import Sources
+
+
+class Reporter:
+    """Writes the log lines of effects, driver events and changes of the kernel."""
+
+    def __init__(self, log: FilteringBoundLogger) -> None:
+        self._log = log
+        self._kernel_errors: Mapping[str, str] = {}
+        self._absent: Mapping[PathKey, str] = {}
+
+    def effect(self, effect: Effect) -> None:
+        """Log one effect of the engine."""
+        match effect:
+            case PathChanged(at, path, before, after):
+                self._transition(
+                    "path_changed", at, before, after, uplink=path.uplink, family=path.family
+                )
+            case ServiceChanged(at, service, before, after):
+                self._transition("service_changed", at, before, after, service=service)
+            case DecisionChanged():
+                self._decision(effect)
+            case IntentsChanged():
+                pass  # The driver says what became of them.
+
+    def driver(self, event: DriverEvent) -> None:
+        """Log what ExaBGP answered."""
+        match event:
+            case Acknowledged(change):
+                self._log.debug("exabgp_acknowledged", command=encode(change))
+            case Refused(change, line, retry_s):
+                self._log.error(
+                    "exabgp_refused", command=line, route=str(change.key), retry_s=retry_s
+                )
+            case NotAnswering(pending, for_s):
+                self._log.error("exabgp_not_answering", pending=pending, for_s=for_s)
+            case Answering():
+                self._log.info("exabgp_answering")
+            case ShutdownNotice():
+                self._log.info("exabgp_shutdown")
+            case Unexpected(line):
+                self._log.warning("exabgp_unexpected_line", line=line)
+
+    def kernel(self, applied: Applied) -> None:
+        """Log what was changed in the kernel, and what prevented it (once, not every round)."""
+        if applied.done:
+            self._log.info("kernel_changed", done=list(applied.done))
+        failed = {uplink: str(error) for uplink, error in applied.failed.items()}
+        for uplink, error in failed.items():
+            if self._kernel_errors.get(uplink) != error:
+                self._log.error("kernel_not_changed", uplink=uplink, error=error)
+        self._kernel_errors = failed
+
+    def sources(self, sources: Sources) -> None:
+        """Log which paths cannot be probed, and why, when that changes."""
+        for path, why in sources.absent.items():
+            if self._absent.get(path) != why:
+                self._log.warning(
+                    "probe_source_absent", uplink=path.uplink, family=path.family, why=why
+                )
+        self._absent = sources.absent
+
+    def _transition(
+        self, event: str, at: float, before: Judgement, after: Judgement, **subject: str
+    ) -> None:
+        write = self._log.warning if after.level is Level.DOWN else self._log.info
+        # `from` is a Python keyword.
+        change = {"from": str(before.level), "to": str(after.level)}
+        write(event, at=at, **subject, **change, reason=str(after.reason), evidence=after.evidence)
+
+    def _decision(self, effect: DecisionChanged) -> None:
+        announcement, reason = effect.after
+        route = {"at": effect.at, "route": str(effect.key)}
+        if announcement is not None:
+            self._log.info(
+                "announce",
+                **route,
+                next_hop=str(announcement.next_hop),
+                local_pref=announcement.local_pref,
+                communities=[str(community) for community in announcement.communities],
+                reason=str(reason),
+            )
+        elif effect.before is not None and effect.before.announcement is not None:
+            self._log.info("withdraw", **route, reason=str(reason))
+        else:
+            self._log.debug("not_announced", **route, reason=str(reason))
