@@ -1,0 +1,190 @@
+"""The facts about ExaBGP's process API that the driver rests on, on a real ExaBGP.
+
+Each fact is shown with and without our remedy, so that the remedy cannot rot unnoticed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.exabgp import RunningExabgp, eventually, exabgp
+
+pytestmark = pytest.mark.contract
+
+# What the helpers share: write a command, read a reply, note a result for the test.
+PRELUDE = """
+import os, sys, time, pathlib
+out = pathlib.Path(os.environ["OUT"])
+def note(name, text=""):
+    (out / (name + ".part")).write_text(text)
+    (out / (name + ".part")).rename(out / name)
+def ask(fd, command):
+    os.write(fd, command.encode() + b"\\n")
+    return sys.stdin.readline().strip()
+def table(fd):
+    os.write(fd, b"show adj-rib out\\nwithdraw route 203.0.113.99/32\\n")
+    lines = []
+    while not lines or lines[-1] != "done":
+        lines.append(sys.stdin.readline().strip())
+    return "\\n".join(lines)
+"""
+
+LINGER = "\ntime.sleep(60)\n"
+
+
+def wait_for(directory: Path, name: str, running: RunningExabgp) -> str:
+    assert eventually((directory / name).exists), running.log.read_text()[-3000:]
+    return (directory / name).read_text()
+
+
+STRAY = 'print("announce route 203.0.113.1/32 next-hop 192.0.0.8", flush=True)\n'
+MEANT = 'reply = ask(fd, "announce route 203.0.113.2/32 next-hop 192.0.0.8")\n'
+
+
+def test_e1_a_stray_print_is_a_command(tmp_path: Path) -> None:
+    helper = PRELUDE + "fd = 1\n" + STRAY + "sys.stdin.readline()\n" + MEANT
+    with exabgp(tmp_path, helper + 'note("table", table(fd))\n' + LINGER) as running:
+        table = wait_for(tmp_path, "table", running)
+    assert "203.0.113.1/32" in table
+    assert "203.0.113.2/32" in table
+
+
+def test_e1_remedy_behind_the_guard_a_stray_print_goes_to_the_log(tmp_path: Path) -> None:
+    guard = "from bgphealth.__main__ import guard_stdout\nfd = guard_stdout()\n"
+    helper = PRELUDE + guard + STRAY + MEANT + 'note("table", table(fd))\n' + LINGER
+    with exabgp(tmp_path, helper) as running:
+        table = wait_for(tmp_path, "table", running)
+        log = running.log.read_text()
+    assert "203.0.113.1/32" not in table
+    assert "203.0.113.2/32" in table
+    assert "announce route 203.0.113.1/32" in log
+
+
+def test_e1_remedy_children_do_not_inherit_the_command_channel(tmp_path: Path) -> None:
+    helper = (
+        PRELUDE
+        + "from bgphealth.__main__ import guard_stdout\nfd = guard_stdout()\n"
+        + "import subprocess\n"
+        + "left = subprocess.run(['ls', '-l', '/proc/self/fd'], capture_output=True, text=True,"
+        + " close_fds=False).stdout\n"
+        + 'note("command", os.readlink(f"/proc/self/fd/{fd}"))\nnote("child", left)\n'
+        + LINGER
+    )
+    with exabgp(tmp_path, helper) as running:
+        channel = wait_for(tmp_path, "command", running)
+        child = wait_for(tmp_path, "child", running)
+    assert channel.startswith("pipe:")
+    assert channel not in child
+
+
+# 64 KiB of pipe hold 10,922 times "error\n".
+FLOOD = 'for _ in range(20_000):\n    os.write(fd, b"nonsense\\n")\n'
+
+
+def test_e2_unread_replies_freeze_exabgp_even_for_sigterm(tmp_path: Path) -> None:
+    with exabgp(tmp_path, PRELUDE + 'fd = 1\nnote("up")\n' + FLOOD + LINGER) as running:
+        wait_for(tmp_path, "up", running)
+        wchan = Path(f"/proc/{running.process.pid}/wchan")
+        stuck = eventually(lambda: "pipe_write" in wchan.read_text())
+        assert stuck, wchan.read_text()
+        running.process.terminate()
+        assert running.status_within(3) is None
+
+
+DRIVER = """
+import asyncio
+from ipaddress import ip_address, ip_network
+from bgphealth.__main__ import guard_stdout
+fd = guard_stdout()
+from bgphealth.core.intents import Announcement, RouteKey
+from bgphealth.exabgp import pipe
+from bgphealth.exabgp.driver import Acknowledged, Driver, Refused
+
+ROUTES = {ROUTES}
+
+async def main():
+    keys = [RouteKey(ip_network((0xC6120000 + n, 32))) for n in range(ROUTES)]
+    wanted = {{key: Announcement(key, ip_address("192.0.0.8"), 100) for key in keys}}
+    refused = []
+    def report(event):
+        if isinstance(event, Refused):
+            refused.append(event)
+    writer = pipe.Writer()
+    driver = Driver(writer.write, frozenset(keys), report)
+    await pipe.connect(sys.stdin.buffer, os.fdopen(fd, "wb", 0), writer, driver.received, note)
+    driver.want(wanted)
+    task = asyncio.create_task(driver.run())
+    while driver.adj_rib_out != wanted:
+        await asyncio.sleep(0.05)
+    driver.want({{}})
+    while driver.adj_rib_out:
+        await asyncio.sleep(0.05)
+    note("result", f"{{len(refused)}}")
+    await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+def test_e2_remedy_the_driver_reads_every_reply(tmp_path: Path) -> None:
+    """More changes than replies fit the pipe (13,107 times "done\\n"), and ExaBGP still ends."""
+    helper = PRELUDE + DRIVER.format(ROUTES=7_000)
+    with exabgp(tmp_path, helper) as running:
+        assert eventually((tmp_path / "result").exists, 120), running.log.read_text()[-3000:]
+        assert (tmp_path / "result").read_text() == "0"
+        running.process.terminate()
+        assert running.status_within(10) is not None
+
+
+def test_e4_a_community_by_name_shuts_exabgp_down(tmp_path: Path) -> None:
+    line = "announce route 192.0.2.1/32 next-hop 192.0.0.8 community [graceful-shutdown]"
+    helper = PRELUDE + f'os.write(1, b"{line}\\n")\n' + LINGER
+    with exabgp(tmp_path, helper) as running:
+        assert running.status_within(10) == 0, running.log.read_text()[-3000:]
+
+
+def test_e4_remedy_the_same_community_as_a_number_is_just_announced(tmp_path: Path) -> None:
+    build = """
+from ipaddress import ip_address, ip_network
+from bgphealth.core.intents import Announcement, Community, RouteKey
+from bgphealth.core.reconcile import Announce
+from bgphealth.exabgp.commands import encode
+route = Announcement(
+    RouteKey(ip_network("192.0.2.1/32")), ip_address("192.0.0.8"), 100, (Community(65535, 0),)
+)
+note("reply", ask(1, encode(Announce(route))))
+note("table", table(1))
+"""
+    with exabgp(tmp_path, PRELUDE + build + LINGER) as running:
+        assert wait_for(tmp_path, "reply", running) == "done"
+        assert "192.0.2.1/32" in wait_for(tmp_path, "table", running)
+        assert running.status_within(1) is None
+
+
+def test_every_line_that_we_emit_is_done(tmp_path: Path) -> None:
+    build = """
+from ipaddress import ip_address, ip_network
+from bgphealth.core.intents import Announcement, Community, RouteKey
+from bgphealth.core.reconcile import Announce, Withdraw
+from bgphealth.exabgp.commands import encode
+v4, v6 = ip_address("10.0.1.0"), ip_address("2001:db8:1::")
+communities = (Community(0, 0), Community(65535, 65535))
+routes = [
+    Announcement(RouteKey(ip_network("0.0.0.0/0"), 1), v4, 100),
+    Announcement(RouteKey(ip_network("::/0"), 4294967295), v6, 0),
+    Announcement(RouteKey(ip_network("192.0.2.0/24")), v4, 4294967295, (Community(65101, 1),)),
+    Announcement(RouteKey(ip_network("2001:db8::53/128")), v6, 100, communities),
+]
+changes = [Announce(route) for route in routes] + [Withdraw(route.key) for route in routes]
+replies = [ask(1, encode(change)) for change in changes]
+note("replies", " ".join(replies))
+"""
+    with exabgp(tmp_path, PRELUDE + build + LINGER) as running:
+        assert wait_for(tmp_path, "replies", running) == " ".join(["done"] * 8)
+
+
+def test_e5_with_terminate_exabgp_goes_when_the_helper_does(tmp_path: Path) -> None:
+    with exabgp(tmp_path, "", terminate=True) as running:
+        assert running.status_within(10) is not None, running.log.read_text()[-3000:]

@@ -1,0 +1,259 @@
+"""What must hold whatever happens: random hosts, random events."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bgphealth.core import engine, policy
+from bgphealth.core.engine import IntentsChanged, PathChanged, State
+from bgphealth.core.events import (
+    Event,
+    LinkChanged,
+    PathProbed,
+    ServiceChecked,
+    Started,
+    Verdict,
+)
+from bgphealth.core.health import PathKey
+from bgphealth.core.hysteresis import Level
+from bgphealth.core.intents import Announcement, Intents, RouteKey
+from bgphealth.core.reasons import Reason
+from bgphealth.core.reconcile import Announce, Change, reconcile
+from bgphealth.core.settings import AllDown, Family, Role, Settings, UplinkPath
+from tests.support.hosts import CHECK, FALL, RISE, host
+
+hosts = st.builds(
+    host,
+    uplinks=st.integers(1, 4),
+    families=st.sampled_from([(Family.IPV4,), (Family.IPV4, Family.IPV6)]),
+    need=st.integers(1, 2),
+    all_down=st.sampled_from(AllDown),
+)
+
+
+def _probes(path: UplinkPath) -> list[tuple[Role, int]]:
+    return [(Role.GATEWAY, 0), *((Role.BEYOND, n) for n in range(len(path.beyond)))]
+
+
+@st.composite
+def bursts(draw: st.DrawFn, settings: Settings) -> list[Event]:
+    """Several equal answers in a row, as they come in life: single ones never reach a verdict."""
+    verdict = draw(st.sampled_from(Verdict))
+    times = draw(st.integers(1, RISE + 2))
+    uplink = draw(st.sampled_from(settings.uplinks))
+    what = draw(st.sampled_from(["probe", "path", "path", "service", "link"]))
+    if what == "link":
+        return [LinkChanged(0.0, uplink.name, up=draw(st.booleans()))]
+    if what == "service":
+        return [ServiceChecked(0.0, "dns", CHECK, verdict)] * times
+    path = draw(st.sampled_from(uplink.paths))
+    chosen = _probes(path) if what == "path" else [draw(st.sampled_from(_probes(path)))]
+    return [
+        PathProbed(
+            0.0,
+            uplink.name,
+            path.family,
+            role,
+            (path.gateway if role is Role.GATEWAY else path.beyond)[index],
+            verdict,
+        )
+        for _ in range(times)
+        for role, index in chosen
+    ]
+
+
+@st.composite
+def runs(draw: st.DrawFn) -> tuple[Settings, list[Event]]:
+    settings = draw(hosts)
+    burst_list = draw(st.lists(bursts(settings), max_size=25))
+    return settings, [Started(0.0), *(event for burst in burst_list for event in burst)]
+
+
+def states(settings: Settings, events: list[Event]) -> Iterator[tuple[State, Event, State]]:
+    before = engine.initial(settings)
+    for event in events:
+        after, _ = engine.step(before, event)
+        yield before, event, after
+        before = after
+
+
+def up_paths(state: State, family: Family) -> set[str]:
+    return {
+        key.uplink
+        for key, verdict in state.path_verdicts.items()
+        if key.family is family and verdict.level is Level.UP
+    }
+
+
+@given(runs())
+def test_replay_is_deterministic(run: tuple[Settings, list[Event]]) -> None:
+    settings, events = run
+
+    def play() -> list[object]:
+        state = engine.initial(settings)
+        seen: list[object] = []
+        for event in events:
+            state, effects = engine.step(state, event)
+            seen.append((state, effects))
+        return seen
+
+    assert play() == play()
+
+
+@given(runs())
+def test_no_verdict_changes_before_rise_or_fall(run: tuple[Settings, list[Event]]) -> None:
+    settings, events = run
+    answers: dict[tuple[object, ...], deque[Verdict]] = {}
+    state = engine.initial(settings)
+    for event in events:
+        if isinstance(event, LinkChanged):
+            for key in [k for k in answers if k[0] == event.uplink]:
+                del answers[key]
+        if isinstance(event, PathProbed) and event.verdict is not Verdict.UNKNOWN:
+            key = (event.uplink, event.family, event.role, event.probe)
+            answers.setdefault(key, deque(maxlen=RISE)).append(event.verdict)
+        state, effects = engine.step(state, event)
+        for effect in effects:
+            if not (isinstance(effect, PathChanged) and isinstance(event, PathProbed)):
+                continue
+            needed = RISE if effect.after.level is Level.UP else FALL
+            wanted = Verdict.OK if effect.after.level is Level.UP else Verdict.FAILED
+            if effect.after.level is effect.before.level:
+                continue  # Only the reason changed: another role of a path that is down anyway.
+            if (effect.before.level, effect.after.level) == (Level.DOWN, Level.INIT):
+                continue  # One target rose before another ever had a verdict.
+            last = list(answers[event.uplink, event.family, event.role, event.probe])[-needed:]
+            assert last == [wanted] * needed
+
+
+@given(runs())
+def test_never_without_a_path_while_one_is_up(run: tuple[Settings, list[Event]]) -> None:
+    settings, events = run
+    for _, _, state in states(settings, events):
+        for family in settings.families:
+            up = up_paths(state, family)
+            numbers = {u.number for u in settings.uplinks if u.name in up}
+            defaults = {
+                key for key in state.intents if key.path_id and Family.of(key.prefix) is family
+            }
+            if up:
+                assert {key.path_id for key in defaults} == numbers
+
+
+@given(runs())
+def test_a_service_goes_only_where_its_default_goes(run: tuple[Settings, list[Event]]) -> None:
+    """Both directions from one verdict: the communities name the uplinks of the defaults."""
+    settings, events = run
+    for _, _, state in states(settings, events):
+        for key, announcement in state.intents.items():
+            if key.path_id:
+                continue
+            carried_by = {c.value for c in announcement.communities}
+            family = Family.of(key.prefix)
+            defaults = {
+                k.path_id for k in state.intents if k.path_id and Family.of(k.prefix) is family
+            }
+            assert carried_by == defaults
+            assert carried_by
+
+
+@given(runs())
+def test_a_dead_service_is_never_announced(run: tuple[Settings, list[Event]]) -> None:
+    settings, events = run
+    for _, _, state in states(settings, events):
+        if state.service_verdicts["dns"].level is not Level.UP:
+            dns = next(s for s in settings.services if s.name == "dns")
+            assert not {RouteKey(p) for p in dns.prefixes} & set(state.intents)
+
+
+@given(runs())
+def test_every_owned_route_has_a_decision_with_a_reason(run: tuple[Settings, list[Event]]) -> None:
+    settings, events = run
+    for _, _, state in states(settings, events):
+        assert set(state.decisions) == policy.owned(settings)
+        assert all(isinstance(d.reason, Reason) for d in state.decisions.values())
+        assert set(state.intents) <= policy.owned(settings)
+
+
+@given(runs())
+def test_the_effects_tell_the_whole_story(run: tuple[Settings, list[Event]]) -> None:
+    """Whoever follows the effects alone knows the same as the state."""
+    settings, events = run
+    state = engine.initial(settings)
+    told: Intents = {}
+    levels = {key: verdict.level for key, verdict in state.path_verdicts.items()}
+    for event in events:
+        state, effects = engine.step(state, event)
+        for effect in effects:
+            if isinstance(effect, IntentsChanged):
+                told = effect.intents
+            if isinstance(effect, PathChanged):
+                levels[effect.path] = effect.after.level
+        assert told == state.intents
+        assert levels == {k: v.level for k, v in state.path_verdicts.items()}
+
+
+@given(runs())
+def test_keep_last_never_takes_the_last_path_away(run: tuple[Settings, list[Event]]) -> None:
+    settings, events = run
+    if settings.all_down is not AllDown.KEEP_LAST:
+        return
+    for before, _, after in states(settings, events):
+        for family in settings.families:
+            had = {k for k in before.intents if k.path_id and Family.of(k.prefix) is family}
+            has = {k for k in after.intents if k.path_id and Family.of(k.prefix) is family}
+            assert has or not had
+
+
+def applied(table: Intents, changes: tuple[Change, ...]) -> Iterator[dict[RouteKey, Announcement]]:
+    current = dict(table)
+    for change in changes:
+        if isinstance(change, Announce):
+            current[change.key] = change.announcement
+        else:
+            current.pop(change.key, None)
+        yield dict(current)
+
+
+@given(runs(), st.data())
+def test_reconcile_reaches_the_wanted_set_and_is_empty_there(
+    run: tuple[Settings, list[Event]], data: st.DataObject
+) -> None:
+    settings, events = run
+    sets = [state.intents for _, _, state in states(settings, events)]
+    sent, wanted = data.draw(st.sampled_from(sets)), data.draw(st.sampled_from(sets))
+    doubtful = data.draw(st.sets(st.sampled_from(sorted(policy.owned(settings), key=str))))
+    changes = reconcile(wanted, sent, doubtful)
+    tables = [dict(sent), *applied(sent, changes)]
+    assert tables[-1] == wanted
+    assert reconcile(wanted, wanted) == ()
+    assert doubtful <= {change.key for change in changes}
+
+
+@given(runs(), st.data())
+def test_no_command_on_the_way_leaves_a_family_without_a_default(
+    run: tuple[Settings, list[Event]], data: st.DataObject
+) -> None:
+    """Make before break: between two sets that have a default there is no instant without one."""
+    settings, events = run
+    sets = [state.intents for _, _, state in states(settings, events)]
+    sent, wanted = data.draw(st.sampled_from(sets)), data.draw(st.sampled_from(sets))
+
+    def has_default(table: Intents, family: Family) -> bool:
+        return any(key.path_id and Family.of(key.prefix) is family for key in table)
+
+    for family in settings.families:
+        if has_default(sent, family) and has_default(wanted, family):
+            for table in applied(sent, reconcile(wanted, sent)):
+                assert has_default(table, family)
+
+
+def test_path_keys_are_what_the_settings_say() -> None:
+    settings = host(families=(Family.IPV4, Family.IPV6))
+    assert set(engine.initial(settings).paths) == {
+        PathKey(f"tor{n}", family) for n in (1, 2) for family in Family
+    }

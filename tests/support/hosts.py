@@ -1,0 +1,118 @@
+"""Hosts to decide about: plain settings and the events that happen to them."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, ip_address, ip_network
+
+from bgphealth.core.events import PathProbed, ServiceChecked, Verdict
+from bgphealth.core.settings import (
+    AllDown,
+    FallbackSettings,
+    Family,
+    HostSettings,
+    ProbeKind,
+    ProbeSettings,
+    Role,
+    ServiceSettings,
+    Settings,
+    Timing,
+    UplinkPath,
+    UplinkSettings,
+)
+
+FALL, RISE = 3, 10
+CHECK_FALL, CHECK_RISE = 2, 4
+TARGETS = {
+    Family.IPV4: ("198.51.100.1", "198.51.100.2"),
+    Family.IPV6: ("2001:db8:100::1", "2001:db8:100::2"),
+}
+CHECK = ProbeSettings(ProbeKind.TCP, ip_address("192.0.2.53"), 53)
+
+
+def _ping(address: str) -> ProbeSettings:
+    return ProbeSettings(ProbeKind.ICMP, ip_address(address))
+
+
+def path(number: int, family: Family, *, need: int = 1) -> UplinkPath:
+    neighbor = f"10.0.{number}.0" if family is Family.IPV4 else f"2001:db8:{number}::"
+    return UplinkPath(
+        family=family,
+        neighbor=ip_address(neighbor),
+        next_hop=ip_address(neighbor),
+        probe_source=None,
+        gateway=(_ping(neighbor),),
+        beyond=tuple(_ping(target) for target in TARGETS[family]),
+        beyond_need=need,
+    )
+
+
+def host(
+    uplinks: int = 2,
+    families: tuple[Family, ...] = (Family.IPV4,),
+    *,
+    need: int = 1,
+    all_down: AllDown = AllDown.KEEP_LAST,
+) -> Settings:
+    """Return a host with N uplinks, its loopback, and one checked service called dns."""
+    v6 = Family.IPV6 in families
+    loopback = ["10.255.10.1/32", *(["2001:db8:10::1/128"] if v6 else [])]
+    service = ["192.0.2.53/32", *(["2001:db8::53/128"] if v6 else [])]
+    return Settings(
+        host=HostSettings(
+            asn=65101,
+            router_id=IPv4Address("10.255.10.1"),
+            source=tuple(ip_network(prefix).network_address for prefix in loopback),
+            community_asn=65101,
+            discard_next_hop=(ip_address("192.0.0.8"), ip_address("100::1")),
+            injector=IPv4Address("127.0.0.2"),
+        ),
+        uplinks=tuple(
+            UplinkSettings(
+                name=f"tor{n}",
+                number=n,
+                interface=f"eth{n}",
+                neighbor_asn=65000 + n,
+                paths=tuple(path(n, family, need=need) for family in families),
+            )
+            for n in range(1, uplinks + 1)
+        ),
+        path_timing=Timing(0.2, 0.2, fall=FALL, rise=RISE),
+        services=(
+            ServiceSettings(
+                "loopback", tuple(ip_network(p) for p in loopback), (), Timing(1, 1, 3, 3)
+            ),
+            ServiceSettings(
+                "dns",
+                tuple(ip_network(p) for p in service),
+                (CHECK,),
+                Timing(1, 1, fall=CHECK_FALL, rise=CHECK_RISE),
+            ),
+        ),
+        all_down=all_down,
+        fallback=FallbackSettings(enabled=True, table=17900, rule_priority=1790),
+    )
+
+
+def probed(
+    uplink: UplinkSettings, role: Role, index: int, verdict: Verdict, at: float = 0.0
+) -> PathProbed:
+    """Return the answer of one probe of an uplink's first path."""
+    first = uplink.paths[0]
+    probe = (first.gateway if role is Role.GATEWAY else first.beyond)[index]
+    detail = "" if verdict is Verdict.OK else "no answer within 200 ms"
+    return PathProbed(at, uplink.name, first.family, role, probe, verdict, detail)
+
+
+def round_of(uplink: UplinkSettings, verdict: Verdict, at: float = 0.0) -> list[PathProbed]:
+    """Return one answer of every probe of all the paths of an uplink."""
+    return [
+        PathProbed(at, uplink.name, p.family, role, probe, verdict, "")
+        for p in uplink.paths
+        for role, probes in ((Role.GATEWAY, p.gateway), (Role.BEYOND, p.beyond))
+        for probe in probes
+    ]
+
+
+def checked(verdict: Verdict, at: float = 0.0) -> ServiceChecked:
+    """Return the answer of the service's check."""
+    return ServiceChecked(at, "dns", CHECK, verdict, "" if verdict is Verdict.OK else "refused")

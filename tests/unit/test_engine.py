@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from bgphealth.core import engine
+from bgphealth.core.engine import Effect, PathChanged, State
+from bgphealth.core.events import Event, LinkChanged, PathProbed, Started, Verdict
+from bgphealth.core.health import PathKey
+from bgphealth.core.hysteresis import Level
+from bgphealth.core.reasons import Reason
+from bgphealth.core.settings import AllDown, Family, Role, Settings
+from tests.support.hosts import CHECK_FALL, CHECK_RISE, FALL, RISE, checked, host, probed, round_of
+
+OK, FAILED, UNKNOWN = Verdict.OK, Verdict.FAILED, Verdict.UNKNOWN
+V4, V6 = Family.IPV4, Family.IPV6
+
+
+def feed(state: State, events: Iterable[Event]) -> tuple[State, list[Effect]]:
+    effects: list[Effect] = []
+    for event in events:
+        state, new = engine.step(state, event)
+        effects += new
+    return state, effects
+
+
+def started(settings: Settings) -> State:
+    return feed(engine.initial(settings), [Started(0.0)])[0]
+
+
+def all_up(settings: Settings) -> State:
+    rounds = [e for u in settings.uplinks for _ in range(RISE) for e in round_of(u, OK)]
+    return feed(started(settings), [*rounds, *[checked(OK)] * CHECK_RISE])[0]
+
+
+def announced(state: State) -> dict[str, list[str]]:
+    return {
+        str(key): [str(c) for c in announcement.communities]
+        for key, announcement in state.intents.items()
+    }
+
+
+def reasons(state: State) -> dict[str, Reason]:
+    return {str(key): decision.reason for key, decision in state.decisions.items()}
+
+
+def test_nothing_is_announced_before_the_first_verdict() -> None:
+    state = started(host())
+    assert announced(state) == {}
+    assert set(reasons(state).values()) == {Reason.INIT}
+
+
+def test_everything_up_announces_defaults_loopback_and_service() -> None:
+    assert announced(all_up(host(families=(V4, V6)))) == {
+        "0.0.0.0/0 path 1": [],
+        "::/0 path 1": [],
+        "0.0.0.0/0 path 2": [],
+        "::/0 path 2": [],
+        "10.255.10.1/32": ["65101:1", "65101:2"],
+        "2001:db8:10::1/128": ["65101:1", "65101:2"],
+        "192.0.2.53/32": ["65101:1", "65101:2"],
+        "2001:db8::53/128": ["65101:1", "65101:2"],
+    }
+
+
+def test_the_first_uplink_that_is_up_carries_alone_while_the_other_waits() -> None:
+    settings = host()
+    state, _ = feed(started(settings), round_of(settings.uplinks[0], OK) * RISE)
+    assert announced(state) == {"0.0.0.0/0 path 1": [], "10.255.10.1/32": ["65101:1"]}
+    assert reasons(state)["0.0.0.0/0 path 2"] is Reason.INIT
+
+
+def test_a_dead_path_loses_default_and_community() -> None:
+    settings = host()
+    state = all_up(settings)
+    dead = [probed(settings.uplinks[1], Role.BEYOND, n, FAILED, 7.0) for n in (0, 1)] * FALL
+    state, effects = feed(state, dead)
+    assert announced(state) == {
+        "0.0.0.0/0 path 1": [],
+        "10.255.10.1/32": ["65101:1"],
+        "192.0.2.53/32": ["65101:1"],
+    }
+    assert reasons(state)["0.0.0.0/0 path 2"] is Reason.PATH_DOWN
+    (change,) = [e for e in effects if isinstance(e, PathChanged)]
+    assert (change.at, change.path) == (7.0, PathKey("tor2", V4))
+    assert change.after.reason is Reason.BEYOND_FAILED
+    assert "icmp 198.51.100.1: no answer within 200 ms" in change.after.evidence
+
+
+def test_one_dead_target_of_two_is_not_a_dead_path() -> None:
+    settings = host()
+    state, effects = feed(
+        all_up(settings), [probed(settings.uplinks[1], Role.BEYOND, 0, FAILED)] * 100
+    )
+    assert effects == []
+    assert state.path_verdicts[PathKey("tor2", V4)].level is Level.UP
+
+
+def test_quorum_of_two_needs_both() -> None:
+    settings = host(need=2)
+    state, _ = feed(all_up(settings), [probed(settings.uplinks[1], Role.BEYOND, 0, FAILED)] * FALL)
+    assert state.path_verdicts[PathKey("tor2", V4)].reason is Reason.BEYOND_FAILED
+
+
+def test_a_dead_gateway_is_named_before_what_is_behind_it() -> None:
+    settings = host()
+    state, _ = feed(all_up(settings), round_of(settings.uplinks[0], FAILED) * FALL)
+    assert state.path_verdicts[PathKey("tor1", V4)].reason is Reason.GATEWAY_FAILED
+
+
+def test_only_the_dead_family_moves() -> None:
+    settings = host(families=(V4, V6))
+    v6_dead = [e for e in round_of(settings.uplinks[1], FAILED) if e.family is V6] * FALL
+    state, _ = feed(all_up(settings), v6_dead)
+    assert announced(state)["2001:db8::53/128"] == ["65101:1"]
+    assert announced(state)["192.0.2.53/32"] == ["65101:1", "65101:2"]
+    assert "::/0 path 2" not in announced(state)
+    assert "0.0.0.0/0 path 2" in announced(state)
+
+
+def test_keep_last_keeps_the_uplink_that_died_last() -> None:
+    settings = host()
+    state, _ = feed(all_up(settings), round_of(settings.uplinks[0], FAILED) * FALL)
+    state, _ = feed(state, round_of(settings.uplinks[1], FAILED) * FALL)
+    assert announced(state) == {
+        "0.0.0.0/0 path 2": [],
+        "10.255.10.1/32": ["65101:2"],
+        "192.0.2.53/32": ["65101:2"],
+    }
+    assert reasons(state)["192.0.2.53/32"] is Reason.ALL_DOWN_KEEP_LAST
+    assert reasons(state)["0.0.0.0/0 path 1"] is Reason.PATH_DOWN
+
+
+def test_all_down_withdraw_withdraws() -> None:
+    settings = host(all_down=AllDown.WITHDRAW)
+    dead = [e for u in settings.uplinks for e in round_of(u, FAILED) * FALL]
+    state, _ = feed(all_up(settings), dead)
+    assert announced(state) == {}
+    assert set(reasons(state).values()) == {Reason.ALL_DOWN_WITHDRAW}
+
+
+def test_all_down_from_the_start_has_nothing_to_keep() -> None:
+    settings = host()
+    dead = [e for u in settings.uplinks for e in round_of(u, FAILED) * FALL]
+    state, _ = feed(started(settings), dead)
+    assert announced(state) == {}
+    assert reasons(state)["0.0.0.0/0 path 1"] is Reason.ALL_DOWN_NOTHING_TO_KEEP
+
+
+def test_a_dead_service_is_withdrawn_and_the_loopback_stays() -> None:
+    state, _ = feed(all_up(host()), [checked(FAILED)] * CHECK_FALL)
+    assert "192.0.2.53/32" not in announced(state)
+    assert "10.255.10.1/32" in announced(state)
+    assert reasons(state)["192.0.2.53/32"] is Reason.SERVICE_DOWN
+
+
+def test_link_down_counts_at_once_and_a_link_that_comes_back_must_rise_again() -> None:
+    settings = host()
+    state, _ = feed(all_up(settings), [LinkChanged(5.0, "tor2", up=False)])
+    assert state.path_verdicts[PathKey("tor2", V4)].reason is Reason.LINK_DOWN
+    late_answer = round_of(settings.uplinks[1], OK) * RISE
+    state, effects = feed(state, late_answer)
+    assert effects == []
+    state, _ = feed(state, [LinkChanged(6.0, "tor2", up=True)])
+    assert state.path_verdicts[PathKey("tor2", V4)].level is Level.DOWN
+    state, _ = feed(state, round_of(settings.uplinks[1], OK) * (RISE - 1))
+    assert state.path_verdicts[PathKey("tor2", V4)].level is Level.DOWN
+    state, _ = feed(state, round_of(settings.uplinks[1], OK))
+    assert state.path_verdicts[PathKey("tor2", V4)].level is Level.UP
+
+
+def test_unknown_changes_nothing() -> None:
+    settings = host()
+    before = all_up(settings)
+    unknown = [e for u in settings.uplinks for e in round_of(u, UNKNOWN) * 100]
+    after, effects = feed(before, [*unknown, *[checked(UNKNOWN)] * 100])
+    assert effects == []
+    assert after.intents == before.intents
+
+
+def test_events_about_strangers_are_ignored() -> None:
+    settings = host()
+    state = all_up(settings)
+    stranger = replace(probed(settings.uplinks[0], Role.GATEWAY, 0, FAILED), uplink="tor9")
+    wrong_probe = PathProbed(
+        0.0, "tor1", V4, Role.GATEWAY, settings.uplinks[0].paths[0].beyond[0], FAILED
+    )
+    strange_service = replace(checked(FAILED), service="ntp")
+    after, effects = feed(state, [stranger, wrong_probe, strange_service] * 20)
+    assert (after, effects) == (state, [])
+
+
+def test_a_path_without_any_probe_is_up_from_the_start() -> None:
+    settings = host(uplinks=1)
+    bare = replace(settings.uplinks[0].paths[0], gateway=(), beyond=())
+    settings = replace(settings, uplinks=(replace(settings.uplinks[0], paths=(bare,)),))
+    assert "0.0.0.0/0 path 1" in announced(started(settings))
