@@ -128,11 +128,9 @@ class IcmpProber:
         pending.answer(Outcome(Verdict.OK, rtt_s=rtt_s))
 
     def _expired(self, sequence: int) -> None:
-        # The reply may lie in the socket already: when the loop was late, it is read late too.
-        self._readable()
-        pending = self._pending.pop(sequence, None)
-        if pending is None:
-            return
+        # A reply that lay in the socket while the loop was late has been read by now: asyncio runs
+        # what became readable before the timers that are due.
+        pending = self._pending.pop(sequence)
         late_s = self._loop.time() - pending.sent_at - pending.timeout_s
         if late_s > pending.timeout_s:
             pending.answer(unknown(f"we were stalled for {late_s:.1f} s"))

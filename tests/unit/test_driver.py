@@ -151,6 +151,7 @@ async def test_a_refused_command_does_not_hold_up_the_others() -> None:
         await until(lambda: exabgp.events)
         exabgp.driver.want(table(route(1), route(2)))
         await until(lambda: exabgp.driver.adj_rib_out == table(route(2)))
+        assert sum(".1/32" in line for line in exabgp.lines) == 1
         exabgp.driver.want(table(route(2), route(1, local_pref=50)))
         await until(lambda: any("local-preference 50" in line for line in exabgp.lines))
 

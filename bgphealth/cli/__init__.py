@@ -1,0 +1,1 @@
+"""The commands: data on stdout, messages on stderr."""

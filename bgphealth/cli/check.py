@@ -1,0 +1,179 @@
+"""`bgphealth check`: is the file right, and what does it amount to."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from bgphealth.config import InvalidFileError, load
+from bgphealth.core.errors import BgphealthError
+from bgphealth.core.settings import Family
+
+if TYPE_CHECKING:
+    from bgphealth.cli.app import Invocation
+    from bgphealth.core.settings import ServiceSettings, Settings, Timing, UplinkSettings
+
+SCHEMA_VERSION = 1
+"""Version of the JSON output: a new field does not change it, a changed or removed one does."""
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def check(context: click.Context, *, as_json: bool) -> None:
+    """Check the file and say what it amounts to.
+
+    Every error is reported at once, as FILE:LINE: KEY: MESSAGE. Nothing but the file is looked
+    at: it may be checked on any machine.
+    """
+    invocation: Invocation = context.obj
+    try:
+        settings = load(invocation.file)
+    except BgphealthError as error:
+        if not as_json:
+            raise
+        click.echo(json.dumps(_invalid(str(invocation.file), error), indent=2))
+        context.exit(error.exit_status)
+    if as_json:
+        click.echo(json.dumps(_valid(str(invocation.file), settings), indent=2))
+    else:
+        click.echo("\n".join(_summary(str(invocation.file), settings)))
+
+
+def _invalid(file: str, error: BgphealthError) -> dict[str, object]:
+    if isinstance(error, InvalidFileError):
+        errors: list[dict[str, object]] = [
+            {"file": p.file, "line": p.line, "path": p.path, "message": p.message}
+            for p in error.problems
+        ]
+    else:
+        message = str(error).removeprefix(f"{file}: ")
+        errors = [{"file": file, "line": None, "path": "", "message": message}]
+    return {"schema_version": SCHEMA_VERSION, "file": file, "valid": False, "errors": errors}
+
+
+def _valid(file: str, settings: Settings) -> dict[str, object]:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "file": file,
+        "valid": True,
+        "errors": [],
+        "host": {
+            "asn": settings.host.asn,
+            "router_id": str(settings.host.router_id),
+            "source": {Family.of(a).value: str(a) for a in settings.host.source},
+        },
+        "families": [family.value for family in settings.families],
+        "path_timing": _timing(settings.path_timing),
+        "uplinks": [
+            {
+                "name": uplink.name,
+                "number": uplink.number,
+                "interface": uplink.interface,
+                "neighbor_asn": uplink.neighbor_asn,
+                "community": _community(settings, uplink),
+                "paths": [
+                    {
+                        "family": path.family.value,
+                        "neighbor": str(path.neighbor),
+                        "next_hop": str(path.next_hop),
+                        "probe_source": None
+                        if path.probe_source is None
+                        else str(path.probe_source),
+                        "gateway": [str(probe) for probe in path.gateway],
+                        "beyond": [str(probe) for probe in path.beyond],
+                        "beyond_need": path.beyond_need,
+                    }
+                    for path in uplink.paths
+                ],
+            }
+            for uplink in settings.uplinks
+        ],
+        "services": [
+            {
+                "name": service.name,
+                "prefixes": [str(prefix) for prefix in service.prefixes],
+                "checks": [str(probe) for probe in service.checks],
+                "timing": _timing(service.timing),
+            }
+            for service in settings.services
+        ],
+        "all_down": settings.all_down.value,
+        "fallback": {
+            "enabled": settings.fallback.enabled,
+            "table": settings.fallback.table,
+            "rule_priority": settings.fallback.rule_priority,
+        },
+    }
+
+
+def _timing(timing: Timing) -> dict[str, object]:
+    return {
+        "interval_s": timing.interval_s,
+        "timeout_s": timing.timeout_s,
+        "fall": timing.fall,
+        "rise": timing.rise,
+    }
+
+
+def _community(settings: Settings, uplink: UplinkSettings) -> str:
+    return f"{settings.host.community_asn}:{uplink.number}"
+
+
+def _summary(file: str, settings: Settings) -> list[str]:
+    host = settings.host
+    sources = ", ".join(str(address) for address in host.source)
+    lines = [
+        f"{file}: valid",
+        "",
+        f"host      AS {host.asn}, router id {host.router_id}, source {sources}",
+        f"families  {', '.join(settings.families)}",
+        "",
+    ]
+    for uplink in settings.uplinks:
+        lines += _uplink(settings, uplink)
+    lines.append("")
+    for service in settings.services:
+        lines += _service(service)
+    lines += ["", f"all uplinks down: {settings.all_down}", f"fallback: {_fallback(settings)}"]
+    return lines
+
+
+def _uplink(settings: Settings, uplink: UplinkSettings) -> list[str]:
+    remote = "any other AS" if uplink.neighbor_asn is None else f"AS {uplink.neighbor_asn}"
+    lines = [
+        (
+            f"uplink {uplink.number}  {uplink.name} on {uplink.interface}, {remote}: "
+            f"gets what carries {_community(settings, uplink)}"
+        )
+    ]
+    for path in uplink.paths:
+        via = "" if path.next_hop == path.neighbor else f", next hop {path.next_hop}"
+        asked = ", ".join(str(probe) for probe in path.gateway) or "nothing"
+        if path.beyond:
+            beyond = ", ".join(str(probe) for probe in path.beyond)
+            asked += f"; beyond: {path.beyond_need} of {beyond}"
+        lines.append(f"  {path.family}  neighbor {path.neighbor}{via}; gateway: {asked}")
+    return lines
+
+
+def _service(service: ServiceSettings) -> list[str]:
+    asked = ", ".join(str(probe) for probe in service.checks)
+    return [
+        f"service  {service.name}: {f'while {asked}' if asked else 'always (no checks)'}",
+        *(
+            f"  announce {prefix} with the community of each uplink that is up"
+            for prefix in service.prefixes
+        ),
+    ]
+
+
+def _fallback(settings: Settings) -> str:
+    if not settings.fallback.enabled:
+        return "off"
+    numbers = [uplink.number for uplink in settings.uplinks]
+    tables = ", ".join(str(settings.fallback.table + number) for number in numbers)
+    rules = ", ".join(str(settings.fallback.rule_priority + number) for number in numbers)
+    return f"on, tables {tables}, rules {rules}"

@@ -1,0 +1,323 @@
+"""What must hold between fields, each rule for itself.
+
+The rules get the sections that are right by themselves, so that one misspelt key does not hide
+what else is wrong. A rule that needs a section that is missing says nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bgphealth.config.fields import label
+from bgphealth.config.model import NeighborProbe
+from bgphealth.core.settings import Address, Family, Prefix
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from bgphealth.config.model import Fallback, Host, PathProbe, Paths, Service, Uplink
+    from bgphealth.config.problems import KeyPath
+
+LARGEST_COMMUNITY_ASN = 65534
+LARGEST_RULE_PRIORITY = 32765
+"""The last rule that the kernel asks before the main table (its rule is 32766)."""
+MAIN_TABLES = range(253, 256)
+LARGEST_TABLE = 4294967295
+MOST_UPLINKS = 64
+"""FRR's own limit to ECMP (maximum-paths) where it was not built for more."""
+
+LOOPBACK = "loopback"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The sections that are right by themselves.
+
+    `whole_uplinks` tells that no uplink is missing: only then may a rule conclude from absence.
+    """
+
+    host: Host | None
+    uplinks: dict[str, Uplink]
+    paths: Paths | None
+    services: dict[str, Service]
+    fallback: Fallback | None
+    whole_uplinks: bool
+
+    @property
+    def families(self) -> tuple[Family, ...]:
+        """Return the families that the uplinks carry."""
+        carried = {f for uplink in self.uplinks.values() for f in uplink.neighbor.families}
+        return tuple(family for family in Family if family in carried)
+
+    @property
+    def number_of(self) -> dict[str, int]:
+        """Return the number of each uplink: its own, or its place in the file."""
+        return {
+            name: uplink.number if uplink.number is not None else place
+            for place, (name, uplink) in enumerate(self.uplinks.items(), 1)
+        }
+
+
+Finding = tuple["KeyPath", str]
+
+
+def check(parts: Parts) -> list[Finding]:
+    """Apply every rule."""
+    return [finding for rule in RULES for finding in rule(parts)]
+
+
+def _host(parts: Parts) -> Iterator[Finding]:
+    host = parts.host
+    if host is None:
+        return
+    if host.community_asn is None and host.asn > LARGEST_COMMUNITY_ASN:
+        yield (
+            ("host", "community_asn"),
+            (
+                f"is required, 1 to {LARGEST_COMMUNITY_ASN}: AS {host.asn} does not fit into the "
+                "16 bits of a community (RFC 1997)"
+            ),
+        )
+    if host.router_id == host.injector:
+        yield (
+            ("host", "router_id"),
+            f"{host.router_id} is what ExaBGP uses (host.injector); the two must differ",
+        )
+    for family in Family:
+        if host.source.get(family) is not None and host.source.get(family) == (
+            host.discard_next_hop.get(family)
+        ):
+            yield (
+                ("host", "discard_next_hop", family.value),
+                f"{host.source.get(family)} is the host's source; nothing may be discarded there",
+            )
+
+
+def _source_families(parts: Parts) -> Iterator[Finding]:
+    if parts.host is None:
+        return
+    have = parts.host.source.families
+    for family in parts.families:
+        if family not in have:
+            carrier = next(n for n, u in parts.uplinks.items() if family in u.neighbor.families)
+            yield (
+                ("host", "source", family.value),
+                (
+                    f"is required: uplink {carrier} has {label(family)}, and its default needs a "
+                    "source address"
+                ),
+            )
+    if parts.whole_uplinks:
+        for family in have:
+            if family not in parts.families:
+                yield (
+                    ("host", "source", family.value),
+                    (
+                        f"no uplink has {label(family)}: remove this, or give an uplink an "
+                        f"{label(family)} neighbor"
+                    ),
+                )
+
+
+def _uplinks(parts: Parts) -> Iterator[Finding]:
+    for name, uplink in parts.uplinks.items():
+        if parts.host is not None and uplink.neighbor_asn == parts.host.asn:
+            yield (
+                ("uplinks", name, "neighbor_asn"),
+                f"{uplink.neighbor_asn} is the host's own AS; the ToR needs another one (eBGP)",
+            )
+        for key, addresses in (
+            ("next_hop", uplink.next_hop),
+            ("probe_source", uplink.probe_source),
+        ):
+            for family in addresses.families if addresses else ():
+                if family not in uplink.neighbor.families:
+                    yield (
+                        ("uplinks", name, key, family.value),
+                        f"is {label(family)}, but the neighbor has no {label(family)} address",
+                    )
+    if len(parts.uplinks) > MOST_UPLINKS:
+        yield ("uplinks",), f"has {len(parts.uplinks)} uplinks; at most {MOST_UPLINKS} are possible"
+
+
+def _numbers(parts: Parts) -> Iterator[Finding]:
+    given = {n: u.number for n, u in parts.uplinks.items() if u.number is not None}
+    if given and parts.whole_uplinks:
+        for name in parts.uplinks:
+            if name not in given:
+                yield (
+                    ("uplinks", name, "number"),
+                    f"is required: {next(iter(given))} has one, so that every uplink needs one",
+                )
+    first: dict[int, str] = {}
+    for name, number in given.items():
+        if number in first:
+            yield ("uplinks", name, "number"), f"{number} is taken by {first[number]} already"
+        first.setdefault(number, name)
+
+
+def _twice(parts: Parts) -> Iterator[Finding]:
+    """Two uplinks that share one of these could not be told apart."""
+    taken: dict[tuple[str, object], str] = {}
+    for name, uplink in parts.uplinks.items():
+        used: list[tuple[str, object]] = [("interface", uplink.interface)]
+        for key, given in (
+            ("neighbor", uplink.neighbor),
+            ("next_hop", uplink.next_hop),
+            ("probe_source", uplink.probe_source),
+        ):
+            used += [(key, address) for address in (given.addresses if given else ())]
+        for key, thing in used:
+            if (key, thing) in taken:
+                yield ("uplinks", name, key), f"{thing} is {taken[key, thing]}'s {key} already"
+            taken.setdefault((key, thing), name)
+
+
+def _own_addresses(parts: Parts) -> Iterator[Finding]:
+    """What belongs to somebody else must not be ours, and what is ours not somebody else's."""
+    ours: dict[Address, str] = {}
+    if parts.host is not None:
+        ours |= dict.fromkeys(parts.host.source.addresses, "the host's source (host.source)")
+        ours |= dict.fromkeys(
+            parts.host.discard_next_hop.addresses, "the discard next hop (host.discard_next_hop)"
+        )
+    for name, uplink in parts.uplinks.items():
+        for key, given in (
+            ("neighbor", uplink.neighbor),
+            ("next_hop", uplink.next_hop),
+            ("probe_source", uplink.probe_source),
+        ):
+            for address in given.addresses if given else ():
+                if address in ours:
+                    yield ("uplinks", name, key), f"{address} is {ours[address]}"
+                elif (service := _service_of(parts, address)) is not None:
+                    yield ("uplinks", name, key), f"{address} is inside a prefix of {service}"
+            if key == "probe_source" and given is not None:
+                for address in given.addresses:
+                    if address in uplink.neighbor.addresses:
+                        yield ("uplinks", name, key), f"{address} is the neighbor's own address"
+
+
+def _service_of(parts: Parts, address: Address) -> str | None:
+    for name, service in parts.services.items():
+        if any(address in prefix for prefix in service.prefixes):
+            return f"the service {name}"
+    return None
+
+
+def _services(parts: Parts) -> Iterator[Finding]:
+    if LOOPBACK in parts.services:
+        yield (
+            ("services", LOOPBACK),
+            "this name is reserved for the host's own loopback (host.source)",
+        )
+    counted: Counter[Prefix] = Counter()
+    owner: dict[Prefix, str] = {}
+    for name, service in parts.services.items():
+        for index, prefix in enumerate(service.prefixes):
+            at = ("services", name, "prefixes", index)
+            counted[prefix] += 1
+            if counted[prefix] > 1:
+                yield at, f"{prefix} is given twice; the service {owner[prefix]} has it already"
+                continue
+            owner[prefix] = name
+            if parts.whole_uplinks and Family.of(prefix) not in parts.families:
+                yield at, f"{prefix}: no uplink has {label(Family.of(prefix))}"
+            for address in parts.host.source.addresses if parts.host else ():
+                if address in prefix:
+                    yield (
+                        at,
+                        (
+                            f"{prefix} holds the host's source {address}, which must be the host's "
+                            "alone: replies to it would go where the service goes"
+                        ),
+                    )
+            for address in parts.host.discard_next_hop.addresses if parts.host else ():
+                if address in prefix:
+                    yield at, f"{prefix} holds the discard next hop {address}"
+
+
+def _beyond(parts: Parts) -> Iterator[Finding]:
+    if parts.paths is None or parts.paths.beyond is None:
+        return
+    beyond = parts.paths.beyond
+    per_family = Counter(Family.of(probe.target) for probe in beyond.of)
+    for family, count in per_family.items():
+        if beyond.need > count:
+            yield (
+                ("paths", "beyond", "need"),
+                (
+                    f"{beyond.need} answers are needed in each family, but the number of "
+                    f"{label(family)} targets is {count}"
+                ),
+            )
+
+
+def _targets(parts: Parts) -> Iterator[Finding]:
+    if parts.paths is None:
+        return
+    listed: list[tuple[KeyPath, PathProbe]] = [
+        (("paths", "gateway", i), p) for i, p in enumerate(parts.paths.gateway)
+    ]
+    if parts.paths.beyond is not None:
+        listed += [(("paths", "beyond", "of", i), p) for i, p in enumerate(parts.paths.beyond.of)]
+    probed: set[Family] = set()
+    for at, probe in listed:
+        if isinstance(probe, NeighborProbe):
+            probed |= set(Family)
+            continue
+        family = Family.of(probe.target)
+        probed.add(family)
+        if parts.whole_uplinks and family not in parts.families:
+            yield at, f"{probe.target}: no uplink has {label(family)}"
+        if parts.host is not None and probe.target in parts.host.source.addresses:
+            yield at, f"{probe.target} is the host's own source and would always answer"
+        elif (service := _service_of(parts, probe.target)) is not None:
+            yield at, f"{probe.target} is inside a prefix of {service} and would answer from here"
+    for family in parts.families:
+        if family not in probed:
+            yield (
+                ("paths", "gateway"),
+                f"nothing probes {label(family)}, which an uplink has: add {{icmp: neighbor}}",
+            )
+
+
+def _fallback(parts: Parts) -> Iterator[Finding]:
+    fallback = parts.fallback
+    if fallback is None or not fallback.enabled or not parts.uplinks:
+        return
+    name, highest = max(parts.number_of.items(), key=lambda item: item[1])
+    if fallback.rule_priority + highest > LARGEST_RULE_PRIORITY:
+        yield (
+            ("fallback", "rule_priority"),
+            (
+                f"{fallback.rule_priority} + {highest} (the number of {name}) must not exceed "
+                f"{LARGEST_RULE_PRIORITY}, or the rule comes after the main table"
+            ),
+        )
+    tables = {n: fallback.table + number for n, number in parts.number_of.items()}
+    for name, table in tables.items():
+        if table in MAIN_TABLES or table > LARGEST_TABLE:
+            yield (
+                ("fallback", "table"),
+                (
+                    f"{fallback.table} gives {name} the table {table}, which cannot be used "
+                    "(253 to 255 are the kernel's own)"
+                ),
+            )
+
+
+RULES: tuple[Callable[[Parts], Iterator[Finding]], ...] = (
+    _host,
+    _source_families,
+    _uplinks,
+    _numbers,
+    _twice,
+    _own_addresses,
+    _services,
+    _beyond,
+    _targets,
+    _fallback,
+)

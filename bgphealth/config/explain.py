@@ -1,0 +1,119 @@
+"""Pydantic's findings in the operator's words."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, get_args, get_origin
+
+from pydantic import BaseModel
+
+from bgphealth.config.model import LATER, File
+from bgphealth.config.problems import KeyPath, shown
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+    from pydantic.fields import FieldInfo
+    from pydantic_core import ErrorDetails
+
+
+def explain(error: ValidationError) -> list[tuple[KeyPath, str]]:
+    """Return where each finding is and what to say there."""
+    found: list[tuple[KeyPath, str]] = []
+    taken: set[KeyPath] = set()  # Required keys that are there, but misspelt.
+    details = error.errors(include_url=False)
+    for detail in details:
+        if detail["type"] == "extra_forbidden":
+            path = _path(detail)
+            message, meant = _unknown_key(path)
+            found.append((path, message))
+            if meant is not None:
+                taken.add((*path[:-1], meant))
+    for detail in details:
+        path = _path(detail)
+        if detail["type"] == "extra_forbidden" or (detail["type"] == "missing" and path in taken):
+            continue
+        found.append((path, _message(detail, path)))
+    return found
+
+
+def _path(detail: ErrorDetails) -> KeyPath:
+    # A key of a mapping that is wrong itself is reported as (..., key, "[key]").
+    return tuple(step for step in detail["loc"] if step != "[key]")
+
+
+def _message(detail: ErrorDetails, path: KeyPath) -> str:
+    value = shown(detail["input"])
+    match detail["type"]:
+        case "value_error":
+            message = str(detail["ctx"]["error"])
+        case "missing":
+            message = _missing(path)
+        case "model_type":
+            model = _model_at(path)
+            keys = ", ".join(model.model_fields) if model else "its own"
+            message = f"must be a mapping with the keys {keys}, not {value}"
+        case "dict_type":
+            message = f"must be a mapping of names to their settings, not {value}"
+        case "list_type":
+            message = f"must be a list, [..., ...], not {value}"
+        case "too_short":
+            message = "is empty; it needs at least one entry"
+        case _:
+            message = detail["msg"]
+    return message
+
+
+def _missing(path: KeyPath) -> str:
+    model = _model_at(path[:-1])
+    field = model.model_fields.get(str(path[-1])) if model else None
+    message = "is required"
+    if field is not None and field.description:
+        message += f": {field.description}"
+        if field.examples:
+            message += f", for example {field.examples[0]}"
+    return message
+
+
+def _unknown_key(path: KeyPath) -> tuple[str, str | None]:
+    model = _model_at(path[:-1])
+    allowed = list(model.model_fields) if model else []
+    key = str(path[-1])
+    if any(_matches(path, later) for later in LATER):
+        return "arrives in a later version; remove it for now", None
+    close = get_close_matches(key, allowed, n=1)
+    meant = close[0] if close else None
+    guess = f"; did you mean {shown(meant)}?" if meant else ""
+    return f"unknown key{guess} (allowed: {', '.join(allowed)})", meant
+
+
+def _matches(path: KeyPath, pattern: tuple[str, ...]) -> bool:
+    return len(path) == len(pattern) and all(
+        want in ("*", step) for step, want in zip(path, pattern, strict=True)
+    )
+
+
+def _model_at(path: KeyPath) -> type[BaseModel] | None:
+    """Return the model of the mapping at a path of the file."""
+    here: object = File
+    for step in path:
+        if isinstance(here, type) and issubclass(here, BaseModel):
+            field: FieldInfo | None = here.model_fields.get(str(step))
+            if field is None:
+                return None
+            here = _bare(field.annotation)
+        elif get_origin(here) is dict:
+            here = _bare(get_args(here)[1])
+        else:
+            return None
+    return here if isinstance(here, type) and issubclass(here, BaseModel) else None
+
+
+def _bare(annotation: object) -> object:
+    """Return the model or dict inside ``Annotated[...]`` and ``... | None``."""
+    if isinstance(annotation, type) or get_origin(annotation) is dict:
+        return annotation
+    for inner in get_args(annotation):
+        found = _bare(inner)
+        if get_origin(found) is dict or (isinstance(found, type) and issubclass(found, BaseModel)):
+            return found
+    return None

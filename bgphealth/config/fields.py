@@ -1,0 +1,314 @@
+"""The kinds of value that the file is made of, and what is said when one is wrong.
+
+Each parser takes what YAML gave and returns the value, or raises WrongValueError, whose message
+says what is wrong and what would be right. YAML's own types are kept apart: ``"65101"`` in quotes
+is text, not a number. Nothing is ever resolved: a name where an address belongs is an error.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from difflib import get_close_matches
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
+from typing import TYPE_CHECKING, Literal
+
+from bgphealth.config.problems import shown
+from bgphealth.core.settings import Address, Family, Prefix, ProbeKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class WrongValueError(ValueError):
+    """A value of the file is wrong; the message is for the operator. Pydantic collects these."""
+
+
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(ms|s|m|h)")
+_UNITS_S = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600)}
+_PORTED = re.compile(r"(?:\[(?P<v6>[^\]]*)\]|(?P<v4>[^\[\]:]+)):(?P<port>[0-9]{1,5})")
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,30}")
+
+LARGEST_PORT = 65535
+LARGEST_ASN = 4294967295
+RESERVED_ASNS = {
+    0: "reserved (RFC 7607)",
+    23456: "AS_TRANS, a placeholder (RFC 6793)",
+    65535: "reserved (RFC 7300)",
+    LARGEST_ASN: "reserved (RFC 7300)",
+}
+_THIS_NETWORK = IPv4Network("0.0.0.0/8")  # RFC 1122, section 3.2.1.3: never a host.
+IFNAME_BYTES = 15
+"""IFNAMSIZ less its final NUL."""
+
+ASKED_LATER = ("http", "dns", "exec", "bfd", "bgp", "link")
+"""Probe kinds of later versions."""
+
+
+def integer(lowest: int, highest: int) -> Callable[[object], int]:
+    """Return a parser for whole numbers in a range."""
+
+    def parse(value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            hint = " (remove the quotes)" if isinstance(value, str) and value.isdecimal() else ""
+            raise WrongValueError(
+                f"must be a whole number from {lowest} to {highest}, not {shown(value)}{hint}"
+            )
+        if not lowest <= value <= highest:
+            raise WrongValueError(f"must be from {lowest} to {highest}, not {shown(value)}")
+        return value
+
+    return parse
+
+
+def boolean(value: object) -> bool:
+    """Parse true or false; YAML 1.2 has no yes and no."""
+    if not isinstance(value, bool):
+        raise WrongValueError(f"must be true or false, not {shown(value)}")
+    return value
+
+
+def choice(*here: str, later: tuple[str, ...] = ()) -> Callable[[object], str]:
+    """Return a parser for one of several words, some of which only later versions know."""
+
+    def parse(value: object) -> str:
+        if isinstance(value, str) and value in here:
+            return value
+        known = " or ".join(here)
+        if isinstance(value, str) and value in later:
+            raise WrongValueError(
+                f"{shown(value)} arrives in a later version; here it must be {known}"
+            )
+        raise WrongValueError(f"must be {known}, not {shown(value)}")
+
+    return parse
+
+
+def asn(value: object) -> int:
+    """Parse an AS number in plain decimal (asplain, RFC 5396)."""
+    if isinstance(value, float):
+        raise WrongValueError(f"must be a whole number: write {shown(value)} as asplain (RFC 5396)")
+    number = integer(1, LARGEST_ASN - 1)(value)
+    if number in RESERVED_ASNS:
+        raise WrongValueError(f"{number} is {RESERVED_ASNS[number]} and cannot be used")
+    return number
+
+
+def asn_or_external(value: object) -> int | None:
+    """Parse an AS number, or ``external`` for any AS but our own (None)."""
+    if value == "external":
+        return None
+    if isinstance(value, str):
+        raise WrongValueError(f"must be an AS number or external, not {shown(value)}")
+    return asn(value)
+
+
+def duration(lowest_s: float, highest_s: float, span: str) -> Callable[[object], float]:
+    """Return a parser for durations in a range, in seconds; `span` is the range in words."""
+
+    def parse(value: object) -> float:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            raise WrongValueError(
+                f"needs a unit: {shown(value)}ms, {shown(value)}s or {shown(value)}m"
+            )
+        match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+        if match is None:
+            raise WrongValueError(f"must be a duration like 200ms, 2s or 30m, not {shown(value)}")
+        seconds = float(Decimal(match[1]) * _UNITS_S[match[2]])
+        if not lowest_s <= seconds <= highest_s:
+            raise WrongValueError(f"must be {span}, not {shown(value)}")
+        return seconds
+
+    return parse
+
+
+def name(value: str) -> str:
+    """Check the name of an uplink or a service; it becomes part of names in FRR."""
+    if _NAME.fullmatch(value) is None:
+        raise WrongValueError(
+            "a name must begin with a letter a to z and go on with a to z, 0 to 9, _ or -, "
+            "at most 31 characters"
+        )
+    return value
+
+
+def interface(value: object) -> str:
+    """Parse the name of a network interface by the kernel's rules (dev_valid_name)."""
+    if not isinstance(value, str):
+        raise WrongValueError(f"must be the name of an interface, not {shown(value)}")
+    if not 1 <= len(value.encode()) <= IFNAME_BYTES:
+        raise WrongValueError(f"{shown(value)}: an interface's name has 1 to {IFNAME_BYTES} bytes")
+    if value in {".", ".."} or any(c in "/:" or c.isspace() or not c.isprintable() for c in value):
+        raise WrongValueError(f"{shown(value)} cannot be an interface's name (no /, : or spaces)")
+    return value
+
+
+def address(value: object) -> Address:
+    """Parse an IP address. No zone (``%eth0``), no IPv4 inside IPv6, no name."""
+    if not isinstance(value, str):
+        raise WrongValueError(f"must be an IP address, not {shown(value)}")
+    if "%" in value:
+        raise WrongValueError(f"{shown(value)}: an address with a zone cannot be used here")
+    try:
+        parsed = ip_address(value)
+    except ValueError:
+        hint = ", without a prefix length" if "/" in value else ""
+        raise WrongValueError(f"must be an IP address{hint}, not {shown(value)}") from None
+    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is not None:
+        raise WrongValueError(f"{value} is an IPv4 address inside IPv6: write {parsed.ipv4_mapped}")
+    return parsed
+
+
+def host_address(value: object) -> Address:
+    """Parse an address that one host can have and others can reach."""
+    parsed = address(value)
+    for flaw, word in (
+        (parsed.is_unspecified, "the unspecified address"),
+        (parsed.is_multicast, "a multicast address"),
+        (parsed.is_loopback, "inside this host (loopback)"),
+        (parsed.is_link_local, "a link-local address"),
+        (parsed == IPv4Address("255.255.255.255"), "the broadcast address"),
+        (parsed in _THIS_NETWORK, f"in {_THIS_NETWORK}"),
+    ):
+        if flaw:
+            raise WrongValueError(f"{value} is {word} and cannot be used here")
+    return parsed
+
+
+def of_family(family: Family) -> Callable[[object], Address]:
+    """Return a parser for host addresses of one family."""
+
+    def parse(value: object) -> Address:
+        parsed = host_address(value)
+        if Family.of(parsed) is not family:
+            raise WrongValueError(f"must be an {label(family)} address; {parsed} is not")
+        return parsed
+
+    return parse
+
+
+def router_id(value: object) -> IPv4Address:
+    """Parse a BGP identifier: four octets written as an IPv4 address, not zero (RFC 6286)."""
+    try:
+        parsed = address(value)
+    except ValueError:
+        raise WrongValueError(
+            f"must be four octets written as an IPv4 address, not {shown(value)}"
+        ) from None
+    if not isinstance(parsed, IPv4Address) or int(parsed) == 0:
+        raise WrongValueError(f"must be a non-zero IPv4 address (RFC 6286), not {parsed}")
+    return parsed
+
+
+def injector(value: object) -> IPv4Address:
+    """Parse the address that ExaBGP speaks from: in 127/8, but not the one that bgpd answers on."""
+    parsed = address(value)
+    inside = IPv4Network("127.0.0.0/8")
+    if not isinstance(parsed, IPv4Address) or parsed not in inside:
+        raise WrongValueError(f"must be an address in {inside} such as 127.0.0.2, not {parsed}")
+    if parsed in {IPv4Address("127.0.0.1"), inside.network_address, inside.broadcast_address}:
+        raise WrongValueError(f"{parsed} cannot be used: bgpd needs a neighbor that is not itself")
+    return parsed
+
+
+def prefix(value: object) -> Prefix:
+    """Parse a prefix that a service can have."""
+    if not isinstance(value, str):
+        raise WrongValueError(f"must be a prefix such as 192.0.2.53/32, not {shown(value)}")
+    host, slash, length = value.partition("/")
+    at = address(host)
+    if not slash:
+        raise WrongValueError(
+            f"needs a prefix length: {at}/{at.max_prefixlen} for that one address"
+        )
+    if re.fullmatch("[0-9]{1,3}", length) is None or int(length) > at.max_prefixlen:
+        raise WrongValueError(
+            f"{shown(value)}: the prefix length must be a number from 1 to {at.max_prefixlen}"
+        )
+    network: IPv4Network | IPv6Network = ip_network((at, int(length)), strict=False)
+    if network.prefixlen == 0:
+        raise WrongValueError(f"{value} is the default route; a service cannot announce that")
+    if network.network_address != at:
+        raise WrongValueError(
+            f"{value} has host bits set: write {network} for the network, "
+            f"or {at}/{at.max_prefixlen} for the one address"
+        )
+    try:
+        host_address(str(at))
+    except ValueError as error:
+        raise WrongValueError(str(error).replace(str(at), str(network), 1)) from None
+    return network
+
+
+def probe(value: object, kinds: tuple[ProbeKind, ...]) -> tuple[ProbeKind, str]:
+    """Split a probe, ``{icmp: 198.51.100.1}``, into its kind and its target as written."""
+    known = ", ".join(kinds)
+    if not isinstance(value, dict) or len(value) != 1:
+        raise WrongValueError(f"must be one kind and its target, such as {_EXAMPLES[kinds[0]]}")
+    (kind, target), *_ = value.items()
+    if kind not in kinds:
+        if kind in ASKED_LATER:
+            raise WrongValueError(f"{shown(kind)} arrives in a later version; known here: {known}")
+        close = get_close_matches(str(kind), kinds, n=1)
+        guess = f"; did you mean {shown(close[0])}?" if close else ""
+        raise WrongValueError(
+            f"{shown(kind)} is not a probe for this place{guess} (known: {known})"
+        )
+    if not isinstance(target, str):
+        raise WrongValueError(f"the target must be text such as {_EXAMPLES[ProbeKind(kind)]}")
+    return ProbeKind(kind), target
+
+
+_EXAMPLES = {
+    ProbeKind.ICMP: "{icmp: 198.51.100.1}",
+    ProbeKind.TCP: '{tcp: "198.51.100.2:443"}',
+}
+
+
+def target(text: str, kind: ProbeKind) -> tuple[Address, int | None]:
+    """Parse the target of a probe: an address, with a port for TCP."""
+    if kind is ProbeKind.ICMP:
+        return _target_address(text), None
+    match = _PORTED.fullmatch(text)
+    if match is None:
+        try:
+            bare = address(text)
+        except ValueError:
+            raise WrongValueError(
+                f'must be an address and a port, "198.51.100.2:443" or "[2001:db8::1]:443", '
+                f"not {shown(text)}"
+            ) from None
+        inside = f"[{bare}]" if isinstance(bare, IPv6Address) else str(bare)
+        raise WrongValueError(f'needs a port: "{inside}:443"')
+    port = int(match["port"])
+    if not 1 <= port <= LARGEST_PORT:
+        raise WrongValueError(f"the port must be from 1 to {LARGEST_PORT}, not {port}")
+    parsed = _target_address(match["v6"] if match["v4"] is None else match["v4"])
+    if isinstance(parsed, IPv6Address) is not (match["v4"] is None):
+        raise WrongValueError(f"{shown(text)}: brackets are for IPv6 addresses")
+    return parsed, port
+
+
+def _target_address(text: str) -> Address:
+    try:
+        parsed = address(text)
+    except ValueError:
+        raise WrongValueError(
+            f"the target must be an IP address, not {shown(text)}: "
+            "names are never resolved on the probe path"
+        ) from None
+    if parsed.is_unspecified or parsed.is_multicast:
+        raise WrongValueError(f"{parsed} is not one host and cannot be probed")
+    return parsed
+
+
+def label(family: Family) -> Literal["IPv4", "IPv6"]:
+    """Return the name of a family as people write it."""
+    return "IPv4" if family is Family.IPV4 else "IPv6"

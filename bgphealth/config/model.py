@@ -1,0 +1,240 @@
+"""The shape of the file, and every default there is.
+
+Each field has a description and, where it helps, an example: both are part of the messages about
+fields that are missing. What concerns more than one field is in `checks`.
+"""
+
+# No `from __future__ import annotations`: pydantic evaluates these annotations.
+
+from ipaddress import IPv4Address, IPv6Address
+from typing import Annotated, Literal, NamedTuple, Self, TypeAlias
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, model_validator
+
+from bgphealth.config import fields
+from bgphealth.config.fields import WrongValueError
+from bgphealth.config.problems import shown
+from bgphealth.core.settings import Address, AllDown, Family, Prefix, ProbeKind, ProbeSettings
+
+
+class NeighborProbe(NamedTuple):
+    """A gateway probe of whatever the neighbor is, in each family: ``{icmp: neighbor}``."""
+
+    kind: ProbeKind
+
+
+PathProbe: TypeAlias = ProbeSettings | NeighborProbe
+
+
+def _path_probe(value: object) -> ProbeSettings:
+    kind, text = fields.probe(value, (ProbeKind.ICMP, ProbeKind.TCP))
+    if text == "neighbor":
+        raise WrongValueError("neighbor is for gateway probes; beyond the ToR there is no neighbor")
+    target, port = fields.target(text, kind)
+    if target.is_loopback:
+        raise WrongValueError(f"{target} is inside this host; no uplink leads there")
+    return ProbeSettings(kind, target, port)
+
+
+def _gateway_probe(value: object) -> PathProbe:
+    kind, text = fields.probe(value, (ProbeKind.ICMP, ProbeKind.TCP))
+    if kind is ProbeKind.ICMP and text == "neighbor":
+        return NeighborProbe(kind)
+    return _path_probe(value)
+
+
+def _service_check(value: object) -> ProbeSettings:
+    kind, text = fields.probe(value, (ProbeKind.TCP,))
+    return ProbeSettings(kind, *fields.target(text, kind))
+
+
+_Asn = Annotated[int, PlainValidator(fields.asn)]
+_Duration = Annotated[float, PlainValidator(fields.duration(0.010, 3600.0, "from 10ms to 1h"))]
+_Timeout = Annotated[float, PlainValidator(fields.duration(0.001, 10.0, "from 1ms to 10s"))]
+_Count = Annotated[int, PlainValidator(fields.integer(1, 1000))]
+
+
+class _Section(BaseModel):
+    """A mapping of known keys. Unknown ones are errors: a misspelt key must not be a default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+class PerFamily(_Section):
+    """One address per family."""
+
+    ipv4: Annotated[IPv4Address | None, PlainValidator(fields.of_family(Family.IPV4))] = None
+    ipv6: Annotated[IPv6Address | None, PlainValidator(fields.of_family(Family.IPV6))] = None
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Self:
+        if self.ipv4 is None and self.ipv6 is None:
+            raise WrongValueError("needs an address: ipv4, ipv6 or both")
+        return self
+
+    def get(self, family: Family) -> Address | None:
+        """Return the address of a family, or None."""
+        return self.ipv4 if family is Family.IPV4 else self.ipv6
+
+    @property
+    def families(self) -> tuple[Family, ...]:
+        """Return the families that have an address, IPv4 first."""
+        return tuple(family for family in Family if self.get(family) is not None)
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Return the addresses, IPv4 first."""
+        return tuple(a for a in (self.ipv4, self.ipv6) if a is not None)
+
+
+def _one_or_both(value: object) -> object:
+    """Let ``10.0.1.0`` stand for ``{ipv4: 10.0.1.0}``."""
+    if isinstance(value, dict | PerFamily):
+        return value
+    if value == "unnumbered":
+        raise WrongValueError("unnumbered arrives in a later version; here it must be an address")
+    if isinstance(value, list):
+        raise WrongValueError("must be an address or {ipv4: ADDRESS, ipv6: ADDRESS}, not a list")
+    address = fields.host_address(value)
+    return {Family.of(address).value: str(address)}
+
+
+_Addresses = Annotated[PerFamily, BeforeValidator(_one_or_both)]
+
+
+class DiscardNextHop(PerFamily):
+    """What service prefixes are announced with inside the host.
+
+    192.0.0.8 is the IPv4 dummy address (RFC 7600), 100::1 lies in the discard prefix (RFC 6666).
+    """
+
+    ipv4: Annotated[IPv4Address, PlainValidator(fields.of_family(Family.IPV4))] = IPv4Address(
+        "192.0.0.8"
+    )
+    ipv6: Annotated[IPv6Address, PlainValidator(fields.of_family(Family.IPV6))] = IPv6Address(
+        "100::1"
+    )
+
+
+class Host(_Section):
+    """The host's own identity in BGP."""
+
+    asn: _Asn = Field(description="the host's AS number", examples=["65101"])
+    router_id: Annotated[IPv4Address, PlainValidator(fields.router_id)] = Field(
+        description="the host's BGP identifier", examples=["10.255.10.1"]
+    )
+    source: _Addresses = Field(
+        description="the host's own loopback, the source address of what it sends",
+        examples=["{ipv4: 10.255.10.1, ipv6: 2001:db8:10::1}"],
+    )
+    community_asn: Annotated[int, PlainValidator(fields.integer(1, 65534))] | None = None
+    """High half of the steering communities (RFC 1997, which reserves 0 and 65535)."""
+    discard_next_hop: DiscardNextHop = DiscardNextHop()
+    injector: Annotated[IPv4Address, PlainValidator(fields.injector)] = IPv4Address("127.0.0.2")
+
+
+class Uplink(_Section):
+    """The link to one ToR."""
+
+    interface: Annotated[str, PlainValidator(fields.interface)] = Field(
+        description="the interface that leads to the ToR", examples=["eth1"]
+    )
+    neighbor: _Addresses = Field(
+        description="the ToR's BGP address on the link", examples=["10.0.1.0"]
+    )
+    neighbor_asn: Annotated[int | None, PlainValidator(fields.asn_or_external)] = Field(
+        description="the ToR's AS number, or external", examples=["65001"]
+    )
+    number: Annotated[int, PlainValidator(fields.integer(1, 65535))] | None = None
+    next_hop: _Addresses | None = None
+    probe_source: _Addresses | None = None
+
+
+class Beyond(_Section):
+    """Probes of what lies behind the ToR: `need` of them, in each family, must answer."""
+
+    need: _Count = 1
+    of: Annotated[
+        list[Annotated[ProbeSettings, PlainValidator(_path_probe)]],
+        Field(min_length=1, description="the probes", examples=["[{icmp: 198.51.100.1}]"]),
+    ]
+
+
+class Paths(_Section):
+    """How the uplinks are probed; the same for each of them."""
+
+    interval: _Duration = 0.2
+    timeout: _Timeout = 0.2
+    fall: _Count = 3
+    rise: _Count = 10
+    gateway: list[Annotated[PathProbe, PlainValidator(_gateway_probe)]] = [
+        NeighborProbe(ProbeKind.ICMP)
+    ]
+    beyond: Beyond | None = None
+
+
+class Service(_Section):
+    """What is announced while its checks pass."""
+
+    prefixes: Annotated[
+        list[Annotated[Prefix, PlainValidator(fields.prefix)]],
+        Field(min_length=1, description="what it announces", examples=["[192.0.2.53/32]"]),
+    ]
+    checks: list[Annotated[ProbeSettings, PlainValidator(_service_check)]] = []
+    interval: _Duration = 1.0
+    timeout: _Timeout = 1.0
+    fall: _Count = 3
+    rise: _Count = 3
+    on_down: Annotated[
+        Literal["withdraw"],
+        PlainValidator(fields.choice("withdraw", later=("degrade", "guarded"))),
+    ] = "withdraw"
+
+
+class Policy(_Section):
+    """What is decided where the verdicts alone do not say."""
+
+    all_down: Annotated[AllDown, BeforeValidator(fields.choice(*AllDown, later=("keep_best",)))] = (
+        AllDown.KEEP_LAST
+    )
+
+
+class Fallback(_Section):
+    """What is written over netlink: uplink n has table `table` + n, rule `rule_priority` + n."""
+
+    enabled: Annotated[bool, PlainValidator(fields.boolean)] = True
+    table: Annotated[int, PlainValidator(fields.integer(1, 4294967294))] = 17900
+    rule_priority: Annotated[int, PlainValidator(fields.integer(1, 32764))] = 1790
+
+
+def _version(value: object) -> int:
+    if isinstance(value, bool) or value != 1:
+        raise WrongValueError(
+            f"must be 1, the one version of this file there is, not {shown(value)}"
+        )
+    return 1
+
+
+class File(_Section):
+    """The whole file."""
+
+    version: Annotated[Literal[1], PlainValidator(_version)] = Field(
+        description="the version of the file's format", examples=["1"]
+    )
+    mode: Annotated[
+        Literal["frr"], PlainValidator(fields.choice("frr", later=("direct", "local")))
+    ] = Field(description="who speaks BGP and who installs the default", examples=["frr"])
+    host: Host = Field(description="the host's own identity in BGP")
+    uplinks: dict[Annotated[str, BeforeValidator(fields.name)], Uplink] = Field(
+        min_length=1, description="the links to the ToRs, by name"
+    )
+    paths: Paths = Paths()
+    services: dict[Annotated[str, BeforeValidator(fields.name)], Service] = {}
+    policy: Policy = Policy()
+    fallback: Fallback = Fallback()
+
+
+LATER: frozenset[tuple[str, ...]] = frozenset(
+    {("control",), ("metrics",), ("services", "*", "on_injector_loss")}
+)
+"""Keys of later versions (``*`` stands for any name): refused, but not as misspelt ones."""

@@ -1,0 +1,1 @@
+"""The host's own FRR: its configuration."""

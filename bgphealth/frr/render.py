@@ -1,0 +1,98 @@
+"""frr.conf for the host: two tiers of defaults, and services exported by community."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import ip_network
+from typing import TYPE_CHECKING
+
+from bgphealth import templating
+from bgphealth.core.settings import Address, Family, Prefix, Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bgphealth.core.settings import UplinkPath, UplinkSettings
+
+
+@dataclass(frozen=True, slots=True)
+class _Session:
+    """The session to one ToR in one family.
+
+    `next_hop_prefix` is what a recursive next hop is resolved with: accepted from this ToR alone.
+    None where the next hop is the neighbor, which the link itself resolves.
+    """
+
+    name: str
+    neighbor: Address
+    remote_as: str
+    next_hop_prefix: Prefix | None
+
+
+@dataclass(frozen=True, slots=True)
+class _FamilyPart:
+    """What one address family needs. `ip` is FRR's keyword: ``ip`` or ``ipv6``."""
+
+    name: str
+    ip: str
+    default: str
+    source: Address
+    discard_prefix: Prefix
+    services: tuple[Prefix, ...]
+    uplinks: tuple[_Session, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Steering:
+    """The community that sends a service to one uplink."""
+
+    name: str
+    community: str
+
+
+def render(settings: Settings, file: Path) -> str:
+    """Return frr.conf; `file` is what its first line tells people to edit."""
+    return templating.render(
+        "frr.conf.j2",
+        file=file,
+        host=settings.host,
+        uplinks=[
+            _Steering(uplink.name, f"{settings.host.community_asn}:{uplink.number}")
+            for uplink in settings.uplinks
+        ],
+        families=[_family(settings, family) for family in settings.families],
+    )
+
+
+def _family(settings: Settings, family: Family) -> _FamilyPart:
+    source = settings.host.source_for(family)
+    if source is None:
+        raise AssertionError(f"no source for {family}")  # Checked with the file.
+    return _FamilyPart(
+        name=family.value,
+        ip="ip" if family is Family.IPV4 else "ipv6",
+        default="0.0.0.0/0" if family is Family.IPV4 else "::/0",
+        source=source,
+        discard_prefix=ip_network(settings.host.discard_next_hop_for(family)),
+        services=tuple(
+            prefix
+            for service in settings.services
+            for prefix in service.prefixes
+            if Family.of(prefix) is family
+        ),
+        uplinks=tuple(
+            _session(uplink, path)
+            for uplink in settings.uplinks
+            for path in uplink.paths
+            if path.family is family
+        ),
+    )
+
+
+def _session(uplink: UplinkSettings, path: UplinkPath) -> _Session:
+    return _Session(
+        name=uplink.name,
+        neighbor=path.neighbor,
+        remote_as="external" if uplink.neighbor_asn is None else str(uplink.neighbor_asn),
+        next_hop_prefix=None if path.next_hop == path.neighbor else ip_network(path.next_hop),
+    )

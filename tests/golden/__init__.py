@@ -1,0 +1,1 @@
+"""Texts compared word by word with files; `pytest --update-golden` writes them."""

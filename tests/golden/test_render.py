@@ -1,0 +1,129 @@
+"""The files that are rendered, and whether FRR and ExaBGP take them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bgphealth.config import load
+from bgphealth.exabgp.render import render_conf, render_env
+from bgphealth.frr.render import render
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+HERE = Path(__file__).parent
+HOSTS = sorted(file.parent.name for file in HERE.glob("*/bgphealth.yaml"))
+FILE = Path("/etc/bgphealth/bgphealth.yaml")
+PROGRAM = "/usr/bin/bgphealth"
+
+
+def needed(program: str) -> str:
+    """Return where a program is; without it CI fails, and elsewhere the test is skipped."""
+    places = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    found = shutil.which(program, path=places)
+    if found is None:
+        if os.environ.get("CI"):
+            pytest.fail(f"{program} is not installed")
+        pytest.skip(f"{program} is not installed")
+    return found
+
+
+def frr_conf(host: str) -> str:
+    return render(load(HERE / host / "bgphealth.yaml"), FILE)
+
+
+def exabgp_conf(host: str, program: str = PROGRAM) -> str:
+    return render_conf(load(HERE / host / "bgphealth.yaml"), FILE, [program])
+
+
+def test_there_are_hosts_of_every_kind() -> None:
+    assert HOSTS == ["dual-stack", "ipv4-only", "ipv6-only", "three-uplinks"]
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_frr_conf(host: str, golden: Callable[[str, str], None]) -> None:
+    golden(f"{host}/frr.conf", frr_conf(host))
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_exabgp_conf(host: str, golden: Callable[[str, str], None]) -> None:
+    golden(f"{host}/exabgp.conf", exabgp_conf(host))
+
+
+def test_exabgp_env(golden: Callable[[str, str], None]) -> None:
+    golden("exabgp.env", render_env(FILE))
+
+
+def vtysh(conf: str, directory: Path) -> subprocess.CompletedProcess[str]:
+    file = directory / "frr.conf"
+    file.write_text(conf, encoding="utf-8")
+    return subprocess.run(
+        [needed("vtysh"), "-C", "-f", file], capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+@pytest.mark.vtysh
+@pytest.mark.parametrize("host", HOSTS)
+def test_vtysh_takes_frr_conf(host: str, tmp_path: Path) -> None:
+    done = vtysh(frr_conf(host), tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.vtysh
+def test_vtysh_would_say_so_if_it_did_not(tmp_path: Path) -> None:
+    broken = frr_conf("dual-stack").replace(" set src ", " set source-of-all ")
+    assert vtysh(broken, tmp_path).returncode != 0
+
+
+def exabgp(conf: str, directory: Path) -> subprocess.CompletedProcess[str]:
+    file = directory / "exabgp.conf"
+    file.write_text(conf, encoding="utf-8")
+    old = metadata.version("exabgp").startswith("4.")
+    return subprocess.run(
+        [needed("exabgp"), "--test" if old else "validate", file],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.mark.contract
+@pytest.mark.parametrize("host", HOSTS)
+def test_exabgp_takes_exabgp_conf(host: str, tmp_path: Path) -> None:
+    # ExaBGP looks for the program, and ours need not be installed.
+    done = exabgp(exabgp_conf(host, program=sys.executable), tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.contract
+def test_exabgp_would_say_so_if_it_did_not(tmp_path: Path) -> None:
+    broken = exabgp_conf("dual-stack", program=sys.executable).replace("add-path", "ad-path")
+    assert exabgp(broken, tmp_path).returncode != 0
+
+
+@pytest.mark.contract
+def test_exabgp_reads_exabgp_env(tmp_path: Path) -> None:
+    if metadata.version("exabgp").startswith("4."):
+        pytest.skip("ExaBGP 4 cannot print what it has read")
+    file = tmp_path / "exabgp.env"
+    file.write_text(render_env(FILE), encoding="utf-8")
+    done = subprocess.run(
+        [needed("exabgp"), "--env-file", file, "env", "-d"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+        env={"PATH": os.environ["PATH"]},
+    )
+    # `env -d` prints what differs from ExaBGP's own defaults.
+    for line in ("[exabgp.api]", "terminate = true", "cli = false", "encoder = text"):
+        assert line in done.stdout.splitlines(), done.stdout

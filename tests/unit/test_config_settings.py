@@ -1,0 +1,315 @@
+"""From a right file to `Settings`: defaults, numbers, families, and what is read as what."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, ip_address, ip_network
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bgphealth.config import InvalidFileError, load
+from bgphealth.core.errors import ConfigurationError
+from bgphealth.core.settings import (
+    AllDown,
+    FallbackSettings,
+    Family,
+    HostSettings,
+    ProbeKind,
+    ProbeSettings,
+    ServiceSettings,
+    Settings,
+    Timing,
+    UplinkPath,
+    UplinkSettings,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SMALLEST = """\
+version: 1
+mode: frr
+host: {asn: 65101, router_id: 10.255.10.1, source: 10.255.10.1}
+uplinks:
+  tor1: {interface: eth1, neighbor: 10.0.1.0, neighbor_asn: 65001}
+"""
+
+
+def read(directory: Path, text: str) -> Settings:
+    file = directory / "bgphealth.yaml"
+    file.write_text(text, encoding="utf-8")
+    return load(file)
+
+
+def refused(directory: Path, text: str) -> str:
+    with pytest.raises(InvalidFileError) as caught:
+        read(directory, text)
+    return "\n".join(f"{p.path}: {p.message}" for p in caught.value.problems)
+
+
+def test_every_default(tmp_path: Path) -> None:
+    neighbor = ip_address("10.0.1.0")
+    assert read(tmp_path, SMALLEST) == Settings(
+        host=HostSettings(
+            asn=65101,
+            router_id=IPv4Address("10.255.10.1"),
+            source=(ip_address("10.255.10.1"),),
+            community_asn=65101,
+            discard_next_hop=(ip_address("192.0.0.8"), ip_address("100::1")),
+            injector=IPv4Address("127.0.0.2"),
+        ),
+        uplinks=(
+            UplinkSettings(
+                name="tor1",
+                number=1,
+                interface="eth1",
+                neighbor_asn=65001,
+                paths=(
+                    UplinkPath(
+                        family=Family.IPV4,
+                        neighbor=neighbor,
+                        next_hop=neighbor,
+                        probe_source=None,
+                        gateway=(ProbeSettings(ProbeKind.ICMP, neighbor),),
+                        beyond=(),
+                        beyond_need=0,
+                    ),
+                ),
+            ),
+        ),
+        path_timing=Timing(interval_s=0.2, timeout_s=0.2, fall=3, rise=10),
+        services=(
+            ServiceSettings(
+                name="loopback",
+                prefixes=(ip_network("10.255.10.1/32"),),
+                checks=(),
+                timing=Timing(interval_s=1.0, timeout_s=1.0, fall=3, rise=3),
+            ),
+        ),
+        all_down=AllDown.KEEP_LAST,
+        fallback=FallbackSettings(enabled=True, table=17900, rule_priority=1790),
+    )
+
+
+def test_targets_go_to_the_paths_of_their_family(tmp_path: Path) -> None:
+    settings = read(
+        tmp_path,
+        """\
+version: 1
+mode: frr
+host: {asn: 65101, router_id: 10.255.10.1, source: {ipv4: 10.255.10.1, ipv6: "2001:db8:10::1"}}
+uplinks:
+  tor1:
+    interface: eth1
+    neighbor: {ipv4: 10.0.1.0, ipv6: "2001:db8:1::"}
+    neighbor_asn: external
+    next_hop: {ipv6: "2001:db8:ff::1"}
+    probe_source: 10.0.1.1
+paths:
+  gateway: [{icmp: neighbor}, {tcp: "10.0.1.0:179"}]
+  beyond: {need: 2, of: [{icmp: 198.51.100.1}, {tcp: "198.51.100.2:443"}]}
+""",
+    )
+    (uplink,) = settings.uplinks
+    four, six = uplink.paths
+    assert uplink.neighbor_asn is None
+    assert settings.families == (Family.IPV4, Family.IPV6)
+    assert [str(probe) for probe in four.gateway] == ["icmp 10.0.1.0", "tcp 10.0.1.0:179"]
+    assert [str(probe) for probe in six.gateway] == ["icmp 2001:db8:1::"]
+    assert [str(probe) for probe in four.beyond] == ["icmp 198.51.100.1", "tcp 198.51.100.2:443"]
+    assert (four.beyond_need, six.beyond, six.beyond_need) == (2, (), 0)
+    assert (str(four.next_hop), str(six.next_hop)) == ("10.0.1.0", "2001:db8:ff::1")
+    assert (str(four.probe_source), six.probe_source) == ("10.0.1.1", None)
+    assert [str(prefix) for prefix in settings.services[0].prefixes] == [
+        "10.255.10.1/32",
+        "2001:db8:10::1/128",
+    ]
+
+
+def test_numbers_follow_the_order_of_the_file(tmp_path: Path) -> None:
+    text = SMALLEST + "  b: {interface: eth2, neighbor: 10.0.2.0, neighbor_asn: 65002}\n"
+    text += "  a: {interface: eth3, neighbor: 10.0.3.0, neighbor_asn: 65003}\n"
+    numbers = [(uplink.name, uplink.number) for uplink in read(tmp_path, text).uplinks]
+    assert numbers == [("tor1", 1), ("b", 2), ("a", 3)]
+
+
+def test_given_numbers_are_kept(tmp_path: Path) -> None:
+    text = SMALLEST.replace("neighbor_asn: 65001", "neighbor_asn: 65001, number: 7")
+    text += "  b: {interface: eth2, neighbor: 10.0.2.0, neighbor_asn: 65002, number: 3}\n"
+    assert [uplink.number for uplink in read(tmp_path, text).uplinks] == [7, 3]
+
+
+def test_the_file_is_yaml_1_2(tmp_path: Path) -> None:
+    # In YAML 1.1, 010 is eight, yes is true and 1:30 is ninety.
+    assert "must be true or false, not 'yes'" in refused(
+        tmp_path, SMALLEST + "fallback: {enabled: yes}\n"
+    )
+    assert read(tmp_path, SMALLEST + "paths: {fall: 010}\n").path_timing.fall == 10
+    assert "not '1:30'" in refused(tmp_path, SMALLEST + "paths: {interval: 1:30}\n")
+
+
+def test_anchors_and_aliases_work(tmp_path: Path) -> None:
+    text = SMALLEST + "paths: {interval: &t 300ms, timeout: *t}\n"
+    timing = read(tmp_path, text).path_timing
+    assert (timing.interval_s, timing.timeout_s) == (0.3, 0.3)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("10ms", 0.01), ("200ms", 0.2), ("1.5s", 1.5), ("2s", 2.0), ("30m", 1800.0), ("1h", 3600.0)],
+)
+def test_durations(text: str, seconds: float, tmp_path: Path) -> None:
+    read_back = read(tmp_path, SMALLEST + f"paths: {{interval: {text}}}\n").path_timing.interval_s
+    assert read_back == seconds
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["200", "0.2", "9ms", "61m", "1d", "-1s", "1 s", "1e3ms", "1_0s", "\u0663s", '""', "[1s]"],
+)
+def test_what_is_not_a_duration(text: str, tmp_path: Path) -> None:
+    assert "paths.interval" in refused(tmp_path, SMALLEST + f"paths: {{interval: {text}}}\n")
+
+
+@pytest.mark.parametrize("asn", [1, 23455, 65534, 65536, 4294967294])
+def test_as_numbers(asn: int, tmp_path: Path) -> None:
+    text = SMALLEST.replace("65101", f"{asn}, community_asn: 1")
+    assert read(tmp_path, text).host.asn == asn
+
+
+@pytest.mark.parametrize(
+    "asn", ["0", "23456", "65535", "4294967295", "4294967296", "-1", "1.10", "true", "'65101'", "x"]
+)
+def test_what_is_not_an_as_number(asn: str, tmp_path: Path) -> None:
+    assert refused(tmp_path, SMALLEST.replace("65101", asn)).startswith("host.asn: ")
+    assert "uplinks.tor1.neighbor_asn: " in refused(tmp_path, SMALLEST.replace("65001", asn))
+
+
+@pytest.mark.parametrize("number", [1, 30975])
+def test_the_steering_community_is_as_and_number(number: int, tmp_path: Path) -> None:
+    text = SMALLEST.replace("65001", f"65001, number: {number}")
+    assert read(tmp_path, text).uplinks[0].number == number
+
+
+def test_a_rule_that_would_come_after_the_main_table(tmp_path: Path) -> None:
+    text = SMALLEST.replace("65001", "65001, number: 30976")
+    assert refused(tmp_path, text).startswith("fallback.rule_priority: ")
+    read(tmp_path, text + "fallback: {enabled: false}\n")
+
+
+@pytest.mark.parametrize("name", ["eth1", "enp1s0f0np0", "eth0.100", "br-lan", "a" * 15, "wg@x"])
+def test_interface_names(name: str, tmp_path: Path) -> None:
+    assert read(tmp_path, SMALLEST.replace("eth1", name)).uplinks[0].interface == name
+
+
+@pytest.mark.parametrize("name", ["a" * 16, "a/b", "a:1x", ".", "..", "a b", "''", "ä" * 8, "1"])
+def test_what_is_not_an_interface_name(name: str, tmp_path: Path) -> None:
+    assert refused(tmp_path, SMALLEST.replace("eth1", name)).startswith("uplinks.tor1.interface: ")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "0.0.0.0",  # noqa: S104 -- Nothing is bound here.
+        "0.1.2.3",
+        "127.0.0.1",
+        "169.254.0.1",
+        "224.0.0.1",
+        "255.255.255.255",
+        "010.0.0.1",
+        "10.0.0",
+        "'::'",
+        "'::1'",
+        "fe80::1",
+        "fe80::1%eth0",
+        "ff02::1",
+        "'::ffff:10.0.1.0'",
+        "10.0.1.0/31",
+        "tor1",
+        "167772160",
+    ],
+)
+def test_what_is_not_a_neighbor(address: str, tmp_path: Path) -> None:
+    text = SMALLEST.replace("neighbor: 10.0.1.0", f"neighbor: {address}")
+    assert "uplinks.tor1.neighbor: " in refused(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    ["10.0.0.0/255.0.0.0", "10.0.0.0/", "10.0.0.0/+8", "10.0.0.0/0008", "224.0.0.0/4", "fe80::/10",
+     "127.0.0.0/8", "'::1/128'", "fe80::1%a/128", "10.0.0.0/8/8", "'::/0'", "10.1.0.0/8"],
+)  # fmt: skip
+def test_what_is_not_a_prefix(prefix: str, tmp_path: Path) -> None:
+    text = SMALLEST + f"services: {{dns: {{prefixes: [{prefix}]}}}}\n"
+    assert "services.dns.prefixes[0]: " in refused(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["192.0.2.1", "192.0.2.1:0", "192.0.2.1:65536", "192.0.2.1:", ":53", "[192.0.2.1]:53",
+     "2001:db8::1:53", "[2001:db8::1]", "[2001:db8::1]:x", "ns:53", "0.0.0.0:53", "[ff02::1]:53",
+     "192.0.2.1:\uff15\uff13", "[fe80::1%lo]:53"],
+)  # fmt: skip
+def test_what_is_not_a_tcp_target(target: str, tmp_path: Path) -> None:
+    text = (
+        SMALLEST + f"services: {{dns: {{prefixes: [192.0.2.1/32], checks: [{{tcp: '{target}'}}]}}}}"
+    )
+    assert refused(tmp_path, text.replace("X", target)).startswith("services.dns.checks[0]: ")
+
+
+def test_a_service_may_be_checked_inside_the_host(tmp_path: Path) -> None:
+    text = SMALLEST + "services: {d: {prefixes: [192.0.2.1/32], checks: [{tcp: '127.0.0.1:53'}]}}"
+    assert str(read(tmp_path, text).services[1].checks[0]) == "tcp 127.0.0.1:53"
+
+
+def test_a_path_may_not(tmp_path: Path) -> None:
+    text = SMALLEST + "paths: {beyond: {of: [{icmp: 127.0.0.1}]}}\n"
+    assert refused(tmp_path, text).startswith("paths.beyond.of[0]: ")
+
+
+def test_a_misspelt_uplink_does_not_make_its_family_disappear(tmp_path: Path) -> None:
+    text = SMALLEST.replace(
+        "source: 10.255.10.1", "source: {ipv4: 10.255.10.1, ipv6: '2001:db8::1'}"
+    )
+    text += "  tor2: {interfaces: eth2, neighbor: '2001:db8:2::', neighbor_asn: 65002}\n"
+    assert refused(tmp_path, text).startswith("uplinks.tor2.interfaces: unknown key")
+    assert "host.source" not in refused(tmp_path, text)
+
+
+def test_a_misspelt_required_key_is_one_error(tmp_path: Path) -> None:
+    assert refused(tmp_path, SMALLEST.replace("{asn:", "{asnn:")).count("\n") == 0
+
+
+def test_many_aliases_are_not_expanded_for_ever(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12)]
+    assert "has more than" in refused(tmp_path, "\n".join(lines))
+
+
+def test_a_thousand_services(tmp_path: Path) -> None:
+    text = SMALLEST + "services:\n"
+    text += "".join(
+        f"  s{i}: {{prefixes: [203.0.{i >> 8}.{i & 255}/32], checks: [{{tcp: '127.0.0.1:80'}}]}}\n"
+        for i in range(1000)
+    )
+    assert len(read(tmp_path, text).services) == 1001
+
+
+def test_no_such_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no such file") as caught:
+        load(tmp_path / "none.yaml")
+    assert caught.value.exit_status == 78
+
+
+def test_a_directory(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        load(tmp_path)
+
+
+def test_more_uplinks_than_frr_can_use_at_once(tmp_path: Path) -> None:
+    more = [
+        f"  u{i}: {{interface: e{i}, neighbor: 10.1.0.{i}, neighbor_asn: 65002}}\n"
+        for i in range(1, 65)
+    ]
+    assert len(read(tmp_path, SMALLEST + "".join(more[:63])).uplinks) == 64
+    assert refused(tmp_path, SMALLEST + "".join(more)).startswith("uplinks: has 65 uplinks")
