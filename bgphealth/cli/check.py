@@ -172,7 +172,10 @@ def _service(service: ServiceSettings) -> list[str]:
 
 def _fallback(settings: Settings) -> str:
     if not settings.fallback.enabled:
-        return "off"
+        return (
+            "off: without a table and an oif rule of your own per uplink, an uplink that was "
+            "withdrawn never comes back"
+        )
     numbers = [uplink.number for uplink in settings.uplinks]
     tables = ", ".join(str(settings.fallback.table + number) for number in numbers)
     rules = ", ".join(str(settings.fallback.rule_priority + number) for number in numbers)

@@ -54,14 +54,14 @@ class Writer(asyncio.BaseProtocol):
 
     def connection_lost(self, _: Exception | None) -> None:
         """Let go of whoever waits for room; the reader sees the end of the other pipe."""
+        self._transport = None
         self._room.set()
 
     async def write(self, data: bytes) -> None:
-        """Write all of `data`, as fast as the other side reads."""
-        if self._transport is None:
-            raise RuntimeError("the pipe is not connected yet")
-        self._transport.write(data)
-        await self._room.wait()
+        """Write all of `data`, as fast as the other side reads; nothing when it is gone."""
+        if self._transport is not None:
+            self._transport.write(data)
+            await self._room.wait()
 
     def close(self) -> None:
         """Close our end; nothing that still waits is sent."""

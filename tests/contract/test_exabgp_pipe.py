@@ -5,6 +5,8 @@ Each fact is shown with and without our remedy, so that the remedy cannot rot un
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -185,6 +187,32 @@ note("replies", " ".join(replies))
         assert wait_for(tmp_path, "replies", running) == " ".join(["done"] * 8)
 
 
-def test_e5_with_terminate_exabgp_goes_when_the_helper_does(tmp_path: Path) -> None:
-    with exabgp(tmp_path, "", terminate=True) as running:
-        assert running.status_within(10) is not None, running.log.read_text()[-3000:]
+# Announces at its first start, and at its second start says what is in ExaBGP's table.
+MORTAL = """
+first = not (out / "first").exists()
+if first:
+    ask(1, "announce route 203.0.113.2/32 next-hop 192.0.0.8")
+    note("first", str(os.getpid()))
+else:
+    note("second", table(1))
+"""
+
+
+def test_e5_a_helper_that_is_killed_is_started_again_and_its_routes_stay(tmp_path: Path) -> None:
+    with exabgp(tmp_path, PRELUDE + MORTAL + LINGER) as running:
+        os.kill(int(wait_for(tmp_path, "first", running)), signal.SIGKILL)
+        assert "203.0.113.2/32" in wait_for(tmp_path, "second", running)
+        assert running.status_within(1) is None
+
+
+def test_e5_without_respawn_exabgp_goes_on_without_anybody(tmp_path: Path) -> None:
+    """Its routes would stay for ever, so the rendered exabgp.env says respawn = true."""
+    with exabgp(tmp_path, PRELUDE + MORTAL + LINGER, respawn=False) as running:
+        os.kill(int(wait_for(tmp_path, "first", running)), signal.SIGKILL)
+        assert running.status_within(3) is None
+        assert not (tmp_path / "second").exists()
+
+
+def test_e5_a_helper_that_keeps_dying_ends_exabgp(tmp_path: Path) -> None:
+    with exabgp(tmp_path, "") as running:
+        assert running.status_within(20) is not None, running.log.read_text()[-3000:]

@@ -54,7 +54,7 @@ class RunningExabgp:
 
 
 @contextmanager
-def exabgp(tmp_path: Path, helper: str, *, terminate: bool = True) -> Iterator[RunningExabgp]:
+def exabgp(tmp_path: Path, helper: str, *, respawn: bool = True) -> Iterator[RunningExabgp]:
     """Run ExaBGP with a Python helper, given as source text; end both on leaving."""
     script = tmp_path / "helper.py"
     script.write_text(helper)
@@ -64,7 +64,8 @@ def exabgp(tmp_path: Path, helper: str, *, terminate: bool = True) -> Iterator[R
     settings = {
         "exabgp.api.ack": "true",
         "exabgp.api.cli": "false",
-        "exabgp.api.terminate": str(terminate).lower(),
+        "exabgp.api.respawn": str(respawn).lower(),
+        "exabgp.api.terminate": "true",
         "exabgp.daemon.user": getpass.getuser(),
         "exabgp.log.destination": "stderr",
         "exabgp.log.level": "DEBUG",

@@ -1,0 +1,1 @@
+"""Programs that the lab runs inside its nodes. They end when their stdin does."""

@@ -1,0 +1,199 @@
+"""The commands of ``python -m lab``."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from contextlib import contextmanager
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+
+from lab import convergence, dual_tor, experiment, faults, report, results, story, topology
+from lab import status as lab_status
+from lab.convergence import OUTPUT
+from lab.errors import InterruptedByUserError, LabError, TimedOutError
+from lab.namespaces import NamespaceDriver
+from lab.steps import Steps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+
+    from lab.driver import Driver
+    from lab.experiment import Progress, Record
+    from lab.faults import Fault
+
+DEFAULT_TOPOLOGY = "dual-tor"
+
+
+def driver_for(name: str) -> Driver:
+    """Return the driver that runs a topology."""
+    return NamespaceDriver(topology.load(topology.find(name)))
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Turn signals that end a command into an exception, so that it tears down what it made."""
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        # Once: a second Ctrl-C must not end the teardown half-way.
+        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(each, signal.SIG_IGN)
+        raise InterruptedByUserError(signal.Signals(number))
+
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, interrupt)
+    yield
+
+
+def bring_up(driver: Driver, timeout_s: float, *, keep: bool = False) -> None:
+    """Make a lab and wait until it has converged; whatever fails, nothing of it is left.
+
+    Raises:
+        LabError: It could not be made, is up already, or did not converge in time.
+    """
+    driver.up()
+    try:
+        convergence.wait_converged(driver, timeout_s)
+    except BaseException as error:
+        if not (keep and isinstance(error, TimedOutError)):
+            driver.down()
+        raise
+
+
+def reports_errors(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Turn the lab's errors into a message and their exit status."""
+
+    @wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        try:
+            with interruptible():
+                return command(*args, **kwargs)
+        except LabError as error:
+            click.echo(f"lab: {error}", err=True)
+            sys.exit(error.exit_status)
+
+    return wrapped
+
+
+@click.group()
+def main() -> None:
+    """A laboratory for bgphealth: containerlab topologies, run in network namespaces."""
+
+
+_topology = click.argument("name", metavar="[TOPOLOGY]", default=DEFAULT_TOPOLOGY)
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@main.command()
+@_topology
+@click.option("--timeout", default=convergence.TIMEOUT_S, show_default=True, help="Seconds.")
+@click.option("--keep", is_flag=True, help="Leave it up when it does not converge.")
+@reports_errors
+def up(name: str, *, timeout: float, keep: bool) -> None:
+    """Make the lab and wait until it has converged."""
+    driver = driver_for(name)
+    bring_up(driver, timeout, keep=keep)
+    click.echo(f"{driver.topology.name}: up and converged", err=True)
+
+
+@main.command()
+@_topology
+@reports_errors
+def down(name: str) -> None:
+    """End the lab, also one whose command was killed."""
+    driver = driver_for(name)
+    was_up = driver.down()
+    click.echo(f"{driver.topology.name}: {'down' if was_up else 'was not up'}", err=True)
+
+
+@main.command(context_settings={"ignore_unknown_options": True})
+@click.option("--topology", "name", default=DEFAULT_TOPOLOGY, show_default=True)
+@click.argument("node")
+@click.argument("arguments", metavar="-- CMD…", nargs=-1, required=True, type=click.UNPROCESSED)
+@reports_errors
+def exec(name: str, node: str, arguments: tuple[str, ...]) -> None:  # noqa: A001 - its name in the shell
+    """Run a command inside a node and exit with its status."""
+    driver = driver_for(name)
+    command = driver.command(node, arguments)
+    # Not a child: terminal, pipes, signals and exit status are the command's own.
+    os.execvpe(command[0], command, driver.environment(node))  # noqa: S606
+
+
+@main.command()
+@_topology
+@_json
+@reports_errors
+def status(name: str, *, as_json: bool) -> None:
+    """Show nodes, sessions and routes; exit 1 when not up."""
+    found = lab_status.collect(driver_for(name))
+    if as_json:
+        click.echo(json.dumps(found.as_json(), indent=2))
+    else:
+        lab_status.show(found, Console())
+    sys.exit(0 if found.is_up else 1)
+
+
+@main.command()
+@click.argument("fault_name", metavar="NAME", type=click.Choice(sorted(faults.FAULTS)))
+@_topology
+@_json
+@reports_errors
+def fault(fault_name: str, name: str, *, as_json: bool) -> None:
+    """Measure one fault, on a lab that is up or on one of its own."""
+    with Steps(Console(stderr=True)) as steps:
+        record = measured(driver_for(name), faults.FAULTS[fault_name], steps.next)
+    found = results.result(record)
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    else:
+        story.show(found, Console())
+    sys.exit(0 if found["passed"] else 1)
+
+
+@main.command()
+@_topology
+@_json
+@reports_errors
+def demo(name: str, *, as_json: bool) -> None:
+    """Show a ToR's uplink going dark; leaves no lab up."""
+    driver = driver_for(name)
+    if any(driver.nodes().values()):
+        raise LabError(f"{driver.topology.name} is up; the demo makes its own (lab down ends it)")
+    with Steps(Console(stderr=True)) as steps:
+        record = measured(driver, faults.FAULTS["uplink-blackhole"], steps.next)
+    found = results.result(record)
+    OUTPUT.mkdir(exist_ok=True)
+    data = OUTPUT / "demo.json"
+    data.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    written = [data, *report.write(found, OUTPUT)]
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    else:
+        story.show(found, Console())
+    click.echo("written: " + ", ".join(map(str, written)), err=True)
+    sys.exit(0 if found["passed"] else 1)
+
+
+def measured(driver: Driver, fault: Fault, progress: Progress) -> Record:
+    """Run an experiment; a lab that is brought up for it is taken down again.
+
+    Raises:
+        LabError: The experiment could not be made, or is not one for this topology.
+    """
+    if driver.topology.name != dual_tor.NAME:
+        raise LabError(f"faults are made for the topology {dual_tor.NAME} only")
+    if all(driver.nodes().values()):
+        return experiment.run(driver, fault, progress)
+    progress("up: four nodes, their BGP sessions, ExaBGP and bgphealth")
+    bring_up(driver, convergence.TIMEOUT_S)
+    try:
+        return experiment.run(driver, fault, progress)
+    finally:
+        progress("down")
+        driver.down()

@@ -1,0 +1,113 @@
+"""Waits until a lab does what it should, and says what is missing when it does not."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lab import dual_tor, routes
+from lab.errors import LabError, TimedOutError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lab.driver import Driver
+
+OUTPUT = Path(__file__).resolve().parent / "out"
+
+TIMEOUT_S = 60.0
+_POLL_S = 0.1
+
+Missing = list[str]
+"""What is not yet as it should be, in words; empty when nothing is."""
+
+
+def wait_until(what: str, missing: Callable[[], Missing], timeout_s: float = TIMEOUT_S) -> None:
+    """Poll until nothing is missing.
+
+    Raises:
+        TimedOutError: With what was missing at the end.
+    """
+    deadline = time.monotonic() + timeout_s
+    while found := missing():
+        if time.monotonic() > deadline:
+            listed = "".join(f"\n  - {line}" for line in found)
+            raise TimedOutError(f"{what}: not within {timeout_s:.0f} s; missing:{listed}")
+        time.sleep(_POLL_S)
+
+
+def wait_converged(driver: Driver, timeout_s: float = TIMEOUT_S) -> None:
+    """Wait until BGP is up everywhere and, in ``dual-tor``, both directions use both ToRs.
+
+    Raises:
+        TimedOutError: With what is missing, and where logs and state of every node are.
+    """
+    try:
+        wait_until(f"{driver.topology.name}: convergence", lambda: missing(driver), timeout_s)
+    except TimedOutError as error:
+        where = OUTPUT / f"{driver.topology.name}-diagnosis.txt"
+        OUTPUT.mkdir(exist_ok=True)
+        where.write_text(f"{error}\n{diagnosis(driver)}\n", encoding="utf-8")
+        raise TimedOutError(f"{error}\nlogs and state of every node: {where}") from None
+
+
+def missing(driver: Driver) -> Missing:
+    """Return what the lab lacks to be converged."""
+    if stopped := [name for name, runs in driver.nodes().items() if not runs]:
+        raise LabError(f"{', '.join(stopped)} died")
+    found = routes.sessions(driver)
+    lacking = [
+        f"{s.node}: {s.family} session with {s.neighbor} is {s.state}" for s in found if not s.is_up
+    ]
+    silent = set(driver.topology.nodes) - {s.node for s in found}
+    lacking += [f"{node}: no BGP session" for node in sorted(silent)]
+    if driver.topology.name == dual_tor.NAME and not lacking:
+        lacking = routes_missing(routes.snapshot(driver))
+        for family in dual_tor.FAMILIES:
+            if (count := routes.injected_uplinks(driver, family)) < len(dual_tor.TOR_BEHIND):
+                lacking.append(
+                    f"{dual_tor.SERVER}: {count} injected {family} default paths in use, not 2"
+                )
+    return lacking
+
+
+def routes_missing(seen: routes.Snapshot) -> Missing:
+    """Return which routes do not use both ToRs, or leave with the wrong source."""
+    both = tuple(sorted(dual_tor.TOR_BEHIND.values()))
+    lacking = []
+    for family in dual_tor.FAMILIES:
+        default = seen.server_default[family]
+        if default != routes.KernelRoute(both, dual_tor.LOOPBACK[family]):
+            lacking.append(f"{dual_tor.SERVER}: {family} default is via {default}")
+        for name, route in (
+            ("service", seen.core_service[family]),
+            ("host loopback", seen.core_loopback[family]),
+        ):
+            if route.uplinks != both:
+                lacking.append(f"{dual_tor.CORE}: {family} {name} is via {route}")
+    return lacking
+
+
+def diagnosis(driver: Driver) -> str:
+    """Return logs and ``show`` output of every node, each under the command that shows it."""
+    commands = [
+        ["ip", "-br", "address"],
+        ["ip", "route"],
+        ["ip", "-6", "route"],
+        ["vtysh", "-c", "show bgp summary"],
+        *(["tail", "-n", "25", log] for log in dual_tor.LOGS),
+    ]
+    parts = []
+    for node in driver.topology.nodes:
+        for command in commands:
+            try:
+                done = driver.run(node, command, check=False)
+            except LabError as error:
+                parts.append(f"--- {node}: {error}")
+                break
+            if done.returncode == 0 or command[0] != "tail":
+                parts.append(
+                    f"--- {node}: {' '.join(command)}\n{done.stdout}{done.stderr}".rstrip()
+                )
+    return "\n".join(parts)

@@ -1,0 +1,158 @@
+"""Runs one fault on a lab that is up, and measures what it did to traffic, verdict and routes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from lab import convergence, faults, routes, watch
+from lab.errors import TimedOutError
+from lab.meter import Flow, Meter
+
+if TYPE_CHECKING:
+    from lab.driver import Driver
+    from lab.faults import Fault
+
+BASELINE_S = 2.0
+"""Traffic before the fault: it must be free of loss."""
+
+QUIET_S = 1.5
+"""Traffic after each change of routes, so that late losses are seen too."""
+
+REACTION_S = 15.0
+"""How long the fault lasts at most; less when everything that it should change has changed."""
+
+UNPROMISED_S = 4.0
+"""How long a fault lasts that promises no change of routes."""
+
+RECOVERY_S = 60.0
+
+Progress = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Record:
+    """Everything that was seen; times are CLOCK_MONOTONIC."""
+
+    fault: Fault
+    topology: str
+    driver: str
+    started_at: float = 0.0
+    fault_at: float = 0.0
+    healed_at: float | None = None
+    recovered_at: float | None = None
+    ended_at: float = 0.0
+    reacted: bool = False
+    flows: dict[str, list[Flow]] = field(default_factory=dict)
+    spread: dict[str, dict[str, float]] = field(default_factory=dict)
+    changes: list[watch.RouteChange] = field(default_factory=list)
+    verdicts: list[watch.Verdict] = field(default_factory=list)
+    before: routes.Snapshot | None = None
+    during: routes.Snapshot | None = None
+    after: routes.Snapshot | None = None
+    sessions_before: list[routes.Session] = field(default_factory=list)
+    sessions_during: list[routes.Session] = field(default_factory=list)
+    foreign_before: list[str] = field(default_factory=list)
+    foreign_after: list[str] = field(default_factory=list)
+    missing_after: list[str] = field(default_factory=list)
+
+
+def run(driver: Driver, fault: Fault, progress: Progress) -> Record:
+    """Measure one fault; the lab is left as it was found.
+
+    Raises:
+        LabError: The measurement could not be made.
+    """
+    record = Record(fault, driver.topology.name, driver.name)
+    meter, watcher = Meter(driver), watch.RouteWatch(driver)
+    routes.plant_foreign(driver)
+    injected = False
+    try:
+        watcher.start()
+        convergence.wait_until(
+            "route listeners", lambda: [] if watcher.is_ready() else ["a first report"], 15.0
+        )
+        _baseline(driver, meter, record, progress)
+        progress(f"fault: {fault.summary}")
+        injected = True
+        record.fault_at = time.monotonic()
+        faults.run_steps(driver, fault.inject)
+        _watch_reaction(driver, watcher, record)
+        if fault.heal:
+            progress("healed")
+            record.healed_at = time.monotonic()
+            faults.run_steps(driver, fault.heal)
+        injected = False
+        _watch_recovery(driver, record, progress)
+        record.flows = meter.stop()
+        record.foreign_after = routes.foreign(driver)
+        record.verdicts = watch.read_verdicts(driver)
+    finally:
+        if injected:
+            faults.run_steps(driver, fault.heal)
+        meter.abandon()
+        watcher.stop()
+        routes.remove_foreign(driver)
+    record.changes = sorted(watcher.changes, key=lambda change: change.at)
+    return record
+
+
+def _baseline(driver: Driver, meter: Meter, record: Record, progress: Progress) -> None:
+    record.foreign_before = routes.foreign(driver)
+    record.before = routes.snapshot(driver)
+    record.sessions_before = routes.sessions(driver)
+    record.started_at = time.monotonic()
+    meter.start()
+    progress(f"baseline: {BASELINE_S:.0f} s of traffic in both directions")
+    _last(BASELINE_S)
+    record.spread = meter.check_spread()
+
+
+def _last(duration_s: float) -> None:
+    """Let a stretch of the measurement pass."""
+    time.sleep(duration_s)
+
+
+def _watch_reaction(driver: Driver, watcher: watch.RouteWatch, record: Record) -> None:
+    expected = record.fault.expected
+
+    def unchanged() -> list[str]:
+        now = watcher.now()
+        return [
+            f"{name} {family} over {'+'.join(sorted(wanted)) or 'no ToR'}"
+            for name in watch.ROUTES
+            if (wanted := getattr(expected, name)) is not None
+            for family in ("ipv4", "ipv6")
+            if set(now[name, family].uplinks) != wanted
+        ]
+
+    if expected:
+        try:
+            convergence.wait_until("reaction", unchanged, REACTION_S)
+            record.reacted = True
+        except TimedOutError:
+            # A finding, not an accident: the report says what did not hold.
+            record.reacted = False
+        _last(QUIET_S)
+    elif record.fault.heal:
+        _last(UNPROMISED_S)
+    if record.fault.heal:
+        record.during = routes.snapshot(driver)
+        record.sessions_during = routes.sessions(driver)
+
+
+def _watch_recovery(driver: Driver, record: Record, progress: Progress) -> None:
+    progress("recovery: until both ToRs carry both directions again")
+    try:
+        if not record.fault.heal:
+            # It mends itself: what it broke must be seen broken first, or it looks mended.
+            _last(QUIET_S)
+        convergence.wait_until("recovery", lambda: convergence.missing(driver), RECOVERY_S)
+        record.recovered_at = time.monotonic()
+    except TimedOutError:
+        record.missing_after = convergence.missing(driver)
+    _last(QUIET_S)
+    record.after = routes.snapshot(driver)
+    record.ended_at = time.monotonic()

@@ -1,0 +1,153 @@
+"""The faults by name: how each is made and healed, and what must hold while it lasts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lab import dual_tor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lab.driver import Driver
+
+_BLACKHOLE = """\
+table inet lab_fault {
+    chain forward { type filter hook forward priority filter; policy drop; }
+}
+"""
+"""A ToR that is alive but useless: it forwards nothing and says nothing. Its own sessions go on."""
+
+_HEAL_BLACKHOLE = "delete table inet lab_fault"
+
+_KILL_HELPER = "kill -9 $(cat /proc/$(cat /run/exabgp.pid)/task/*/children)"
+_KILL_FRR = "kill -9 $(cat /run/frr/watchfrr.pid) && kill -9 $(cat /run/frr/[!w]*.pid)"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A command in a node."""
+
+    node: str
+    arguments: tuple[str, ...]
+
+
+def _shell(node: str, script: str) -> Step:
+    return Step(node, ("sh", "-c", script))
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """The ToRs that each route uses while the fault lasts; None where nothing is promised."""
+
+    default: frozenset[str] | None = None
+    service: frozenset[str] | None = None
+    loopback: frozenset[str] | None = None
+
+    def __bool__(self) -> bool:
+        """Return whether anything is promised."""
+        return any(item is not None for item in (self.default, self.service, self.loopback))
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault. Without `heal` it must mend itself."""
+
+    name: str
+    summary: str
+    inject: tuple[Step, ...]
+    heal: tuple[Step, ...] = ()
+    expected: Expected = Expected()
+    uplinks: frozenset[str] = frozenset()
+    """The ToRs that bgphealth should judge down, and that routes should leave."""
+    sessions_stay: bool = False
+    """Whether every BGP session of the ToRs must stay established."""
+
+
+_BOTH = frozenset(dual_tor.TOR_BEHIND.values())
+_TOR1 = frozenset({"tor1"})
+_TOR2 = frozenset({"tor2"})
+_NONE: frozenset[str] = frozenset()
+_OVER_TOR1 = Expected(default=_TOR1, service=_TOR1, loopback=_TOR1)
+
+
+def _nft(node: str, script: str) -> Step:
+    return Step(node, ("nft", script))
+
+
+FAULTS = {
+    fault.name: fault
+    for fault in (
+        Fault(
+            name="uplink-blackhole",
+            summary="tor2 silently drops everything that it should forward; its BGP stays up",
+            inject=(_nft("tor2", _BLACKHOLE),),
+            heal=(_nft("tor2", _HEAL_BLACKHOLE),),
+            expected=_OVER_TOR1,
+            uplinks=_TOR2,
+            sessions_stay=True,
+        ),
+        Fault(
+            name="both-uplinks",
+            summary="both ToRs silently drop everything that they should forward",
+            inject=(_nft("tor1", _BLACKHOLE), _nft("tor2", _BLACKHOLE)),
+            heal=(_nft("tor1", _HEAL_BLACKHOLE), _nft("tor2", _HEAL_BLACKHOLE)),
+            sessions_stay=True,
+        ),
+        Fault(
+            name="link-down",
+            summary="tor2's port to the server goes down",
+            inject=(Step("tor2", ("ip", "link", "set", "eth1", "down")),),
+            heal=(Step("tor2", ("ip", "link", "set", "eth1", "up")),),
+            expected=_OVER_TOR1,
+            uplinks=_TOR2,
+        ),
+        Fault(
+            name="service-down",
+            summary="the service on the server dies",
+            inject=(_shell(dual_tor.SERVER, "kill -9 $(cat /run/service.pid)"),),
+            heal=(
+                _shell(
+                    dual_tor.SERVER,
+                    "setsid /etc/lab/run-service >>/var/log/service.log 2>&1 </dev/null &",
+                ),
+            ),
+            expected=Expected(default=_BOTH, service=_NONE, loopback=_BOTH),
+            sessions_stay=True,
+        ),
+        Fault(
+            name="tor-crash",
+            summary="all of tor2's daemons are killed",
+            inject=(_shell("tor2", _KILL_FRR),),
+            heal=(Step("tor2", ("/etc/lab/start-frr",)),),
+            expected=Expected(service=_TOR1, loopback=_TOR1),
+            uplinks=_TOR2,
+        ),
+        Fault(
+            name="helper-kill",
+            summary="bgphealth is killed and started again",
+            inject=(_shell(dual_tor.SERVER, _KILL_HELPER),),
+        ),
+        Fault(
+            name="exabgp-kill",
+            summary="ExaBGP is killed and started again",
+            inject=(_shell(dual_tor.SERVER, "kill -9 $(cat /run/exabgp.pid)"),),
+        ),
+        Fault(
+            name="bgpd-kill",
+            summary="the server's bgpd is killed; FRR's watchdog starts it again",
+            inject=(_shell(dual_tor.SERVER, "kill -9 $(cat /run/frr/bgpd.pid)"),),
+        ),
+    )
+}
+
+
+def run_steps(driver: Driver, steps: Sequence[Step]) -> None:
+    """Run the commands of a fault, or of its healing.
+
+    Raises:
+        LabError: One failed.
+    """
+    for step in steps:
+        driver.run(step.node, step.arguments)

@@ -1,0 +1,202 @@
+"""Turns the record of an experiment into the object that `fault --json` and `demo.json` hold."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lab import dual_tor, watch
+from lab.meter import DIRECTIONS, Flow, summary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lab.experiment import Record
+
+VERSION = 1
+
+
+def result(record: Record) -> dict[str, Any]:
+    """Return the result. Every time is in seconds from the moment of the fault."""
+    times = {family: _times(record, family) for family in dual_tor.FAMILIES}
+    checks = list(_checks(record))
+    return {
+        "version": VERSION,
+        "fault": record.fault.name,
+        "summary": record.fault.summary,
+        "topology": record.topology,
+        "driver": record.driver,
+        "direction": {d: summary(record.flows[d]) for d in DIRECTIONS},
+        **times["ipv4"],
+        "recovered": record.recovered_at is not None,
+        "healed_s": _since(record, record.healed_at),
+        "recovery_s": _recovery(record),
+        "families": {
+            family: {
+                **times[family],
+                "direction": {
+                    d: summary([f for f in record.flows[d] if f.family == family])
+                    for d in DIRECTIONS
+                },
+            }
+            for family in dual_tor.FAMILIES
+        },
+        "sources": sorted({flow.source for flow in record.flows["out"]}),
+        "spread": record.spread,
+        "routes": {
+            "before": record.before.as_json() if record.before else None,
+            "during": record.during.as_json() if record.during else None,
+            "after": record.after.as_json() if record.after else None,
+        },
+        "sessions_stayed": sessions_stayed(record) if record.sessions_during else None,
+        "foreign_routes": {
+            "count": len(record.foreign_before),
+            "unchanged": record.foreign_before == record.foreign_after,
+        },
+        "timeline": timeline(record),
+        "loss": {d: [_loss(record, flow) for flow in record.flows[d]] for d in DIRECTIONS},
+        "span_s": [_since(record, record.started_at), _since(record, record.ended_at)],
+        "checks": [{"what": what, "held": held, "saw": saw} for what, held, saw in checks],
+        "passed": all(held for _, held, _ in checks),
+    }
+
+
+def _since(record: Record, at: float | None) -> float | None:
+    return None if at is None else round(at - record.fault_at, 3)
+
+
+def _recovery(record: Record) -> float | None:
+    """Return how long it took, from the healing (or the fault that mends itself), to be whole."""
+    if record.recovered_at is None:
+        return None
+    start = record.fault_at if record.healed_at is None else record.healed_at
+    settled = [c.at for c in record.changes if start <= c.at <= record.recovered_at]
+    return round(max(settled, default=start) - start, 3)
+
+
+def _times(record: Record, family: str) -> dict[str, float | None]:
+    """Return when verdict, kernel and core had moved away from the ToRs at fault."""
+    tors, since = record.fault.uplinks, record.fault_at
+    until = record.healed_at or float("inf")
+    changes = [change for change in record.changes if change.at < until]
+    if not tors:
+        return {"detect_s": None, "kernel_s": None, "core_s": None}
+    core = [
+        watch.first_without(changes, route, family, tors, since)
+        for route in ("service", "loopback")
+    ]
+    return {
+        "detect_s": watch.first_verdict(
+            [v for v in record.verdicts if v.at < until], family, tors, since
+        ),
+        "kernel_s": watch.first_without(changes, "default", family, tors, since),
+        "core_s": max((t for t in core if t is not None), default=None) if all(core) else None,
+    }
+
+
+def timeline(record: Record) -> list[dict[str, Any]]:
+    """Return what happened when, in order."""
+    events = [{"at": 0.0, "what": "fault", "text": record.fault.summary}]
+    events += [
+        {
+            "at": round(v.at - record.fault_at, 4),
+            "what": "verdict",
+            "family": v.family,
+            "text": f"{v.uplink} {v.family}: {v.before} → {v.after} ({v.reason})",
+        }
+        for v in record.verdicts
+        if v.at >= record.fault_at
+    ]
+    events += [
+        {
+            "at": round(c.at - record.fault_at, 4),
+            "what": "kernel" if c.route == "default" else "core",
+            "family": c.family,
+            "text": f"{c.route} {c.family}: {' + '.join(c.uplinks) or 'none'}",
+        }
+        for c in record.changes
+        if c.at >= record.fault_at
+    ]
+    if record.healed_at is not None:
+        events.append({"at": _since(record, record.healed_at), "what": "heal", "text": "healed"})
+    return sorted(events, key=lambda event: event["at"])
+
+
+def _loss(record: Record, flow: Flow) -> dict[str, Any]:
+    return {
+        "family": flow.family,
+        "source": flow.source,
+        "port": flow.port,
+        "sent": flow.sent,
+        "lost": flow.lost,
+        "outage_s": round(flow.outage_s(), 3),
+        "gaps": [
+            [round(start - record.fault_at, 3), round(end - record.fault_at, 3)]
+            for start, end in flow.gaps()
+        ],
+    }
+
+
+def sessions_stayed(record: Record) -> bool:
+    """Return whether every session was established during the fault, and since before it."""
+    before = {(s.node, s.neighbor, s.family): s for s in record.sessions_before}
+    during = {(s.node, s.neighbor, s.family): s for s in record.sessions_during}
+    return before.keys() == during.keys() and all(
+        session.is_up and session.drops == before[key].drops for key, session in during.items()
+    )
+
+
+_Check = tuple[str, bool, str]
+
+
+def _checks(record: Record) -> Iterator[_Check]:
+    """Return what must hold, whether it did, and what was seen."""
+    lost = sum(
+        start < record.fault_at
+        for d in DIRECTIONS
+        for f in record.flows[d]
+        for start, _ in f.gaps()
+    )
+    yield "no loss before the fault", not lost, f"{lost} gaps"
+    if record.during is not None:
+        yield from _checks_during(record)
+    missing = "; ".join(record.missing_after) or "both ToRs, both directions"
+    yield "recovered", record.recovered_at is not None, missing
+    changed = set(record.foreign_before) ^ set(record.foreign_after)
+    yield (
+        "no foreign route of the server changed",
+        not changed,
+        "; ".join(sorted(changed)) or f"{len(record.foreign_before)} routes, all the same",
+    )
+    sources = {flow.source for flow in record.flows["out"]}
+    yield (
+        "outgoing flows leave with the host loopback",
+        sources <= set(dual_tor.LOOPBACK.values()),
+        ", ".join(sorted(sources)),
+    )
+
+
+def _checks_during(record: Record) -> Iterator[_Check]:
+    seen, expected = record.during, record.fault.expected
+    if seen is None:
+        return
+    for name, wanted, by_family in (
+        ("the server's default", expected.default, seen.server_default),
+        ("the core's route to the service", expected.service, seen.core_service),
+        ("the core's route to the host loopback", expected.loopback, seen.core_loopback),
+    ):
+        for family in dual_tor.FAMILIES:
+            route = by_family[family]
+            if wanted is not None:
+                what = " + ".join(sorted(wanted)) or "nothing"
+                held = set(route.uplinks) == wanted
+                yield f"during: {name} via {what} ({family})", held, str(route)
+            if by_family is seen.server_default and expected.default is not None:
+                own = dual_tor.LOOPBACK[family]
+                yield f"during: its source is {own}", route.source == own, str(route)
+    if record.fault.sessions_stay:
+        down = [f"{s.node}-{s.neighbor}" for s in record.sessions_during if not s.is_up]
+        yield (
+            "during: every BGP session stays established",
+            sessions_stayed(record),
+            ", ".join(down) or "all established",
+        )

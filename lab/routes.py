@@ -1,0 +1,192 @@
+"""What the nodes of ``dual-tor`` have in their kernels and in BGP at this moment."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from lab import dual_tor
+from lab.errors import LabError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from lab.driver import Driver
+
+_IP_FAMILY = {"ipv4": "-4", "ipv6": "-6"}
+
+_OWN_PROTOCOLS = frozenset({"179", "186", "196"})
+"""bgphealth's, and FRR's for BGP and for static routes (rtnetlink's rtm_protocol)."""
+
+
+@dataclass(frozen=True, slots=True)
+class KernelRoute:
+    """A route as the kernel would use it: the ToRs behind its next hops, and its source."""
+
+    uplinks: tuple[str, ...] = ()
+    source: str | None = None
+
+    def __str__(self) -> str:
+        """Return it as a table cell."""
+        via = " + ".join(self.uplinks) or "none"
+        return f"{via}, src {self.source}" if self.source else via
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Both ends' routes; each mapping is by family."""
+
+    server_default: Mapping[str, KernelRoute]
+    core_service: Mapping[str, KernelRoute]
+    core_loopback: Mapping[str, KernelRoute]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON can hold it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One BGP session, as one of its ends sees it."""
+
+    node: str
+    neighbor: str
+    family: str
+    state: str
+    uptime: str
+    drops: int
+    """How often it was lost since bgpd started."""
+
+    @property
+    def is_up(self) -> bool:
+        """Return whether it is established."""
+        return self.state == "Established"
+
+
+def snapshot(driver: Driver) -> Snapshot:
+    """Ask the server's and the core's kernel."""
+    tables = {
+        (node, family): _table(driver, node, family)
+        for node in (dual_tor.SERVER, dual_tor.CORE)
+        for family in dual_tor.FAMILIES
+    }
+
+    def look_up(node: str, wanted: Mapping[str, str]) -> dict[str, KernelRoute]:
+        return {f: best(tables[node, f], wanted[f]) for f in dual_tor.FAMILIES}
+
+    return Snapshot(
+        server_default=look_up(dual_tor.SERVER, dict.fromkeys(dual_tor.FAMILIES, "default")),
+        core_service=look_up(dual_tor.CORE, dual_tor.SERVICE),
+        core_loopback=look_up(dual_tor.CORE, dual_tor.LOOPBACK),
+    )
+
+
+def _table(driver: Driver, node: str, family: str) -> list[dict[str, Any]]:
+    output = driver.run(node, ["ip", "-json", _IP_FAMILY[family], "route", "show"]).stdout
+    routes: list[dict[str, Any]] = json.loads(output or "[]")
+    return routes
+
+
+def best(table: Iterable[Mapping[str, Any]], destination: str) -> KernelRoute:
+    """Return the route with the lowest metric to exactly that destination."""
+    found = [route for route in table if route["dst"] == destination]
+    if not found:
+        return KernelRoute()
+    metric = min(route.get("metric", 0) for route in found)
+    hops: set[str] = set()
+    source = None
+    for route in found:
+        if route.get("metric", 0) == metric:
+            source = route.get("prefsrc", source)
+            hops |= {hop["dev"] for hop in route.get("nexthops", [route]) if _is_usable(hop)}
+    return KernelRoute(tuple(sorted(dual_tor.TOR_BEHIND.get(h, h) for h in hops)), source)
+
+
+def _is_usable(hop: Mapping[str, Any]) -> bool:
+    return "dev" in hop and "dead" not in hop.get("flags", [])
+
+
+def sessions(driver: Driver, nodes: Iterable[str] | None = None) -> list[Session]:
+    """Ask every bgpd for its sessions; a node whose FRR does not answer has none."""
+    found = []
+    for node in driver.topology.nodes if nodes is None else nodes:
+        done = driver.run(node, ["vtysh", "-c", "show bgp summary json"], check=False)
+        try:
+            families = json.loads(done.stdout or "{}")
+        except ValueError:
+            continue
+        found += [
+            Session(
+                node,
+                neighbor,
+                family.removesuffix("Unicast"),
+                peer["state"],
+                peer["peerUptime"],
+                peer["connectionsDropped"],
+            )
+            for family, summary in families.items()
+            if isinstance(summary, dict)
+            for neighbor, peer in summary.get("peers", {}).items()
+        ]
+    return found
+
+
+def injected_uplinks(driver: Driver, family: str) -> int:
+    """Return how many paths of the server's default in use come from the injector."""
+    prefix = {"ipv4": "0.0.0.0/0", "ipv6": "::/0"}[family]
+    command = f"show bgp {family} unicast {prefix} json"
+    done = driver.run(dual_tor.SERVER, ["vtysh", "-c", command], check=False)
+    try:
+        paths = json.loads(done.stdout or "{}").get("paths", [])
+    except ValueError:
+        return 0
+    return sum(
+        path["peer"].get("type") == "internal"
+        and (path.get("multipath", False) or path.get("bestpath", {}).get("overall", False))
+        for path in paths
+    )
+
+
+FOREIGN = (
+    # Ordinary, more specific, in another table, and a default of last resort (FRR reads the top
+    # byte of a metric as the distance: 254 keeps it below every BGP default).
+    "-4 route add 198.18.0.0/24 via 10.0.1.0 dev eth1 proto static metric 77",
+    "-4 route add blackhole 198.18.1.0/24 proto 42",
+    "-4 route add default via 10.0.2.0 dev eth2 proto static table 4242",
+    "-4 route add default via 10.0.1.0 dev eth1 proto static metric 4261413000",
+    "-6 route add 2001:db8:f00::/64 via 2001:db8:1:: dev eth1 proto static metric 77",
+    "-6 route add default via 2001:db8:2:: dev eth2 proto static table 4242",
+)
+"""Routes of somebody else's that a measurement plants on the server and expects to find again."""
+
+
+def plant_foreign(driver: Driver) -> None:
+    """Add the foreign routes to the server.
+
+    Raises:
+        LabError: One could not be added.
+    """
+    for line in FOREIGN:
+        driver.run(dual_tor.SERVER, ["ip", *line.split()])
+
+
+def remove_foreign(driver: Driver) -> None:
+    """Remove them again, as far as they are there."""
+    for line in FOREIGN:
+        driver.run(dual_tor.SERVER, ["ip", *line.replace(" add ", " del ").split()], check=False)
+
+
+def foreign(driver: Driver) -> list[str]:
+    """Return every route of the server, in all tables, that neither we nor FRR made."""
+    output = driver.run(dual_tor.SERVER, ["ip", "-N", "-o", "route", "show", "table", "all"]).stdout
+    found = []
+    for line in output.splitlines():
+        words = line.split()
+        protocol = words[words.index("proto") + 1] if "proto" in words else None
+        # `ip` says linkdown where the carrier is gone: that is the link's state, not the route's.
+        if protocol not in _OWN_PROTOCOLS:
+            found.append(line.strip().replace(" linkdown", "").replace(" dead", ""))
+    if not found:
+        raise LabError("the server has no routes at all")
+    return sorted(found)

@@ -1,0 +1,74 @@
+#!/bin/sh
+# Installs what the lab needs from the distribution: FRR, iproute2, nftables and Python's venv.
+# Says what it does, and nothing when nothing is missing. It never starts FRR on this machine: the
+# lab runs FRR's daemons in its own namespaces.
+set -eu
+
+say() { echo "lab/setup.sh: $*" >&2; }
+have() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ] || [ -x "/sbin/$1" ]; }
+
+packages=""
+[ -x /usr/lib/frr/frrinit.sh ] || packages="$packages frr"
+have ip || packages="$packages iproute2"
+have nft || packages="$packages nftables"
+# Debian's python3 has the module venv, but it needs ensurepip to make one.
+python3 -c 'import ensurepip, venv' 2>/dev/null || packages="$packages python3-venv"
+packages=${packages# }
+[ -n "$packages" ] || exit 0
+
+if ! command -v apt-get >/dev/null 2>&1; then
+    say "please install with this system's package manager: $packages"
+    exit 69
+fi
+if [ "$(id -u)" -ne 0 ]; then
+    if ! command -v sudo >/dev/null 2>&1; then
+        say "needs root to install: $packages"
+        exit 77
+    fi
+    say "using sudo to install: $packages"
+    exec sudo sh "$0"
+fi
+
+policy=/usr/sbin/policy-rc.d
+policy_is_ours=no
+clean_up() {
+    [ "$policy_is_ours" = no ] || rm -f "$policy"
+    policy_is_ours=no
+}
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+case " $packages " in
+*" frr "*)
+    # The package starts its service. A policy of somebody else's stays as it is.
+    if [ ! -e "$policy" ] && [ ! -L "$policy" ]; then
+        policy_is_ours=yes
+        printf '%s\n' '#!/bin/sh' '# lab/setup.sh: FRR stays stopped on this machine.' \
+            'case "$1" in frr | frr.service) exit 101 ;; esac' 'exit 0' >"$policy"
+        chmod 755 "$policy"
+    fi
+    ;;
+esac
+
+say "installing: $packages"
+export DEBIAN_FRONTEND=noninteractive
+install() { apt-get install -y -q --no-install-recommends $packages; }
+if ! apt-get install -s -q --no-install-recommends $packages >/dev/null 2>&1 || ! install >&2; then
+    say "updating the package lists first"
+    apt-get update -q >&2
+    install >&2
+fi
+
+case " $packages " in
+*" frr "*)
+    if command -v systemctl >/dev/null 2>&1; then
+        systemctl disable -q frr.service >&2 || :
+        [ ! -d /run/systemd/system ] || systemctl stop frr.service || :
+    elif command -v update-rc.d >/dev/null 2>&1; then
+        update-rc.d frr disable >&2 || :
+    fi
+    say "FRR is installed, and left stopped and disabled on this machine"
+    ;;
+esac
+say "done"

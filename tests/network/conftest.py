@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lab import convergence, state, topology
+from lab.errors import LabError
+from lab.namespaces import NamespaceDriver, check_machine
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark everything below this directory, so that nobody can forget to."""
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.network)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _machine() -> None:
+    """Skip, or fail in CI, where the lab cannot run."""
+    try:
+        check_machine()
+    except LabError as error:
+        if "CI" in os.environ:
+            pytest.fail(f"network tests must run in CI: {error}")
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def lab(_machine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NamespaceDriver]:
+    """Bring dual-tor up once, apart from a lab that the user may have up."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(state.ENVIRONMENT_VARIABLE, str(tmp_path_factory.mktemp("lab-state")))
+        driver = NamespaceDriver(topology.load(topology.find("dual-tor")))
+        driver.up()
+        try:
+            convergence.wait_converged(driver)
+            yield driver
+        finally:
+            driver.down()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add logs and state of every node to the report of a test that failed on the lab."""
+    report = yield
+    driver = getattr(item, "funcargs", {}).get("lab")
+    if report.when == "call" and report.failed and isinstance(driver, NamespaceDriver):
+        report.sections.append(("the lab", convergence.diagnosis(driver)))
+    return report
