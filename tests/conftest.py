@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 GOLDEN = Path(__file__).parent / "golden"
+
+# No deadline: a busy machine is no finding. CI plays the same examples each time, so that a red run
+# means a change; everybody else explores.
+settings.register_profile("explore", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True, max_examples=200)
+settings.load_profile("ci" if os.environ.get("CI") else "explore")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -19,10 +27,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write what the tests see into tests/golden, to be looked at with git diff",
     )
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "vtysh: asks a real vtysh, which needs no root")
 
 
 @pytest.fixture

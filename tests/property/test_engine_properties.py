@@ -110,7 +110,7 @@ def test_no_verdict_changes_before_rise_or_fall(run: tuple[Settings, list[Event]
     answers: dict[tuple[object, ...], deque[Verdict]] = {}
     state = engine.initial(settings)
     for event in events:
-        if isinstance(event, LinkChanged):
+        if isinstance(event, LinkChanged) and not event.up:
             for key in [k for k in answers if k[0] == event.uplink]:
                 del answers[key]
         if isinstance(event, PathProbed) and event.verdict is not Verdict.UNKNOWN:
