@@ -266,7 +266,9 @@ class NamespaceDriver:
         # The node has its own /run, for instance: there the caller's directory may be missing.
         there = Path(f"/proc/{self._anchor(node).pid}/root", *here.parts[1:])
         directory = here if there.is_dir() else Path("/")
-        return [*self._nsenter(node, "-m", "-n", "-p", "-u", f"--wdns={directory}"), *arguments]
+        # Its root as well: where the lab itself runs in a chroot, the mount namespace begins above.
+        entry = ("-m", "-n", "-p", "-u", "-r", f"--wdns={directory}")
+        return [*self._nsenter(node, *entry), *arguments]
 
     def environment(self, node: str) -> dict[str, str]:
         """See `Driver.environment`."""
