@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 import sys
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,10 @@ def run(invocation: Invocation, *, dry_run: bool, verbose: bool) -> None:
         raise click.UsageError(
             "stdin is a terminal, not ExaBGP; 'bgphealth render exabgp' writes the configuration "
             "that starts this program, 'bgphealth run --dry-run' shows what it would send"
+        )
+    if not dry_run and stat.S_ISREG(os.fstat(invocation.commands_fd).st_mode):
+        raise click.UsageError(
+            "stdout is a file, not ExaBGP; 'bgphealth run --dry-run >FILE' works"
         )
     asyncio.run(_run(settings, invocation.commands_fd, dry_run=dry_run, verbose=verbose))
 

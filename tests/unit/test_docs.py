@@ -1,0 +1,175 @@
+"""The documentation names what there is, quotes what is printed, and links to what exists."""
+
+from __future__ import annotations
+
+import ast
+import re
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, get_args, get_origin
+
+import pytest
+from click.testing import CliRunner
+from pydantic import BaseModel
+
+from bgphealth.cli.app import app
+from bgphealth.config import load
+from bgphealth.config.model import LATER, File
+from bgphealth.core.reasons import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+LOGS = (DOCS / "logs.md").read_text(encoding="utf-8")
+CONFIGURATION = (DOCS / "configuration.md").read_text(encoding="utf-8")
+
+PAGES = [*sorted(DOCS.glob("*.md")), ROOT / "README.md", ROOT / "lab" / "README.md"]
+
+LEVELS = {"debug", "info", "warning", "error", "critical", "exception"}
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#{1,6} +(.+)$", re.MULTILINE)
+
+
+class Block(NamedTuple):
+    page: str
+    language: str
+    text: str
+
+
+def names_of_events(source: str) -> Iterator[str]:
+    """Yield what is logged: the first argument of a logging method or of `_transition`."""
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+            continue
+        if node.func.attr not in LEVELS | {"_transition"} or not node.args:
+            continue
+        name = node.args[0]
+        assert isinstance(name, ast.Constant), f"line {node.lineno}: an event's name is a literal"
+        yield str(name.value)
+
+
+def events() -> set[str]:
+    files = (ROOT / "bgphealth" / "daemon").glob("*.py")
+    return {name for file in files for name in names_of_events(file.read_text(encoding="utf-8"))}
+
+
+def keys_of(model: type[BaseModel], above: str = "") -> Iterator[str]:
+    """Yield every key of the file in dotted form, NAME standing for what the user names."""
+    for name, field in model.model_fields.items():
+        yield f"{above}{name}"
+        yield from keys_inside(field.annotation, f"{above}{name}.")
+
+
+def keys_inside(annotation: object, above: str) -> Iterator[str]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield from keys_of(annotation, above)
+    elif get_origin(annotation) is dict:
+        yield from keys_inside(get_args(annotation)[1], f"{above}NAME.")
+    else:
+        for inner in get_args(annotation):
+            yield from keys_inside(inner, above)
+
+
+def blocks(page: Path) -> list[Block]:
+    text = page.read_text(encoding="utf-8")
+    return [Block(page.name, *found) for found in FENCE.findall(text)]
+
+
+def prose(page: Path) -> str:
+    return FENCE.sub("", page.read_text(encoding="utf-8"))
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    headings = HEADING.findall(prose(page))
+    return {re.sub(r"[^\w\- ]", "", h.lower()).strip().replace(" ", "-") for h in headings}
+
+
+def test_events_are_found() -> None:
+    assert {"started", "path_changed", "exabgp_refused", "kernel_changed"} <= events()
+
+
+@pytest.mark.parametrize("event", sorted(events()))
+def test_every_event_has_its_heading(event: str) -> None:
+    assert f"\n### `{event}`\n" in LOGS
+
+
+def test_no_heading_without_an_event() -> None:
+    assert events() == set(re.findall(r"^### `(\w+)`$", LOGS, re.MULTILINE))
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_every_reason_is_explained(reason: Reason) -> None:
+    assert re.search(rf"^\| `{reason}` \|", LOGS, re.MULTILINE)
+
+
+@pytest.mark.parametrize("key", sorted(keys_of(File)))
+def test_every_key_is_explained(key: str) -> None:
+    assert re.search(rf"^\| `{re.escape(key)}` \|", CONFIGURATION, re.MULTILINE)
+
+
+def test_keys_are_found_recursively() -> None:
+    keys = set(keys_of(File))
+    assert {"host.source.ipv6", "uplinks.NAME.next_hop.ipv4", "paths.beyond.need"} <= keys
+    assert {"services.NAME.on_down", "fallback.rule_priority"} <= keys
+
+
+@pytest.mark.parametrize("key", sorted(".".join(path).replace("*", "NAME") for path in LATER))
+def test_every_later_key_is_named(key: str) -> None:
+    assert f"`{key}`" in CONFIGURATION
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in LINK.findall(prose(page)):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        if anchor:
+            assert anchor in anchors(target), link
+
+
+FILES = [
+    block
+    for page in (DOCS / "configuration.md", DOCS / "host.md")
+    for block in blocks(page)
+    if block.language == "yaml" and block.text.startswith("version:")
+]
+
+
+def test_there_are_examples_on_both_pages() -> None:
+    assert {block.page for block in FILES} == {"configuration.md", "host.md"}
+
+
+@pytest.mark.parametrize("block", FILES, ids=lambda block: block.page)
+def test_examples_are_valid(block: Block, tmp_path: Path) -> None:
+    file = tmp_path / "bgphealth.yaml"
+    file.write_text(block.text, encoding="utf-8")
+    load(file)
+
+
+def quoted() -> list[tuple[str, str]]:
+    """Return each file in configuration.md with the output of `check` that is quoted after it."""
+    return [
+        (file.text, output.text)
+        for file, output in pairwise(blocks(DOCS / "configuration.md"))
+        if (file.language, output.language) == ("yaml", "text")
+    ]
+
+
+def test_output_is_quoted() -> None:
+    assert len(quoted()) == 3
+
+
+@pytest.mark.parametrize(("file", "output"), quoted(), ids=["complete", "minimal", "wrong"])
+def test_quoted_output_is_what_check_prints(
+    file: str, output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("bgphealth.yaml").write_text(file, encoding="utf-8")
+    assert CliRunner().invoke(app, ["-c", "bgphealth.yaml", "check"]).output == output
