@@ -9,16 +9,24 @@ the same effects, so a recorded run can be replayed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from bgphealth.core import policy
-from bgphealth.core.events import Event, LinkChanged, PathProbed, ServiceChecked, Started
+from bgphealth.core.events import (
+    Event,
+    LinkChanged,
+    PathProbed,
+    PathProbeOverdue,
+    ServiceChecked,
+    Started,
+)
 from bgphealth.core.health import Judgement, PathHealth, PathKey, ServiceHealth
 from bgphealth.core.hysteresis import Level
 from bgphealth.core.intents import Intents, RouteKey
 from bgphealth.core.policy import Decision, Decisions
+from bgphealth.core.reasons import Reason
 from bgphealth.core.settings import Family, Settings
 
 
@@ -64,12 +72,25 @@ class IntentsChanged:
     undecided: frozenset[RouteKey]
 
 
-Effect: TypeAlias = PathChanged | ServiceChanged | DecisionChanged | IntentsChanged
+@dataclass(frozen=True, slots=True)
+class PaceChanged:
+    """The probes of a path shall come every `suspect_interval_s` (`suspect`), or normally again."""
+
+    at: float
+    path: PathKey
+    suspect: bool
+
+
+Effect: TypeAlias = PathChanged | ServiceChanged | DecisionChanged | IntentsChanged | PaceChanged
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Everything that the engine knows. Make one with `initial`, never by hand."""
+    """Everything that the engine knows. Make one with `initial`, never by hand.
+
+    `held_since` are the paths that would be down were it not for shared fate; `suspects` those
+    that are probed at the faster pace.
+    """
 
     settings: Settings
     paths: Mapping[PathKey, PathHealth]
@@ -78,17 +99,34 @@ class State:
     service_verdicts: Mapping[str, Judgement]
     last_usable: Mapping[Family, frozenset[str]]
     decisions: Decisions
+    held_since: Mapping[PathKey, float]
+    suspects: frozenset[PathKey]
 
     @property
     def intents(self) -> Intents:
         """What is wanted in the BGP table now."""
         return policy.intents(self.decisions)
 
+    def with_path(self, key: PathKey, health: PathHealth) -> State:
+        """Return the state with another health of one path."""
+        # Not dataclasses.replace: this runs with every answer.
+        return State(
+            settings=self.settings,
+            paths={**self.paths, key: health},
+            services=self.services,
+            path_verdicts=self.path_verdicts,
+            service_verdicts=self.service_verdicts,
+            last_usable=self.last_usable,
+            decisions=self.decisions,
+            held_since=self.held_since,
+            suspects=self.suspects,
+        )
+
 
 def initial(settings: Settings) -> State:
     """Return the state before the first event: nothing is known and nothing is announced."""
     paths = {
-        PathKey(uplink.name, path.family): PathHealth.initial(path)
+        PathKey(uplink.name, path.family): PathHealth.initial(path, settings.quality)
         for uplink in settings.uplinks
         for path in uplink.paths
     }
@@ -101,10 +139,14 @@ def initial(settings: Settings) -> State:
         service_verdicts={name: health.judge() for name, health in services.items()},
         last_usable={},
         decisions={},
+        held_since={},
+        suspects=frozenset(),
     )
 
 
-def step(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
+def step(  # noqa: PLR0911 - one for each kind of event
+    state: State, event: Event
+) -> tuple[State, tuple[Effect, ...]]:
     """Return the state after one event, and what changed.
 
     Events about paths or services that the file does not name are ignored: they may have been
@@ -114,10 +156,13 @@ def step(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
         case Started():
             return _decide(state, event.at, ())
         case PathProbed():
+            return _answered(state, event)
+        case PathProbeOverdue():
             key = PathKey(event.uplink, event.family)
-            if key not in state.paths:
+            suspect_interval_s = state.settings.suspect_interval_s
+            if key not in state.paths or suspect_interval_s is None:
                 return state, ()
-            after = state.paths[key].after_probe(event, state.settings.path_timing)
+            after = state.paths[key].after_overdue(event, suspect_interval_s)
             return _judge_paths(state, event.at, {key: after})
         case LinkChanged():
             changed = {
@@ -132,22 +177,107 @@ def step(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
             return _judge_service(state, event)
 
 
+def _answered(state: State, event: PathProbed) -> tuple[State, tuple[Effect, ...]]:
+    key = PathKey(event.uplink, event.family)
+    before = state.paths.get(key)
+    if before is None:
+        return state, ()
+    after = before.after_probe(event, state.settings.path_timing)
+    if after is before:
+        return state, ()
+    # Nearly all answers only say that all is as it was; they must cost little.
+    if not state.held_since and after.means_the_same_as(before, event):
+        return state.with_path(key, after), ()
+    return _judge_paths(state, event.at, {key: after})
+
+
 def _judge_paths(
     state: State, at: float, changed: Mapping[PathKey, PathHealth]
 ) -> tuple[State, tuple[Effect, ...]]:
     if all(state.paths[key] is health for key, health in changed.items()):
         return state, ()
-    verdicts = {key: health.judge() for key, health in changed.items()}
-    effects = tuple(
+    state = replace(state, paths={**state.paths, **changed})
+    # Sorted: the order of a set differs from run to run, and a replay must not.
+    judged = {key: state.paths[key].judge() for key in sorted({*changed, *state.held_since})}
+    verdicts, held_since = _share_fate(state, at, judged)
+    effects: list[Effect] = [
         PathChanged(at, key, state.path_verdicts[key], verdict)
         for key, verdict in verdicts.items()
         if _differs(state.path_verdicts[key], verdict)
-    )
-    state = replace(state, paths={**state.paths, **changed})
-    if not effects:
-        return state, ()
-    state = replace(state, path_verdicts={**state.path_verdicts, **verdicts})
-    return _decide(state, at, effects)
+    ]
+    decide = bool(effects)
+    if decide or held_since != state.held_since:
+        path_verdicts = {**state.path_verdicts, **verdicts} if decide else state.path_verdicts
+        state = replace(state, path_verdicts=path_verdicts, held_since=held_since)
+    state, paces = _pace(state, at, {*changed, *verdicts})
+    effects += paces
+    return _decide(state, at, tuple(effects)) if decide else (state, tuple(effects))
+
+
+def _share_fate(
+    state: State, at: float, judged: Mapping[PathKey, Judgement]
+) -> tuple[dict[PathKey, Judgement], dict[PathKey, float]]:
+    """Return the verdicts, and since when which paths are held back from going down."""
+    verdicts = dict(judged)
+    held_since: dict[PathKey, float] = {}
+    for family in sorted({key.family for key in judged}):
+        working = {
+            key for key, v in state.path_verdicts.items() if key.family is family and v.level.works
+        }
+        falling = {key for key in working & judged.keys() if _falls(judged[key])}
+        if not working:
+            # Those that fell together are down for that reason until one of them works again.
+            for key in judged.keys() & _shared(state, family):
+                if _falls(judged[key]):
+                    verdicts[key] = state.path_verdicts[key]
+            continue
+        if not falling or len(working) == 1:
+            continue
+        if falling == working:
+            for key in falling:
+                verdicts[key] = Judgement(Level.DOWN, Reason.SHARED_FATE, judged[key].evidence)
+        elif all(state.paths[key].is_failing for key in working - falling):
+            since = {key: state.held_since.get(key, at) for key in falling}
+            if at - min(since.values()) < _longest_hold_s(state.settings):
+                held_since |= since
+                verdicts.update({key: state.path_verdicts[key] for key in falling})
+    return verdicts, held_since
+
+
+def _shared(state: State, family: Family) -> set[PathKey]:
+    return {
+        key
+        for key, verdict in state.path_verdicts.items()
+        if key.family is family and verdict.reason is Reason.SHARED_FATE
+    }
+
+
+def _falls(judgement: Judgement) -> bool:
+    """Tell a path whose probes fail from one whose link is gone, which needs no second opinion."""
+    return judgement.level is Level.DOWN and judgement.reason is not Reason.LINK_DOWN
+
+
+def _longest_hold_s(settings: Settings) -> float:
+    """Return how long the others may take to fail as well: as long as the first one took."""
+    timing = settings.path_timing
+    return timing.fall * timing.interval_s + timing.timeout_s
+
+
+def _pace(state: State, at: float, keys: Set[PathKey]) -> tuple[State, list[Effect]]:
+    """Probe faster those paths that work but may be about to go down."""
+    if state.settings.suspect_interval_s is None:
+        return state, []
+    suspects = {
+        key for key in keys if state.path_verdicts[key].level.works and state.paths[key].is_suspect
+    }
+    effects: list[Effect] = [
+        PaceChanged(at, key, key in suspects)
+        for key in sorted(keys)
+        if (key in suspects) != (key in state.suspects)
+    ]
+    if effects:
+        state = replace(state, suspects=(state.suspects - keys) | suspects)
+    return state, effects
 
 
 def _judge_service(state: State, event: ServiceChecked) -> tuple[State, tuple[Effect, ...]]:
@@ -187,14 +317,10 @@ def _decide(
 
 
 def _last_usable(state: State) -> Mapping[Family, frozenset[str]]:
-    """Remember, per family, the uplinks that are up; keep the memory while none is."""
+    """Remember, per family, the uplinks that carry traffic; keep the memory while none works."""
     last = dict(state.last_usable)
     for family in state.settings.families:
-        up = frozenset(
-            key.uplink
-            for key, verdict in state.path_verdicts.items()
-            if key.family is family and verdict.level is Level.UP
-        )
-        if up:
-            last[family] = up
+        levels = {k.uplink: v.level for k, v in state.path_verdicts.items() if k.family is family}
+        if carriers := policy.carriers(levels):
+            last[family] = carriers
     return last

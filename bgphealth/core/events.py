@@ -33,7 +33,10 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class PathProbed:
-    """A probe of one path has its answer. `detail` says in words why it is not ok."""
+    """A probe of one path has its answer. `detail` says in words why it is not ok.
+
+    `rtt_s` is the round-trip time in seconds, for kinds that have one.
+    """
 
     at: float
     uplink: str
@@ -42,6 +45,18 @@ class PathProbed:
     probe: ProbeSettings
     verdict: Verdict
     detail: str = ""
+    rtt_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PathProbeOverdue:
+    """A probe of one path has no answer yet after `suspect_interval_s`, long before its timeout."""
+
+    at: float
+    uplink: str
+    family: Family
+    role: Role
+    probe: ProbeSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,4 +79,4 @@ class LinkChanged:
     up: bool
 
 
-Event: TypeAlias = Started | PathProbed | ServiceChecked | LinkChanged
+Event: TypeAlias = Started | PathProbed | PathProbeOverdue | ServiceChecked | LinkChanged

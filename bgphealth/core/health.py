@@ -1,23 +1,28 @@
 """From the answers of single probes to one verdict per path and per service.
 
 A path is one address family of one uplink. It is up while every gateway probe is up (the ToR is
-there) and at least `beyond_need` of the beyond probes are (there is a network behind it).
+there) and at least `beyond_need` of the beyond probes are (there is a network behind it). It is
+degraded while it is up with too much loss or latency; as its quorum counts the best targets, one
+bad target does not degrade it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from bgphealth.core.events import PathProbed, ServiceChecked, Verdict
+from bgphealth.core.events import PathProbed, PathProbeOverdue, ServiceChecked, Verdict
 from bgphealth.core.hysteresis import Hysteresis, Level
+from bgphealth.core.quality import Window, patient_fall
 from bgphealth.core.reasons import Reason
 from bgphealth.core.settings import (
     Family,
     ProbeSettings,
+    Quality,
     Role,
     ServiceSettings,
+    Threshold,
     Timing,
     UplinkPath,
 )
@@ -46,20 +51,59 @@ class Judgement(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class ProbeHealth:
+    """All that is known of one probe of a path. `overdue`: its answer is later than usual."""
+
+    window: Window
+    hysteresis: Hysteresis = field(default_factory=Hysteresis)
+    overdue: bool = False
+    detail: str = ""
+
+    @property
+    def level(self) -> Level:
+        """What is believed of the probe."""
+        return self.hysteresis.level
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether it gives no answer now, however long it takes to believe that."""
+        return self.level is Level.DOWN or self.overdue or self.hysteresis.failed_run > 0
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether it may be about to go down: worth asking again soon."""
+        return self.level is not Level.DOWN and self.is_failing
+
+    def after(self, event: PathProbed, timing: Timing) -> ProbeHealth:
+        """Return the health after one answer."""
+        fall, rise = timing.fall, timing.rise
+        if event.probe.kind.is_state:
+            fall = rise = 1
+        before = self.hysteresis
+        fall = patient_fall(fall, self.window.loss)
+        after = before.after(event.verdict, rise=rise, fall=fall)
+        window = self.window.after(event.verdict, event.rtt_s, fall)
+        detail = self.detail if event.verdict is Verdict.OK else event.detail
+        return ProbeHealth(window, after, overdue=False, detail=detail)
+
+
+@dataclass(frozen=True, slots=True)
 class PathHealth:
-    """All that is known of one path."""
+    """All that is known of one path. `degraded` is why it is, None while it is not."""
 
     settings: UplinkPath
-    probes: Mapping[PathProbe, Hysteresis]
-    details: Mapping[PathProbe, str] = field(default_factory=dict)
+    quality: Quality
+    probes: Mapping[PathProbe, ProbeHealth]
     link_up: bool = True
+    degraded: Reason | None = None
 
     @classmethod
-    def initial(cls, settings: UplinkPath) -> PathHealth:
+    def initial(cls, settings: UplinkPath, quality: Quality) -> PathHealth:
         """Return the health of a path that has not been probed yet."""
         gateway = (PathProbe(Role.GATEWAY, probe) for probe in settings.gateway)
         beyond = (PathProbe(Role.BEYOND, probe) for probe in settings.beyond)
-        return cls(settings, {probe: Hysteresis() for probe in (*gateway, *beyond)})
+        unasked = ProbeHealth(Window(quality.window))
+        return cls(settings, quality, dict.fromkeys((*gateway, *beyond), unasked))
 
     def after_probe(self, event: PathProbed, timing: Timing) -> PathHealth:
         """Return the health after one answer; answers to probes that are not ours are ignored."""
@@ -69,43 +113,151 @@ class PathHealth:
             # An answer that was under way when the link went down says nothing about the link
             # that comes back.
             return self
-        after = before.after(event.verdict, rise=timing.rise, fall=timing.fall)
-        if after == before and event.verdict is Verdict.OK:
+        after = before.after(event, timing)
+        # Not dataclasses.replace: this runs with every answer.
+        probes = {**self.probes, key: after}
+        path = PathHealth(self.settings, self.quality, probes, self.link_up, self.degraded)
+        if path.degraded or path.quality.latency_s or _may_degrade(before, after):
+            path = replace(path, degraded=path.why_degraded())
+        return path
+
+    def means_the_same_as(self, before: PathHealth, event: PathProbed) -> bool:
+        """Tell whether an answer left everything that verdicts and pace are made of as it was."""
+        key = PathProbe(event.role, event.probe)
+        old, new = before.probes[key], self.probes[key]
+        return (
+            old.level is new.level
+            and old.is_failing == new.is_failing
+            and old.is_suspect == new.is_suspect
+            and self.degraded is before.degraded
+        )
+
+    def after_overdue(self, event: PathProbeOverdue, suspect_interval_s: float) -> PathHealth:
+        """Return the health when an answer is late, which counts only if it usually is not."""
+        key = PathProbe(event.role, event.probe)
+        before = self.probes.get(key)
+        if before is None or not self.link_up:
             return self
-        details = {**self.details, key: event.detail}
-        return replace(self, probes={**self.probes, key: after}, details=details)
+        usual_s = before.window.latency_s
+        if usual_s is None or usual_s > suspect_interval_s / 2:
+            return self
+        return replace(self, probes={**self.probes, key: replace(before, overdue=True)})
 
     def after_link(self, *, up: bool) -> PathHealth:
         """Return the health after the link came or went; a link that comes back starts below."""
         if up == self.link_up:
             return self
-        probes = self.probes if up else dict.fromkeys(self.probes, Hysteresis(Level.DOWN))
-        return replace(self, link_up=up, probes=probes, details={})
+        if up:
+            return replace(self, link_up=True)
+        down = ProbeHealth(Window(self.quality.window), Hysteresis(Level.DOWN))
+        return replace(self, link_up=False, degraded=None, probes=dict.fromkeys(self.probes, down))
 
     def judge(self) -> Judgement:
         """Return the verdict on the whole path."""
         if not self.link_up:
             return Judgement(Level.DOWN, Reason.LINK_DOWN)
-        gateway = [p for p in self.probes if p.role is Role.GATEWAY]
-        beyond = [p for p in self.probes if p.role is Role.BEYOND]
-        if self._count(gateway, Level.DOWN):
-            return Judgement(Level.DOWN, Reason.GATEWAY_FAILED, self._evidence(gateway))
-        need = self.settings.beyond_need if beyond else 0
-        if len(beyond) - self._count(beyond, Level.DOWN) < need:
-            return Judgement(Level.DOWN, Reason.BEYOND_FAILED, self._evidence(beyond))
-        if self._count(gateway, Level.UP) < len(gateway) or self._count(beyond, Level.UP) < need:
+        gateway, beyond, need = self._gateway, self._beyond, self._need
+        if _count(gateway.values(), Level.DOWN):
+            return Judgement(Level.DOWN, Reason.GATEWAY_FAILED, _evidence(gateway))
+        if len(beyond) - _count(beyond.values(), Level.DOWN) < need:
+            return Judgement(Level.DOWN, Reason.BEYOND_FAILED, _evidence(beyond))
+        if (
+            _count(gateway.values(), Level.UP) < len(gateway)
+            or _count(beyond.values(), Level.UP) < need
+        ):
             return Judgement(Level.INIT, Reason.INIT)
+        if self.degraded is not None:
+            return Judgement(Level.DEGRADED, self.degraded, self._quality_in_words())
         return Judgement(Level.UP, Reason.PROBES_OK)
 
-    def _count(self, probes: list[PathProbe], level: Level) -> int:
-        return sum(self.probes[probe].level is level for probe in probes)
+    @property
+    def is_failing(self) -> bool:
+        """Whether the last answers alone would not make a quorum."""
+        answering = sum(not probe.is_failing for probe in self._beyond.values())
+        return answering < self._need or any(p.is_failing for p in self._gateway.values())
 
-    def _evidence(self, probes: list[PathProbe]) -> str:
-        return "; ".join(
-            f"{key.probe}: {self.details.get(key) or 'no answer yet'}"
-            for key in probes
-            if self.probes[key].level is Level.DOWN
-        )
+    @property
+    def is_suspect(self) -> bool:
+        """Whether the path may be about to go down."""
+        return self.link_up and any(probe.is_suspect for probe in self.probes.values())
+
+    @property
+    def loss(self) -> float | None:
+        """The loss of the path, from 0 to 1: that of the worst probe which its verdict needs."""
+        return self._of_those_needed(lambda probe: probe.window.loss)
+
+    @property
+    def latency_s(self) -> float | None:
+        """The latency of the path in seconds: that of the slowest probe that its verdict needs."""
+        return self._of_those_needed(lambda probe: probe.window.latency_s)
+
+    @property
+    def _gateway(self) -> dict[PathProbe, ProbeHealth]:
+        return {key: probe for key, probe in self.probes.items() if key.role is Role.GATEWAY}
+
+    @property
+    def _beyond(self) -> dict[PathProbe, ProbeHealth]:
+        return {key: probe for key, probe in self.probes.items() if key.role is Role.BEYOND}
+
+    @property
+    def _need(self) -> int:
+        return self.settings.beyond_need if self.settings.beyond else 0
+
+    def _of_those_needed(self, of: Callable[[ProbeHealth], float | None]) -> float | None:
+        """Return the worst value among the gateway probes and the best `need` beyond probes.
+
+        What is not known yet counts as 0; None when the path does not work anyway.
+        """
+        asked = {
+            key: of(probe) or 0.0
+            for key, probe in self.probes.items()
+            if probe.level is not Level.DOWN and not key.probe.kind.is_state
+        }
+        gateway = [value for key, value in asked.items() if key.role is Role.GATEWAY]
+        beyond = sorted(value for key, value in asked.items() if key.role is Role.BEYOND)
+        return max([*gateway, *beyond[: self._need]], default=None)
+
+    def why_degraded(self) -> Reason | None:
+        """Return why the path counts as degraded after the last answer, None when it does not."""
+        lossy = self.degraded is Reason.LOSS
+        # Into it only when the loss is sure: a small window strays far from the truth.
+        loss = self.loss if lossy else self._of_those_needed(lambda probe: probe.window.sure_loss)
+        if _exceeds(loss, self.quality.loss, already=lossy):
+            return Reason.LOSS
+        allowed = self.quality.latency_s
+        if allowed is not None and _exceeds(
+            self.latency_s, allowed, already=self.degraded is Reason.LATENCY
+        ):
+            return Reason.LATENCY
+        return None
+
+    def _quality_in_words(self) -> str:
+        loss, latency_s = self.loss or 0.0, self.latency_s or 0.0
+        return f"loss {loss:.0%}, latency {latency_s * 1000:.1f} ms"
+
+
+def _may_degrade(before: ProbeHealth, after: ProbeHealth) -> bool:
+    """Tell whether an answer can have made the path's loss worse; most of them cannot."""
+    return after.window.lost > before.window.lost or after.level is not before.level
+
+
+def _exceeds(value: float | None, threshold: Threshold, *, already: bool) -> bool:
+    """Compare with the level that counts now; a value that is not known changes nothing."""
+    if value is None:
+        return already
+    return value > threshold.leave if already else value >= threshold.enter
+
+
+def _count(probes: Iterable[ProbeHealth], level: Level) -> int:
+    return sum(probe.level is level for probe in probes)
+
+
+def _evidence(probes: Mapping[PathProbe, ProbeHealth]) -> str:
+    return "; ".join(
+        f"{key.probe}: {probe.detail or 'no answer yet'}"
+        for key, probe in probes.items()
+        if probe.level is Level.DOWN
+    )
 
 
 @dataclass(frozen=True, slots=True)

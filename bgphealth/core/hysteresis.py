@@ -16,11 +16,20 @@ from bgphealth.core.events import Verdict
 
 
 class Level(StrEnum):
-    """What is believed of a probe, a path or a service. `INIT`: nothing yet."""
+    """What is believed of a probe, a path or a service.
+
+    `INIT`: nothing yet. `DEGRADED` (paths only): it works, badly; used when nothing better is left.
+    """
 
     INIT = "init"
     UP = "up"
+    DEGRADED = "degraded"
     DOWN = "down"
+
+    @property
+    def works(self) -> bool:
+        """Whether traffic gets through, be it badly."""
+        return self in (Level.UP, Level.DEGRADED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +46,8 @@ class Hysteresis:
             return self
         if verdict is Verdict.OK:
             run = min(self.ok_run + 1, rise)
+            if run == self.ok_run and self.level is Level.UP:
+                return self
             return Hysteresis(Level.UP if run >= rise else self.level, ok_run=run)
         run = min(self.failed_run + 1, fall)
         return Hysteresis(Level.DOWN if run >= fall else self.level, failed_run=run)

@@ -1,8 +1,9 @@
 """From verdicts to intents: what a network engineer would have decided, and why.
 
-- The default via an uplink is announced while its path is up.
-- A service goes to an uplink while the service and the uplink's path of its family are up: one
-  announcement, with one community per uplink that may carry it.
+- The default via an uplink is announced while its path works; with a lower local preference while
+  the path is degraded, so that it is used only when no clean one is left.
+- A service goes to the uplinks whose path of its family is up, or to the degraded ones when none
+  is: one announcement, with one community per uplink that may carry it.
 - While no path of a family is up, `all_down` decides; by default the last usable ones are kept,
   because taking the last path away never makes anything better.
 """
@@ -10,7 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from typing import NamedTuple, TypeAlias
 
@@ -22,6 +23,9 @@ from bgphealth.core.settings import AllDown, Family, ServiceSettings, Settings
 
 INJECTED_LOCAL_PREF = 100
 """Local preference of what we announce: above the ToR's own default (50), RFC 4271 5.1.5."""
+
+DEGRADED_LOCAL_PREF = 90
+"""Of a default via a degraded path: verified, so still above the ToR's own."""
 
 _DEFAULT_PREFIX = {Family.IPV4: ip_network("0.0.0.0/0"), Family.IPV6: ip_network("::/0")}
 
@@ -37,7 +41,7 @@ Decisions: TypeAlias = Mapping[RouteKey, Decision]
 
 
 class Usable(NamedTuple):
-    """The uplinks that carry one family now, and why just these."""
+    """The uplinks that shall carry the traffic of one family now, and why just these."""
 
     uplinks: frozenset[str]
     reason: Reason
@@ -68,28 +72,38 @@ def owned(settings: Settings) -> frozenset[RouteKey]:
     return frozenset((*defaults, *prefixes))
 
 
+def carriers(levels: Mapping[str, Level]) -> frozenset[str]:
+    """Return the uplinks that are up; if there are none, the degraded ones."""
+    for wanted in (Level.UP, Level.DEGRADED):
+        if found := frozenset(name for name, level in levels.items() if level is wanted):
+            return found
+    return frozenset()
+
+
 def usable(settings: Settings, verdicts: Verdicts, family: Family) -> Usable:
-    """Return which uplinks carry a family: those whose path is up, else what `all_down` says."""
+    """Return which uplinks carry a family: the clean ones, else the degraded, else `all_down`."""
     judged = {
         uplink.name: verdicts.paths[PathKey(uplink.name, family)].level
         for uplink in settings.uplinks
         if PathKey(uplink.name, family) in verdicts.paths
     }
-    up = frozenset(name for name, level in judged.items() if level is Level.UP)
-    if up:
-        return Usable(up, Reason.PATH_UP)
+    if working := carriers(judged):
+        return Usable(working, Reason.PATH_UP)
     last = verdicts.last_usable.get(family, frozenset())
     if not last:
         waiting = Level.INIT in judged.values()
         return Usable(last, Reason.INIT if waiting else Reason.ALL_DOWN_NOTHING_TO_KEEP)
     if settings.all_down is AllDown.WITHDRAW:
         return Usable(frozenset(), Reason.ALL_DOWN_WITHDRAW)
-    return Usable(last, Reason.ALL_DOWN_KEEP_LAST)
+    together = any(
+        verdicts.paths[PathKey(name, family)].reason is Reason.SHARED_FATE for name in last
+    )
+    return Usable(last, Reason.ALL_DOWN_SHARED_FATE if together else Reason.ALL_DOWN_KEEP_LAST)
 
 
 def decide(settings: Settings, verdicts: Verdicts) -> Decisions:
     """Return the decision for every route that is ours."""
-    carriers = {family: usable(settings, verdicts, family) for family in settings.families}
+    usable_in = {family: usable(settings, verdicts, family) for family in settings.families}
     decisions: dict[RouteKey, Decision] = {}
     for uplink in settings.uplinks:
         for path in uplink.paths:
@@ -97,11 +111,11 @@ def decide(settings: Settings, verdicts: Verdicts) -> Decisions:
             decisions[key] = _decide_default(
                 uplink.name,
                 Announcement(key, path.next_hop, INJECTED_LOCAL_PREF),
-                carriers[path.family],
+                usable_in[path.family],
                 verdicts.paths[PathKey(uplink.name, path.family)],
             )
     for service in settings.services:
-        decisions.update(_decide_service(settings, service, verdicts, carriers))
+        decisions.update(_decide_service(settings, service, verdicts, usable_in))
     return decisions
 
 
@@ -120,6 +134,9 @@ def undecided(decisions: Decisions) -> frozenset[RouteKey]:
 def _decide_default(
     uplink: str, announcement: Announcement, carrier: Usable, judgement: Judgement
 ) -> Decision:
+    if judgement.level is Level.DEGRADED:
+        degraded = replace(announcement, local_pref=DEGRADED_LOCAL_PREF)
+        return Decision(degraded, Reason.PATH_DEGRADED)
     if uplink in carrier.uplinks:
         return Decision(announcement, carrier.reason)
     if judgement.level is Level.INIT:
@@ -133,13 +150,13 @@ def _decide_service(
     settings: Settings,
     service: ServiceSettings,
     verdicts: Verdicts,
-    carriers: Mapping[Family, Usable],
+    usable_in: Mapping[Family, Usable],
 ) -> dict[RouteKey, Decision]:
     level = verdicts.services[service.name].level
     decisions = {}
     for prefix in service.prefixes:
         key = RouteKey(prefix)
-        carrier = carriers[Family.of(prefix)]
+        carrier = usable_in[Family.of(prefix)]
         if level is Level.DOWN:
             decisions[key] = Decision(None, Reason.SERVICE_DOWN)
         elif level is Level.INIT:
@@ -157,6 +174,6 @@ def _decide_service(
                     if uplink.name in carrier.uplinks
                 ),
             )
-            kept = carrier.reason is Reason.ALL_DOWN_KEEP_LAST
-            decisions[key] = Decision(announcement, carrier.reason if kept else Reason.SERVICE_UP)
+            up = carrier.reason is Reason.PATH_UP
+            decisions[key] = Decision(announcement, Reason.SERVICE_UP if up else carrier.reason)
     return decisions

@@ -8,10 +8,10 @@ Units: every duration is a float in seconds and its name ends in ``_s``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 Address: TypeAlias = IPv4Address | IPv6Address
 Prefix: TypeAlias = IPv4Network | IPv6Network
@@ -48,22 +48,109 @@ class ProbeKind(StrEnum):
 
     ICMP = "icmp"
     TCP = "tcp"
+    HTTP = "http"
+    DNS = "dns"
+    EXEC = "exec"
+    BFD = "bfd"
+    BGP = "bgp"
+    LINK = "link"
+
+    @property
+    def is_state(self) -> bool:
+        """Whether the answer is a state that somebody else counts already: it counts at once."""
+        return self in (ProbeKind.BFD, ProbeKind.BGP, ProbeKind.LINK)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpQuestion:
+    """One GET request (RFC 9110) and the answer that is expected.
+
+    `host` is the Host header and, with TLS, the name that is asked for and verified (RFC 6066);
+    None means the target's address. `body` is a regular expression that must be found in the first
+    64 KiB. `min_valid_s` is how long the certificate must still be valid, in seconds.
+    """
+
+    tls: bool
+    path: str
+    host: str | None
+    status: tuple[int, ...]
+    body: str | None
+    verify: bool
+    min_valid_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class DnsQuestion:
+    """One query (RFC 1035) and the answer that is expected.
+
+    `transport` is ``udp`` or ``tcp``. `answers` must all be among the records; empty means that
+    the `rcode` is all that counts.
+    """
+
+    name: str
+    rdtype: str
+    transport: str
+    rcode: str
+    answers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ExecQuestion:
+    """A program and its arguments; never a shell. Exit status 0 is ok."""
+
+    command: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkQuestion:
+    """What is asked of the interface: ``carrier`` or ``address``."""
+
+    what: str
+
+
+Question: TypeAlias = HttpQuestion | DnsQuestion | ExecQuestion | LinkQuestion
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeSettings:
-    """One thing to ask, of one address. `port` is None for kinds without ports."""
+    """One thing to ask. `target` and `port` are None for kinds without one."""
 
     kind: ProbeKind
-    target: Address
+    target: Address | None = None
     port: int | None = None
+    question: Question | None = None
+    # Probes are looked up with every answer, and hashing an address is slow.
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Hash once."""
+        of = (self.kind, self.target, self.port, self.question)
+        object.__setattr__(self, "_hash", hash(of))
+
+    def __hash__(self) -> int:
+        return self._hash
 
     def __str__(self) -> str:
         """Return the probe in the file's own words: ``icmp 10.0.1.0``, ``tcp 192.0.2.53:53``."""
-        if self.port is None:
-            return f"{self.kind} {self.target}"
-        host = f"[{self.target}]" if Family.of(self.target) is Family.IPV6 else str(self.target)
-        return f"{self.kind} {host}:{self.port}"
+        match self.question:
+            case HttpQuestion(tls=tls, path=path):
+                return f"{'https' if tls else 'http'}://{self._host_and_port()}{path}"
+            case DnsQuestion(name=name, rdtype=rdtype, transport=transport):
+                return f"dns {name} {rdtype} at {self._host_and_port()} over {transport}"
+            case ExecQuestion(command=command):
+                return f"exec {' '.join(command)}"
+            case LinkQuestion(what=what):
+                return f"link {what}"
+            case None if self.target is None:
+                return f"{self.kind} neighbor"
+            case None:
+                return f"{self.kind} {self._host_and_port()}"
+
+    def _host_and_port(self) -> str:
+        if self.port is None or self.target is None:
+            return str(self.target)
+        is_v6 = Family.of(self.target) is Family.IPV6
+        return f"[{self.target}]:{self.port}" if is_v6 else f"{self.target}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +158,14 @@ class UplinkPath:
     """One address family of one uplink: the unit that is probed, judged and steered.
 
     `next_hop` is announced with the injected default; `neighbor` is the ToR's BGP address on the
-    link. `probe_source` is the address that the fabric reaches through this uplink alone; None
-    means the interface's own address on the neighbor's subnet, looked up at start.
+    link, None on an unnumbered link, where it is a link-local address that nobody writes down.
+    `probe_source` is the address that the fabric reaches through this uplink alone; None means the
+    interface's own address on the neighbor's subnet, looked up at start. An unnumbered link has no
+    such address: its paths always have a `probe_source`, and a `next_hop` that is the ToR's own.
     """
 
     family: Family
-    neighbor: Address
+    neighbor: Address | None
     next_hop: Address
     probe_source: Address | None
     gateway: tuple[ProbeSettings, ...]
@@ -99,6 +188,11 @@ class UplinkSettings:
     neighbor_asn: int | None
     paths: tuple[UplinkPath, ...]
 
+    @property
+    def is_unnumbered(self) -> bool:
+        """Return whether the link has no addresses of its own: one session carries all families."""
+        return all(path.neighbor is None for path in self.paths)
+
 
 @dataclass(frozen=True, slots=True)
 class Timing:
@@ -108,6 +202,26 @@ class Timing:
     timeout_s: float
     fall: int
     rise: int
+
+
+class Threshold(NamedTuple):
+    """Two levels, so that a value between them changes nothing: `enter` is the worse one."""
+
+    enter: float
+    leave: float
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """When a path that is up counts as degraded.
+
+    `window` is the number of answers, per probe, that loss and latency are taken over. `loss` is a
+    ratio from 0 to 1; `latency_s` is in seconds, None where latency does not matter.
+    """
+
+    window: int
+    loss: Threshold
+    latency_s: Threshold | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,11 +278,17 @@ class FallbackSettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The whole file, validated. `path_timing` is the same for every path."""
+    """The whole file, validated. What is said of paths is the same for every one of them.
+
+    `suspect_interval_s` is the interval while a path that is up gives no answers; None for never
+    faster than `path_timing` says.
+    """
 
     host: HostSettings
     uplinks: tuple[UplinkSettings, ...]
     path_timing: Timing
+    suspect_interval_s: float | None
+    quality: Quality
     services: tuple[ServiceSettings, ...]
     all_down: AllDown
     fallback: FallbackSettings

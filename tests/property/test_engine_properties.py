@@ -14,6 +14,7 @@ from bgphealth.core.events import (
     Event,
     LinkChanged,
     PathProbed,
+    PathProbeOverdue,
     ServiceChecked,
     Started,
     Verdict,
@@ -24,7 +25,7 @@ from bgphealth.core.intents import Announcement, Intents, RouteKey
 from bgphealth.core.reasons import Reason
 from bgphealth.core.reconcile import Announce, Change, reconcile
 from bgphealth.core.settings import AllDown, Family, Role, Settings, UplinkPath
-from tests.support.hosts import CHECK, FALL, RISE, host
+from tests.support.hosts import CHECK, FALL, RISE, host, round_of
 
 hosts = st.builds(
     host,
@@ -45,12 +46,18 @@ def bursts(draw: st.DrawFn, settings: Settings) -> list[Event]:
     verdict = draw(st.sampled_from(Verdict))
     times = draw(st.integers(1, RISE + 2))
     uplink = draw(st.sampled_from(settings.uplinks))
-    what = draw(st.sampled_from(["probe", "path", "path", "service", "link"]))
+    what = draw(st.sampled_from(["probe", "path", "path", "host", "service", "link", "overdue"]))
     if what == "link":
         return [LinkChanged(0.0, uplink.name, up=draw(st.booleans()))]
     if what == "service":
         return [ServiceChecked(0.0, "dns", CHECK, verdict)] * times
+    if what == "host":
+        return [e for _ in range(times) for u in settings.uplinks for e in round_of(u, verdict)]
     path = draw(st.sampled_from(uplink.paths))
+    if what == "overdue":
+        return [
+            PathProbeOverdue(0.0, uplink.name, path.family, Role.BEYOND, path.beyond[0])
+        ] * times
     chosen = _probes(path) if what == "path" else [draw(st.sampled_from(_probes(path)))]
     return [
         PathProbed(
@@ -81,12 +88,16 @@ def states(settings: Settings, events: list[Event]) -> Iterator[tuple[State, Eve
         before = after
 
 
-def up_paths(state: State, family: Family) -> set[str]:
+def working_paths(state: State, family: Family) -> set[str]:
     return {
         key.uplink
         for key, verdict in state.path_verdicts.items()
-        if key.family is family and verdict.level is Level.UP
+        if key.family is family and verdict.level.works
     }
+
+
+def defaults(table: Intents, family: Family) -> dict[RouteKey, Announcement]:
+    return {k: a for k, a in table.items() if k.path_id and Family.of(k.prefix) is family}
 
 
 @given(runs())
@@ -118,47 +129,40 @@ def test_no_verdict_changes_before_rise_or_fall(run: tuple[Settings, list[Event]
             answers.setdefault(key, deque(maxlen=RISE)).append(event.verdict)
         state, effects = engine.step(state, event)
         for effect in effects:
-            if not (isinstance(effect, PathChanged) and isinstance(event, PathProbed)):
+            if not isinstance(effect, PathChanged):
                 continue
-            needed = RISE if effect.after.level is Level.UP else FALL
-            wanted = Verdict.OK if effect.after.level is Level.UP else Verdict.FAILED
-            if effect.after.level is effect.before.level:
-                continue  # Only the reason changed: another role of a path that is down anyway.
-            if (effect.before.level, effect.after.level) == (Level.DOWN, Level.INIT):
-                continue  # One target rose before another ever had a verdict.
-            last = list(answers[event.uplink, event.family, event.role, event.probe])[-needed:]
-            assert last == [wanted] * needed
+            before, after = effect.before.level, effect.after.level
+            mine = [list(seen) for key, seen in answers.items() if key[:2] == effect.path]
+            if after is Level.DOWN and before is not Level.DOWN:
+                if effect.after.reason is not Reason.LINK_DOWN:
+                    assert any(seen[-FALL:] == [Verdict.FAILED] * FALL for seen in mine)
+            elif after.works and not before.works:
+                assert any(seen[-RISE:] == [Verdict.OK] * RISE for seen in mine)
 
 
 @given(runs())
-def test_never_without_a_path_while_one_is_up(run: tuple[Settings, list[Event]]) -> None:
+def test_never_without_a_path_while_one_works(run: tuple[Settings, list[Event]]) -> None:
     settings, events = run
     for _, _, state in states(settings, events):
         for family in settings.families:
-            up = up_paths(state, family)
-            numbers = {u.number for u in settings.uplinks if u.name in up}
-            defaults = {
-                key for key in state.intents if key.path_id and Family.of(key.prefix) is family
-            }
-            if up:
-                assert {key.path_id for key in defaults} == numbers
+            working = working_paths(state, family)
+            numbers = {u.number for u in settings.uplinks if u.name in working}
+            if working:
+                assert {key.path_id for key in defaults(state.intents, family)} == numbers
 
 
 @given(runs())
-def test_a_service_goes_only_where_its_default_goes(run: tuple[Settings, list[Event]]) -> None:
-    """Both directions from one verdict: the communities name the uplinks of the defaults."""
+def test_a_service_goes_where_the_best_defaults_go(run: tuple[Settings, list[Event]]) -> None:
+    """Both directions from one verdict: the communities name the uplinks of the defaults in use."""
     settings, events = run
     for _, _, state in states(settings, events):
         for key, announcement in state.intents.items():
             if key.path_id:
                 continue
-            carried_by = {c.value for c in announcement.communities}
-            family = Family.of(key.prefix)
-            defaults = {
-                k.path_id for k in state.intents if k.path_id and Family.of(k.prefix) is family
-            }
-            assert carried_by == defaults
-            assert carried_by
+            injected = defaults(state.intents, Family.of(key.prefix))
+            best = max(d.local_pref for d in injected.values())
+            in_use = {k.path_id for k, d in injected.items() if d.local_pref == best}
+            assert {c.value for c in announcement.communities} == in_use
 
 
 @given(runs())
@@ -204,9 +208,40 @@ def test_keep_last_never_takes_the_last_path_away(run: tuple[Settings, list[Even
         return
     for before, _, after in states(settings, events):
         for family in settings.families:
-            had = {k for k in before.intents if k.path_id and Family.of(k.prefix) is family}
-            has = {k for k in after.intents if k.path_id and Family.of(k.prefix) is family}
-            assert has or not had
+            if defaults(before.intents, family):
+                assert defaults(after.intents, family)
+
+
+@given(runs())
+def test_paths_that_fall_together_are_kept_together(run: tuple[Settings, list[Event]]) -> None:
+    settings, events = run
+    if settings.all_down is not AllDown.KEEP_LAST:
+        return
+    for before, _, after in states(settings, events):
+        for family in settings.families:
+            shared = [v for k, v in after.path_verdicts.items() if k.family is family]
+            fell = any(v.reason is Reason.SHARED_FATE for v in shared) and before != after
+            if fell and working_paths(before, family) and not working_paths(after, family):
+                clean = policy.carriers(
+                    {
+                        k.uplink: v.level
+                        for k, v in before.path_verdicts.items()
+                        if k.family is family
+                    }
+                )
+                numbers = {u.number for u in settings.uplinks if u.name in clean}
+                assert {k.path_id for k in defaults(after.intents, family)} == numbers
+
+
+@given(runs())
+def test_a_path_is_held_only_while_the_others_fail(run: tuple[Settings, list[Event]]) -> None:
+    settings, events = run
+    for _, _, state in states(settings, events):
+        for held in state.held_since:
+            others = working_paths(state, held.family) - {held.uplink}
+            assert others
+            for uplink in others:
+                assert state.paths[PathKey(uplink, held.family)].is_failing
 
 
 def applied(table: Intents, changes: tuple[Change, ...]) -> Iterator[dict[RouteKey, Announcement]]:
@@ -245,13 +280,10 @@ def test_no_command_on_the_way_leaves_a_family_without_a_default(data: st.DataOb
     tables = st.lists(st.sampled_from(everything), unique=True)
     sent, wanted = ({a.key: a for a in data.draw(tables)} for _ in range(2))
 
-    def has_default(table: Intents, family: Family) -> bool:
-        return any(key.path_id and Family.of(key.prefix) is family for key in table)
-
     for family in settings.families:
-        if has_default(sent, family) and has_default(wanted, family):
+        if defaults(sent, family) and defaults(wanted, family):
             for table in applied(sent, reconcile(wanted, sent)):
-                assert has_default(table, family)
+                assert defaults(table, family)
 
 
 def test_path_keys_are_what_the_settings_say() -> None:

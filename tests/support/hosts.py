@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv4Address, ip_address, ip_network
 
 from bgphealth.core.events import PathProbed, ServiceChecked, Verdict
@@ -12,9 +13,11 @@ from bgphealth.core.settings import (
     HostSettings,
     ProbeKind,
     ProbeSettings,
+    Quality,
     Role,
     ServiceSettings,
     Settings,
+    Threshold,
     Timing,
     UplinkPath,
     UplinkSettings,
@@ -22,6 +25,7 @@ from bgphealth.core.settings import (
 
 FALL, RISE = 3, 10
 CHECK_FALL, CHECK_RISE = 2, 4
+WINDOW = 50
 TARGETS = {
     Family.IPV4: ("198.51.100.1", "198.51.100.2"),
     Family.IPV6: ("2001:db8:100::1", "2001:db8:100::2"),
@@ -43,6 +47,34 @@ def path(number: int, family: Family, *, need: int = 1) -> UplinkPath:
         gateway=(_ping(neighbor),),
         beyond=tuple(_ping(target) for target in TARGETS[family]),
         beyond_need=need,
+    )
+
+
+def unnumbered_path(number: int, family: Family) -> UplinkPath:
+    v4 = family is Family.IPV4
+    tor = f"10.255.0.{number}" if v4 else f"2001:db8:ff::{number}"
+    return UplinkPath(
+        family=family,
+        neighbor=None,
+        next_hop=ip_address(tor),
+        probe_source=ip_address(f"10.255.11.{number}" if v4 else f"2001:db8:11:{number}::1"),
+        gateway=(_ping(tor),),
+        beyond=tuple(_ping(target) for target in TARGETS[family]),
+        beyond_need=1,
+    )
+
+
+def unnumbered_host(
+    uplinks: int = 2, families: tuple[Family, ...] = (Family.IPV4, Family.IPV6)
+) -> Settings:
+    """Return the same host with unnumbered links."""
+    numbered = host(uplinks, families)
+    return replace(
+        numbered,
+        uplinks=tuple(
+            replace(u, paths=tuple(unnumbered_path(u.number, family) for family in families))
+            for u in numbered.uplinks
+        ),
     )
 
 
@@ -77,6 +109,8 @@ def host(
             for n in range(1, uplinks + 1)
         ),
         path_timing=Timing(0.2, 0.2, fall=FALL, rise=RISE),
+        suspect_interval_s=0.025,
+        quality=Quality(WINDOW, Threshold(0.10, 0.05), Threshold(0.1, 0.05)),
         services=(
             ServiceSettings(
                 "loopback", tuple(ip_network(p) for p in loopback), (), Timing(1, 1, 3, 3)

@@ -4,13 +4,30 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from bgphealth.core import engine
-from bgphealth.core.engine import Effect, PathChanged, State
-from bgphealth.core.events import Event, LinkChanged, PathProbed, Started, Verdict
+from bgphealth.core.engine import Effect, PaceChanged, PathChanged, State
+from bgphealth.core.events import (
+    Event,
+    LinkChanged,
+    PathProbed,
+    PathProbeOverdue,
+    Started,
+    Verdict,
+)
 from bgphealth.core.health import PathKey
 from bgphealth.core.hysteresis import Level
 from bgphealth.core.reasons import Reason
-from bgphealth.core.settings import AllDown, Family, Role, Settings
-from tests.support.hosts import CHECK_FALL, CHECK_RISE, FALL, RISE, checked, host, probed, round_of
+from bgphealth.core.settings import AllDown, Family, ProbeKind, Role, Settings, UplinkSettings
+from tests.support.hosts import (
+    CHECK_FALL,
+    CHECK_RISE,
+    FALL,
+    RISE,
+    WINDOW,
+    checked,
+    host,
+    probed,
+    round_of,
+)
 
 OK, FAILED, UNKNOWN = Verdict.OK, Verdict.FAILED, Verdict.UNKNOWN
 V4, V6 = Family.IPV4, Family.IPV6
@@ -31,6 +48,16 @@ def started(settings: Settings) -> State:
 def all_up(settings: Settings) -> State:
     rounds = [e for u in settings.uplinks for _ in range(RISE) for e in round_of(u, OK)]
     return feed(started(settings), [*rounds, *[checked(OK)] * CHECK_RISE])[0]
+
+
+def answers(uplink: UplinkSettings, verdict: Verdict, rtt_s: float = 0.001) -> list[PathProbed]:
+    return [replace(event, rtt_s=rtt_s) for event in round_of(uplink, verdict)]
+
+
+def settled(settings: Settings) -> State:
+    """Everything is up, and long enough for loss and latency to be known."""
+    rounds = [e for u in settings.uplinks for _ in range(WINDOW) for e in answers(u, OK)]
+    return feed(all_up(settings), rounds)[0]
 
 
 def announced(state: State) -> dict[str, list[str]]:
@@ -92,7 +119,7 @@ def test_one_dead_target_of_two_is_not_a_dead_path() -> None:
     state, effects = feed(
         all_up(settings), [probed(settings.uplinks[1], Role.BEYOND, 0, FAILED)] * 100
     )
-    assert effects == []
+    assert not [e for e in effects if isinstance(e, PathChanged)]
     assert state.path_verdicts[PathKey("tor2", V4)].level is Level.UP
 
 
@@ -195,3 +222,143 @@ def test_a_path_without_any_probe_is_up_from_the_start() -> None:
     bare = replace(settings.uplinks[0].paths[0], gateway=(), beyond=())
     settings = replace(settings, uplinks=(replace(settings.uplinks[0], paths=(bare,)),))
     assert "0.0.0.0/0 path 1" in announced(started(settings))
+
+
+def test_a_lossy_path_is_degraded_not_down_and_the_clean_one_carries() -> None:
+    settings = host()
+    tor2 = settings.uplinks[1]
+    lossy = [e for _ in range(WINDOW) for v in (FAILED, OK, OK) for e in answers(tor2, v)]
+    state, effects = feed(settled(settings), lossy)
+    changes = [e for e in effects if isinstance(e, PathChanged)]
+    assert [(c.after.level, c.after.reason) for c in changes] == [(Level.DEGRADED, Reason.LOSS)]
+    assert "loss 3" in state.paths[PathKey("tor2", V4)].judge().evidence
+    assert announced(state)["192.0.2.53/32"] == ["65101:1"]
+    local_prefs = {k.path_id: a.local_pref for k, a in state.intents.items() if k.path_id}
+    assert local_prefs == {1: 100, 2: 90}
+    assert reasons(state)["0.0.0.0/0 path 2"] is Reason.PATH_DEGRADED
+
+
+def test_a_degraded_path_leaves_at_the_better_level_only() -> None:
+    settings = host()
+    tor2 = settings.uplinks[1]
+    lossy = [e for _ in range(WINDOW) for v in (FAILED, OK, OK) for e in answers(tor2, v)]
+    state, _ = feed(settled(settings), lossy)
+    # One of 13 is less than the 10 % to enter and more than the 5 % to leave.
+    between = [e for _ in range(WINDOW) for v in (FAILED, *[OK] * 12) for e in answers(tor2, v)]
+    state, _ = feed(state, between)
+    assert state.path_verdicts[PathKey("tor2", V4)].level is Level.DEGRADED
+    state, _ = feed(state, [e for _ in range(WINDOW) for e in answers(tor2, OK)])
+    assert state.path_verdicts[PathKey("tor2", V4)].level is Level.UP
+    state, _ = feed(state, between)
+    assert state.path_verdicts[PathKey("tor2", V4)].level is Level.UP
+
+
+def test_a_slow_path_is_degraded() -> None:
+    settings = host()
+    slow = [e for _ in range(WINDOW) for e in answers(settings.uplinks[1], OK, rtt_s=0.150)]
+    state, _ = feed(settled(settings), slow)
+    assert state.path_verdicts[PathKey("tor2", V4)].reason is Reason.LATENCY
+
+
+def test_a_lossy_target_does_not_degrade_a_path_that_does_not_need_it() -> None:
+    settings = host(need=1)
+    tor2 = settings.uplinks[1]
+    one_lossy = [probed(tor2, Role.BEYOND, 0, v) for v in (FAILED, OK)] * WINDOW
+    state, effects = feed(settled(settings), one_lossy)
+    assert not [e for e in effects if isinstance(e, PathChanged)]
+    assert state.path_verdicts[PathKey("tor2", V4)].level is Level.UP
+
+
+def test_only_degraded_paths_left_carry_the_services() -> None:
+    settings = host()
+    tor1, tor2 = settings.uplinks
+    lossy = [e for _ in range(WINDOW) for v in (FAILED, OK, OK) for e in answers(tor2, v)]
+    state, _ = feed(settled(settings), lossy)
+    state, _ = feed(state, [LinkChanged(9.0, tor1.name, up=False)])
+    assert announced(state)["192.0.2.53/32"] == ["65101:2"]
+
+
+def overdue(uplink: UplinkSettings) -> PathProbeOverdue:
+    first = uplink.paths[0]
+    return PathProbeOverdue(3.0, uplink.name, first.family, Role.BEYOND, first.beyond[0])
+
+
+def test_a_late_answer_makes_a_path_suspect_and_an_answer_clears_it() -> None:
+    settings = host()
+    key = PathKey("tor2", V4)
+    state, effects = feed(settled(settings), [overdue(settings.uplinks[1])])
+    assert effects == [PaceChanged(3.0, key, suspect=True)]
+    state, effects = feed(state, [overdue(settings.uplinks[1])])
+    assert effects == []
+    _, effects = feed(state, [probed(settings.uplinks[1], Role.BEYOND, 0, OK, 4.0)])
+    assert effects == [PaceChanged(4.0, key, suspect=False)]
+
+
+def test_a_path_that_is_always_late_is_not_suspect_for_it() -> None:
+    settings = host()
+    far = [e for _ in range(WINDOW) for e in answers(settings.uplinks[1], OK, rtt_s=0.030)]
+    state, _ = feed(settled(settings), far)
+    _, effects = feed(state, [overdue(settings.uplinks[1])])
+    assert effects == []
+
+
+def test_a_dead_path_is_not_probed_faster() -> None:
+    settings = host()
+    dead = [e for _ in range(FALL) for e in answers(settings.uplinks[1], FAILED)]
+    state, effects = feed(settled(settings), dead)
+    paces = [e.suspect for e in effects if isinstance(e, PaceChanged)]
+    assert paces == [True, False]
+    assert state.suspects == frozenset()
+
+
+def test_all_targets_of_all_uplinks_at_once_is_shared_fate_and_keeps_both() -> None:
+    settings = host()
+    both = [e for _ in range(FALL) for u in settings.uplinks for e in answers(u, FAILED)]
+    state, effects = feed(settled(settings), both)
+    changes = [e for e in effects if isinstance(e, PathChanged)]
+    assert [(c.path.uplink, c.after.reason) for c in changes] == [
+        ("tor1", Reason.SHARED_FATE),
+        ("tor2", Reason.SHARED_FATE),
+    ]
+    assert announced(state) == announced(settled(settings))
+    assert reasons(state)["192.0.2.53/32"] is Reason.ALL_DOWN_SHARED_FATE
+    assert reasons(state)["0.0.0.0/0 path 1"] is Reason.ALL_DOWN_SHARED_FATE
+
+
+def test_a_held_path_goes_down_as_soon_as_another_answers() -> None:
+    settings = host()
+    tor1, tor2 = settings.uplinks
+    state, _ = feed(settled(settings), answers(tor1, FAILED))
+    state, effects = feed(state, [e for _ in range(FALL) for e in answers(tor2, FAILED)])
+    assert not [e for e in effects if isinstance(e, PathChanged)]
+    assert set(state.held_since) == {PathKey("tor2", V4)}
+    state, effects = feed(state, answers(tor1, OK))
+    (change,) = [e for e in effects if isinstance(e, PathChanged)]
+    assert (change.path.uplink, change.after.reason) == ("tor2", Reason.GATEWAY_FAILED)
+    assert announced(state)["192.0.2.53/32"] == ["65101:1"]
+
+
+def test_a_path_is_not_held_for_ever() -> None:
+    """The other one failed once and says nothing since: that is no shared fate."""
+    settings = host()
+    tor1, tor2 = settings.uplinks
+    state, _ = feed(settled(settings), answers(tor1, FAILED))
+    state, _ = feed(state, [e for _ in range(FALL) for e in answers(tor2, FAILED)])
+    later = [replace(e, at=60.0) for e in answers(tor2, FAILED)]
+    state, _ = feed(state, later)
+    assert state.path_verdicts[PathKey("tor2", V4)].level is Level.DOWN
+
+
+def test_a_session_that_is_lost_counts_at_once() -> None:
+    settings = host()
+    first = settings.uplinks[1].paths[0]
+    session = replace(first.gateway[0], kind=ProbeKind.BGP)
+    path = replace(first, gateway=(*first.gateway, session))
+    settings = replace(
+        settings, uplinks=(settings.uplinks[0], replace(settings.uplinks[1], paths=(path,)))
+    )
+    lost = PathProbed(5.0, "tor2", V4, Role.GATEWAY, session, FAILED, "Idle")
+    state, _ = feed(all_up(settings), [lost])
+    assert state.path_verdicts[PathKey("tor2", V4)].reason is Reason.GATEWAY_FAILED
+    state, _ = feed(state, [replace(lost, verdict=OK)])
+    assert state.path_verdicts[PathKey("tor2", V4)].level is Level.UP
