@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import os
 import socket
+from functools import partial
 
 from bgphealth.core.events import Verdict
-from bgphealth.core.settings import Family, ProbeSettings
-from bgphealth.probes.binding import Binding, CannotBindError, bind
-from bgphealth.probes.outcome import Answer, Outcome, no_answer, unknown
-
-_CANNOT_ASK = {errno.EPERM, errno.EACCES, errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EMFILE}
+from bgphealth.core.settings import ProbeSettings
+from bgphealth.probes.attempt import Attempt, Attempts
+from bgphealth.probes.binding import Binding
+from bgphealth.probes.connection import connect, handshake_s, in_words, open_socket
+from bgphealth.probes.outcome import Answer, Outcome
 
 
 class TcpProber:
@@ -20,51 +19,27 @@ class TcpProber:
 
     Args:
         binding: where to connect from.
-        unbound: the verdict when the source address is not there: `UNKNOWN` for a path (we could
-            not ask), `FAILED` for a service (its address is not on this host, so nobody here can
-            serve it).
+        unbound: the verdict when the source address is not there. See `Attempts`.
     """
 
     def __init__(self, binding: Binding, unbound: Verdict = Verdict.UNKNOWN) -> None:
         self._binding = binding
-        self._unbound = unbound
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._attempts = Attempts(unbound)
 
     def ask(self, probe: ProbeSettings, timeout_s: float, answer: Answer) -> None:
         """Connect once. See `Prober.ask`."""
-        task = asyncio.get_running_loop().create_task(self._ask(probe, timeout_s, answer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._attempts.begin(partial(self._connect, probe), timeout_s, answer)
 
     def close(self) -> None:
         """Give up on the connections that are under way."""
-        for task in self._tasks:
-            task.cancel()
+        self._attempts.close()
 
-    async def _ask(self, probe: ProbeSettings, timeout_s: float, answer: Answer) -> None:
+    async def _connect(self, probe: ProbeSettings, _: Attempt) -> Outcome:
         loop = asyncio.get_running_loop()
-        family = socket.AF_INET if Family.of(probe.target) is Family.IPV4 else socket.AF_INET6
-        started_at = loop.time()
-        try:
-            with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as sock:
-                source = self._binding.source()
-                if isinstance(source, str):
-                    raise CannotBindError(source)  # noqa: TRY301 - one way out for "no socket"
-                bind(sock, self._binding.interface, source)
-                async with asyncio.timeout(timeout_s):
-                    await loop.sock_connect(sock, (str(probe.target), probe.port))
-        except CannotBindError as error:
-            outcome = Outcome(self._unbound, str(error))
-        except TimeoutError:
-            late_s = loop.time() - started_at - timeout_s
-            stalled = late_s > timeout_s
-            outcome = (
-                unknown(f"we were stalled for {late_s:.1f} s") if stalled else no_answer(timeout_s)
-            )
-        except OSError as error:
-            verdict = Verdict.UNKNOWN if error.errno in _CANNOT_ASK else Verdict.FAILED
-            # asyncio puts its own words into strerror.
-            outcome = Outcome(verdict, os.strerror(error.errno) if error.errno else str(error))
-        else:
-            outcome = Outcome(Verdict.OK, rtt_s=loop.time() - started_at)
-        answer(outcome)
+        with open_socket(probe, self._binding, socket.SOCK_STREAM) as sock:
+            began_at = loop.time()
+            try:
+                await connect(sock, probe)
+            except OSError as error:
+                return Outcome(Verdict.FAILED, in_words(error))
+            return Outcome(Verdict.OK, rtt_s=handshake_s(sock) or loop.time() - began_at)
