@@ -19,14 +19,18 @@ if TYPE_CHECKING:
 class _Session:
     """The session to one ToR in one family.
 
-    `next_hop_prefix` is what a recursive next hop is resolved with: accepted from this ToR alone.
-    None where the next hop is the neighbor, which the link itself resolves.
+    `neighbor` is an address, or the interface of an unnumbered link, whose one session carries both
+    families. `next_hop_prefix` is what a recursive next hop is resolved with: accepted from this
+    ToR alone. None where the next hop is the neighbor, which the link itself resolves.
+    `probe_prefix` is what the fabric must reach over this ToR alone; None where that is the link.
     """
 
     name: str
-    neighbor: Address
+    neighbor: str
+    is_interface: bool
     remote_as: str
     next_hop_prefix: Prefix | None
+    probe_prefix: Prefix | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,8 @@ class _Steering:
 
 def render(settings: Settings, file: Path) -> str:
     """Return frr.conf; `file` is what its first line tells people to edit."""
+    families = [_family(settings, family) for family in settings.families]
+    sessions = {session.neighbor: session for f in families for session in f.uplinks}
     return templating.render(
         "frr.conf.j2",
         file=file,
@@ -60,7 +66,8 @@ def render(settings: Settings, file: Path) -> str:
             _Steering(uplink.name, f"{settings.host.community_asn}:{uplink.number}")
             for uplink in settings.uplinks
         ],
-        families=[_family(settings, family) for family in settings.families],
+        families=families,
+        sessions=list(sessions.values()),
     )
 
 
@@ -92,7 +99,11 @@ def _family(settings: Settings, family: Family) -> _FamilyPart:
 def _session(uplink: UplinkSettings, path: UplinkPath) -> _Session:
     return _Session(
         name=uplink.name,
-        neighbor=path.neighbor,
+        neighbor=uplink.interface if path.neighbor is None else str(path.neighbor),
+        is_interface=path.neighbor is None,
         remote_as="external" if uplink.neighbor_asn is None else str(uplink.neighbor_asn),
         next_hop_prefix=None if path.next_hop == path.neighbor else ip_network(path.next_hop),
+        probe_prefix=ip_network(path.probe_source)
+        if path.neighbor is None and path.probe_source is not None
+        else None,
     )
