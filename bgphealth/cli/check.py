@@ -13,7 +13,7 @@ from bgphealth.core.settings import Family
 
 if TYPE_CHECKING:
     from bgphealth.cli.app import Invocation
-    from bgphealth.core.settings import ServiceSettings, Settings, Timing, UplinkSettings
+    from bgphealth.core.settings import Quality, ServiceSettings, Settings, Timing, UplinkSettings
 
 SCHEMA_VERSION = 1
 """Version of the JSON output: a new field does not change it, a changed or removed one does."""
@@ -67,6 +67,12 @@ def _valid(file: str, settings: Settings) -> dict[str, object]:
         },
         "families": [family.value for family in settings.families],
         "path_timing": _timing(settings.path_timing),
+        "suspect_interval_s": settings.suspect_interval_s,
+        "quality": {
+            "window": settings.quality.window,
+            "loss": settings.quality.loss._asdict(),
+            "latency_s": latency._asdict() if (latency := settings.quality.latency_s) else None,
+        },
         "uplinks": [
             {
                 "name": uplink.name,
@@ -77,7 +83,7 @@ def _valid(file: str, settings: Settings) -> dict[str, object]:
                 "paths": [
                     {
                         "family": path.family.value,
-                        "neighbor": str(path.neighbor),
+                        "neighbor": None if path.neighbor is None else str(path.neighbor),
                         "next_hop": str(path.next_hop),
                         "probe_source": None
                         if path.probe_source is None
@@ -130,6 +136,8 @@ def _summary(file: str, settings: Settings) -> list[str]:
         "",
         f"host      AS {host.asn}, router id {host.router_id}, source {sources}",
         f"families  {', '.join(settings.families)}",
+        f"probes    {_probing(settings)}",
+        f"degraded  {_degraded(settings.quality)}",
         "",
     ]
     for uplink in settings.uplinks:
@@ -139,6 +147,31 @@ def _summary(file: str, settings: Settings) -> list[str]:
         lines += _service(service)
     lines += ["", f"all uplinks down: {settings.all_down}", f"fallback: {_fallback(settings)}"]
     return lines
+
+
+def _probing(settings: Settings) -> str:
+    timing, suspect_s = settings.path_timing, settings.suspect_interval_s
+    faster = f" ({_ms(suspect_s)} on suspicion)" if suspect_s is not None else ""
+    return (
+        f"every {_ms(timing.interval_s)}{faster}, timeout {_ms(timing.timeout_s)}: "
+        f"down after {timing.fall} failures, up after {timing.rise} answers"
+    )
+
+
+def _degraded(quality: Quality) -> str:
+    levels = f"loss from {_percent(quality.loss.enter)} until {_percent(quality.loss.leave)}"
+    if quality.latency_s is not None:
+        enter_s, leave_s = quality.latency_s
+        levels += f", latency from {_ms(enter_s)} until {_ms(leave_s)}"
+    return f"{levels}, over the last {quality.window} answers of a probe"
+
+
+def _percent(ratio: float) -> str:
+    return f"{ratio * 100:.6g} %"
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.6g} ms"
 
 
 def _uplink(settings: Settings, uplink: UplinkSettings) -> list[str]:
@@ -151,11 +184,14 @@ def _uplink(settings: Settings, uplink: UplinkSettings) -> list[str]:
     ]
     for path in uplink.paths:
         via = "" if path.next_hop == path.neighbor else f", next hop {path.next_hop}"
+        if path.probe_source is not None:
+            via += f", probed from {path.probe_source}"
         asked = ", ".join(str(probe) for probe in path.gateway) or "nothing"
         if path.beyond:
             beyond = ", ".join(str(probe) for probe in path.beyond)
             asked += f"; beyond: {path.beyond_need} of {beyond}"
-        lines.append(f"  {path.family}  neighbor {path.neighbor}{via}; gateway: {asked}")
+        neighbor = path.neighbor or "unnumbered"
+        lines.append(f"  {path.family}  neighbor {neighbor}{via}; gateway: {asked}")
     return lines
 
 

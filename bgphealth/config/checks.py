@@ -10,14 +10,15 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bgphealth.config import fields
 from bgphealth.config.fields import label
-from bgphealth.config.model import NeighborProbe
-from bgphealth.core.settings import Address, Family, Prefix
+from bgphealth.config.problems import shown
+from bgphealth.core.settings import Address, Family, Prefix, ProbeSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from bgphealth.config.model import Fallback, Host, PathProbe, Paths, Service, Uplink
+    from bgphealth.config.model import Fallback, Host, Paths, Service, Uplink
     from bgphealth.config.problems import KeyPath
 
 LARGEST_COMMUNITY_ASN = 65534
@@ -35,7 +36,8 @@ LOOPBACK = "loopback"
 class Parts:
     """The sections that are right by themselves.
 
-    `whole_uplinks` tells that no uplink is missing: only then may a rule conclude from absence.
+    `whole_uplinks` tells that no uplink and none of their families is missing: only then may a
+    rule conclude from absence.
     """
 
     host: Host | None
@@ -48,7 +50,7 @@ class Parts:
     @property
     def families(self) -> tuple[Family, ...]:
         """Return the families that the uplinks carry."""
-        carried = {f for uplink in self.uplinks.values() for f in uplink.neighbor.families}
+        carried = {f for uplink in self.uplinks.values() for f in uplink.families}
         return tuple(family for family in Family if family in carried)
 
     @property
@@ -101,7 +103,7 @@ def _source_families(parts: Parts) -> Iterator[Finding]:
     have = parts.host.source.families
     for family in parts.families:
         if family not in have:
-            carrier = next(n for n, u in parts.uplinks.items() if family in u.neighbor.families)
+            carrier = next(n for n, u in parts.uplinks.items() if family in u.families)
             yield (
                 ("host", "source", family.value),
                 (
@@ -128,6 +130,9 @@ def _uplinks(parts: Parts) -> Iterator[Finding]:
                 ("uplinks", name, "neighbor_asn"),
                 f"{uplink.neighbor_asn} is the host's own AS; the ToR needs another one (eBGP)",
             )
+        if uplink.neighbor is None:
+            yield from _unnumbered(name, uplink)
+            continue
         for key, addresses in (
             ("next_hop", uplink.next_hop),
             ("probe_source", uplink.probe_source),
@@ -140,6 +145,46 @@ def _uplinks(parts: Parts) -> Iterator[Finding]:
                     )
     if len(parts.uplinks) > MOST_UPLINKS:
         yield ("uplinks",), f"has {len(parts.uplinks)} uplinks; at most {MOST_UPLINKS} are possible"
+
+
+def _unnumbered(name: str, uplink: Uplink) -> Iterator[Finding]:
+    """Without addresses on the link, these two are all that tells one ToR from another."""
+    at = ("uplinks", name)
+    for key, addresses, what in (
+        (
+            "next_hop",
+            uplink.next_hop,
+            "the ToR's own loopback, for example {ipv4: 10.255.0.1, ipv6: 2001:db8:ff::1}",
+        ),
+        (
+            "probe_source",
+            uplink.probe_source,
+            (
+                "an address on this host's lo that the fabric reaches through this uplink alone, "
+                "for example {ipv4: 10.255.11.1, ipv6: 2001:db8:11:1::1}"
+            ),
+        ),
+    ):
+        if addresses is None:
+            yield (*at, key), f"is required with neighbor: unnumbered: {what}"
+            continue
+        for family in uplink.families:
+            if family not in addresses.families:
+                yield (
+                    (*at, key, family.value),
+                    (
+                        "is required: an unnumbered uplink needs next_hop and probe_source in each "
+                        f"of its families, and has {label(family)}"
+                    ),
+                )
+    if fields.SAFE_INTERFACE.fullmatch(uplink.interface) is None:
+        yield (
+            (*at, "interface"),
+            (
+                f"{shown(uplink.interface)} cannot name a BGP session in FRR; it must begin with a "
+                "letter and go on with letters, digits and . _ - @"
+            ),
+        )
 
 
 def _numbers(parts: Parts) -> Iterator[Finding]:
@@ -183,6 +228,12 @@ def _own_addresses(parts: Parts) -> Iterator[Finding]:
         ours |= dict.fromkeys(
             parts.host.discard_next_hop.addresses, "the discard next hop (host.discard_next_hop)"
         )
+    theirs = {
+        address: (name, key)
+        for name, uplink in parts.uplinks.items()
+        for key, given in (("next_hop", uplink.next_hop), ("neighbor", uplink.neighbor))
+        for address in (given.addresses if given else ())
+    }
     for name, uplink in parts.uplinks.items():
         for key, given in (
             ("neighbor", uplink.neighbor),
@@ -194,10 +245,11 @@ def _own_addresses(parts: Parts) -> Iterator[Finding]:
                     yield ("uplinks", name, key), f"{address} is {ours[address]}"
                 elif (service := _service_of(parts, address)) is not None:
                     yield ("uplinks", name, key), f"{address} is inside a prefix of {service}"
-            if key == "probe_source" and given is not None:
-                for address in given.addresses:
-                    if address in uplink.neighbor.addresses:
-                        yield ("uplinks", name, key), f"{address} is the neighbor's own address"
+                elif key == "probe_source" and address in theirs:
+                    whose, what = theirs[address]
+                    own = (whose, what) == (name, "neighbor")
+                    is_what = "the neighbor's own address" if own else f"{whose}'s {what}"
+                    yield ("uplinks", name, key), f"{address} is {is_what}"
 
 
 def _service_of(parts: Parts, address: Address) -> str | None:
@@ -239,13 +291,43 @@ def _services(parts: Parts) -> Iterator[Finding]:
                     yield at, f"{prefix} holds the discard next hop {address}"
 
 
+def _suspicion(parts: Parts) -> Iterator[Finding]:
+    paths = parts.paths
+    if paths is None or paths.suspect_interval is None:
+        return
+    if "suspect_interval" in paths.model_fields_set and paths.suspect_interval >= paths.interval:
+        yield (
+            ("paths", "suspect_interval"),
+            "must be shorter than interval; write off for none",
+        )
+
+
+def _levels(parts: Parts) -> Iterator[Finding]:
+    if parts.paths is None:
+        return
+    degraded = parts.paths.degraded
+    for key, levels in (("loss", degraded.loss), ("latency", degraded.latency)):
+        if levels is None:
+            continue
+        at: KeyPath = ("paths", "degraded", key)
+        if levels.enter <= 0:
+            yield (*at, "enter"), "must be more than 0, or every path is degraded for ever"
+        elif levels.threshold.leave >= levels.enter:
+            yield (*at, "leave"), "must be less than enter, or the state changes with every answer"
+
+
 def _beyond(parts: Parts) -> Iterator[Finding]:
     if parts.paths is None or parts.paths.beyond is None:
         return
     beyond = parts.paths.beyond
-    per_family = Counter(Family.of(probe.target) for probe in beyond.of)
-    for family, count in per_family.items():
-        if beyond.need > count:
+    targets = [probe.probe.target for probe in beyond.of]
+    everywhere = targets.count(None)  # Asked in each family: exec.
+    per_family = Counter(Family.of(target) for target in targets if target is not None)
+    for family in Family:
+        count = per_family[family]
+        if count or family in parts.families:
+            count += everywhere
+        if beyond.need > count > 0:
             yield (
                 ("paths", "beyond", "need"),
                 (
@@ -255,27 +337,33 @@ def _beyond(parts: Parts) -> Iterator[Finding]:
             )
 
 
+def _path_probes(paths: Paths) -> Iterator[tuple[KeyPath, ProbeSettings]]:
+    for index, gateway in enumerate(paths.gateway):
+        yield ("paths", "gateway", index), gateway.probe
+    for index, beyond in enumerate(paths.beyond.of if paths.beyond else ()):
+        yield ("paths", "beyond", "of", index), beyond.probe
+
+
 def _targets(parts: Parts) -> Iterator[Finding]:
     if parts.paths is None:
         return
-    listed: list[tuple[KeyPath, PathProbe]] = [
-        (("paths", "gateway", i), p) for i, p in enumerate(parts.paths.gateway)
-    ]
-    if parts.paths.beyond is not None:
-        listed += [(("paths", "beyond", "of", i), p) for i, p in enumerate(parts.paths.beyond.of)]
     probed: set[Family] = set()
-    for at, probe in listed:
-        if isinstance(probe, NeighborProbe):
+    for at, probe in _path_probes(parts.paths):
+        target = probe.target
+        if target is None:  # The neighbor, or the host's own view of the uplink.
             probed |= set(Family)
             continue
-        family = Family.of(probe.target)
+        family = Family.of(target)
         probed.add(family)
+        if target.is_loopback:
+            yield at, f"{target} is inside this host; no uplink leads there"
+            continue
         if parts.whole_uplinks and family not in parts.families:
-            yield at, f"{probe.target}: no uplink has {label(family)}"
-        if parts.host is not None and probe.target in parts.host.source.addresses:
-            yield at, f"{probe.target} is the host's own source and would always answer"
-        elif (service := _service_of(parts, probe.target)) is not None:
-            yield at, f"{probe.target} is inside a prefix of {service} and would answer from here"
+            yield at, f"{target}: no uplink has {label(family)}"
+        if parts.host is not None and target in parts.host.source.addresses:
+            yield at, f"{target} is the host's own source and would always answer"
+        elif (service := _service_of(parts, target)) is not None:
+            yield at, f"{target} is inside a prefix of {service} and would answer from here"
     for family in parts.families:
         if family not in probed:
             yield (
@@ -317,6 +405,8 @@ RULES: tuple[Callable[[Parts], Iterator[Finding]], ...] = (
     _twice,
     _own_addresses,
     _services,
+    _suspicion,
+    _levels,
     _beyond,
     _targets,
     _fallback,

@@ -7,6 +7,7 @@ anything but text, numbers, booleans, lists and mappings. Nothing here knows wha
 
 from __future__ import annotations
 
+import re
 import warnings
 from codecs import BOM_UTF8
 from dataclasses import dataclass
@@ -95,6 +96,10 @@ def _text(file: str, raw: bytes) -> str:
     return text
 
 
+_ADDRESS_WITH_COLON = re.compile(r"[0-9A-Fa-f]::(?=[\s,}\]]|$)")
+"""An IPv6 address like that of a ToR on a /127, which YAML takes for a key."""
+
+
 class _Reader:
     """Walks the node tree of one file."""
 
@@ -136,6 +141,8 @@ class _Reader:
             said = " ".join(part for part in (error.context, error.problem) if part)
             if "'\\t'" in said:
                 said += "; indent with spaces"
+            elif mark and _ADDRESS_WITH_COLON.search(text.splitlines()[mark.line]):
+                said += '; an address that ends in a colon needs quotes: "2001:db8:1::"'
             raise self._invalid(mark.line + 1 if mark else 1, f"is not YAML: {said}") from None
         except YAMLError as error:
             raise self._invalid(1, f"is not YAML: {printable(str(error))}") from None

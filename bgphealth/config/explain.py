@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 
+_CONTAINERS = (dict, list)
+
+
 def explain(error: ValidationError) -> list[tuple[KeyPath, str]]:
     """Return where each finding is and what to say there."""
     found: list[tuple[KeyPath, str]] = []
@@ -101,19 +104,21 @@ def _model_at(path: KeyPath) -> type[BaseModel] | None:
             if field is None:
                 return None
             here = _bare(field.annotation)
-        elif get_origin(here) is dict:
-            here = _bare(get_args(here)[1])
+        elif get_origin(here) in _CONTAINERS:
+            here = _bare(get_args(here)[-1])
         else:
             return None
     return here if isinstance(here, type) and issubclass(here, BaseModel) else None
 
 
 def _bare(annotation: object) -> object:
-    """Return the model or dict inside ``Annotated[...]`` and ``... | None``."""
-    if isinstance(annotation, type) or get_origin(annotation) is dict:
+    """Return the model, dict or list inside ``Annotated[...]`` and ``... | None``."""
+    if isinstance(annotation, type) or get_origin(annotation) in _CONTAINERS:
         return annotation
     for inner in get_args(annotation):
         found = _bare(inner)
-        if get_origin(found) is dict or (isinstance(found, type) and issubclass(found, BaseModel)):
+        if get_origin(found) in _CONTAINERS or (
+            isinstance(found, type) and issubclass(found, BaseModel)
+        ):
             return found
     return None

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
-from difflib import get_close_matches
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -21,18 +20,29 @@ from ipaddress import (
 from typing import TYPE_CHECKING, Literal
 
 from bgphealth.config.problems import shown
-from bgphealth.core.settings import Address, Family, Prefix, ProbeKind
+from bgphealth.core.settings import Address, Family, Prefix
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+SAFE_INTERFACE = re.compile(r"[A-Za-z][A-Za-z0-9._@-]*")
+"""Names of interfaces that are one word to FRR, and neither an address nor a comment."""
 
 
 class WrongValueError(ValueError):
     """A value of the file is wrong; the message is for the operator. Pydantic collects these."""
 
 
-_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(ms|s|m|h)")
-_UNITS_S = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600)}
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(ms|s|m|h|d)")
+_UNITS_S = {
+    "ms": Decimal("0.001"),
+    "s": Decimal(1),
+    "m": Decimal(60),
+    "h": Decimal(3600),
+    "d": Decimal(86400),
+}
+_PERCENTAGE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,3})?)%")
 _PORTED = re.compile(r"(?:\[(?P<v6>[^\]]*)\]|(?P<v4>[^\[\]:]+)):(?P<port>[0-9]{1,5})")
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,30}")
 
@@ -47,9 +57,6 @@ RESERVED_ASNS = {
 _THIS_NETWORK = IPv4Network("0.0.0.0/8")  # RFC 1122, section 3.2.1.3: never a host.
 IFNAME_BYTES = 15
 """IFNAMSIZ less its final NUL."""
-
-ASKED_LATER = ("http", "dns", "exec", "bfd", "bgp", "link")
-"""Probe kinds of later versions."""
 
 
 def integer(lowest: int, highest: int) -> Callable[[object], int]:
@@ -127,6 +134,25 @@ def duration(lowest_s: float, highest_s: float, span: str) -> Callable[[object],
         return seconds
 
     return parse
+
+
+def or_off(parse: Callable[[object], float]) -> Callable[[object], float | None]:
+    """Return a parser that takes the word ``off`` as well (None)."""
+
+    def parse_or_off(value: object) -> float | None:
+        return None if value == "off" else parse(value)
+
+    return parse_or_off
+
+
+def percentage(value: object) -> float:
+    """Parse ``10%`` into the ratio 0.1."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise WrongValueError(f"needs a percent sign: 10%, not {shown(value)}")
+    match = _PERCENTAGE.fullmatch(value) if isinstance(value, str) else None
+    if match is None or Decimal(match[1]) > 100:  # noqa: PLR2004
+        raise WrongValueError(f"must be a percentage such as 10%, not {shown(value)}")
+    return float(Decimal(match[1]) / 100)
 
 
 def name(value: str) -> str:
@@ -247,35 +273,8 @@ def prefix(value: object) -> Prefix:
     return network
 
 
-def probe(value: object, kinds: tuple[ProbeKind, ...]) -> tuple[ProbeKind, str]:
-    """Split a probe, ``{icmp: 198.51.100.1}``, into its kind and its target as written."""
-    known = ", ".join(kinds)
-    if not isinstance(value, dict) or len(value) != 1:
-        raise WrongValueError(f"must be one kind and its target, such as {_EXAMPLES[kinds[0]]}")
-    (kind, target), *_ = value.items()
-    if kind not in kinds:
-        if kind in ASKED_LATER:
-            raise WrongValueError(f"{shown(kind)} arrives in a later version; known here: {known}")
-        close = get_close_matches(str(kind), kinds, n=1)
-        guess = f"; did you mean {shown(close[0])}?" if close else ""
-        raise WrongValueError(
-            f"{shown(kind)} is not a probe for this place{guess} (known: {known})"
-        )
-    if not isinstance(target, str):
-        raise WrongValueError(f"the target must be text such as {_EXAMPLES[ProbeKind(kind)]}")
-    return ProbeKind(kind), target
-
-
-_EXAMPLES = {
-    ProbeKind.ICMP: "{icmp: 198.51.100.1}",
-    ProbeKind.TCP: '{tcp: "198.51.100.2:443"}',
-}
-
-
-def target(text: str, kind: ProbeKind) -> tuple[Address, int | None]:
-    """Parse the target of a probe: an address, with a port for TCP."""
-    if kind is ProbeKind.ICMP:
-        return _target_address(text), None
+def ported_address(text: str) -> tuple[Address, int]:
+    """Parse an address to ask and a port."""
     match = _PORTED.fullmatch(text)
     if match is None:
         try:
@@ -290,13 +289,14 @@ def target(text: str, kind: ProbeKind) -> tuple[Address, int | None]:
     port = int(match["port"])
     if not 1 <= port <= LARGEST_PORT:
         raise WrongValueError(f"the port must be from 1 to {LARGEST_PORT}, not {port}")
-    parsed = _target_address(match["v6"] if match["v4"] is None else match["v4"])
+    parsed = target_address(match["v6"] if match["v4"] is None else match["v4"])
     if isinstance(parsed, IPv6Address) is not (match["v4"] is None):
         raise WrongValueError(f"{shown(text)}: brackets are for IPv6 addresses")
     return parsed, port
 
 
-def _target_address(text: str) -> Address:
+def target_address(text: str) -> Address:
+    """Parse an address to ask."""
     try:
         parsed = address(text)
     except ValueError:

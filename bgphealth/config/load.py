@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, TypeVar
 
@@ -14,7 +15,6 @@ from bgphealth.config.model import (
     Fallback,
     File,
     Host,
-    NeighborProbe,
     Paths,
     Service,
     Uplink,
@@ -25,7 +25,9 @@ from bgphealth.core.settings import (
     FallbackSettings,
     Family,
     HostSettings,
+    ProbeKind,
     ProbeSettings,
+    Quality,
     ServiceSettings,
     Settings,
     Timing,
@@ -37,6 +39,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bgphealth.config.document import Document
+
+_ASKS_NEIGHBOR = (ProbeKind.ICMP, ProbeKind.BFD, ProbeKind.BGP)
+"""Kinds of gateway probe that need not say whom they ask."""
+
+_FEWEST_ANSWERS, _MOST_ANSWERS = 20, 1000
+"""A window of fewer answers says nothing about loss; one of more costs memory for nothing."""
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -87,6 +95,7 @@ def _parts(read: Document) -> Parts:
         whole_uplinks=(
             isinstance(given, dict)
             and 0 < len(given) == len(uplinks)
+            and all(uplink.families for uplink in uplinks.values())
             and ("uplinks",) not in read.lossy
         ),
     )
@@ -122,13 +131,13 @@ def _settings(file: File, number_of: dict[str, int]) -> Settings:
                 number=number_of[name],
                 interface=uplink.interface,
                 neighbor_asn=uplink.neighbor_asn,
-                paths=tuple(
-                    _path(uplink, family, file.paths) for family in uplink.neighbor.families
-                ),
+                paths=tuple(_path(uplink, family, file.paths) for family in uplink.families),
             )
             for name, uplink in file.uplinks.items()
         ),
         path_timing=_timing(file.paths),
+        suspect_interval_s=_suspect_interval(file.paths),
+        quality=_quality(file.paths),
         services=(_loopback(file.host), *(_service(n, s) for n, s in file.services.items())),
         all_down=file.policy.all_down,
         fallback=FallbackSettings(
@@ -140,17 +149,14 @@ def _settings(file: File, number_of: dict[str, int]) -> Settings:
 
 
 def _path(uplink: Uplink, family: Family, paths: Paths) -> UplinkPath:
-    neighbor = _get(uplink.neighbor.get(family))
-    next_hop = uplink.next_hop.get(family) if uplink.next_hop else None
-    gateway = [
-        ProbeSettings(probe.kind, neighbor) if isinstance(probe, NeighborProbe) else probe
-        for probe in paths.gateway
-    ]
-    beyond = _only(family, paths.beyond.of if paths.beyond else [])
+    neighbor = uplink.neighbor.get(family) if uplink.neighbor else None
+    next_hop = _get((uplink.next_hop.get(family) if uplink.next_hop else None) or neighbor)
+    gateway = [_of_neighbor(probe.probe, neighbor, next_hop) for probe in paths.gateway]
+    beyond = _only(family, [probe.probe for probe in paths.beyond.of] if paths.beyond else [])
     return UplinkPath(
         family=family,
         neighbor=neighbor,
-        next_hop=next_hop or neighbor,
+        next_hop=next_hop,
         probe_source=uplink.probe_source.get(family) if uplink.probe_source else None,
         gateway=_only(family, gateway),
         beyond=beyond,
@@ -159,11 +165,24 @@ def _path(uplink: Uplink, family: Family, paths: Paths) -> UplinkPath:
 
 
 def _only(family: Family, probes: list[ProbeSettings]) -> tuple[ProbeSettings, ...]:
-    return tuple(probe for probe in probes if Family.of(probe.target) is family)
+    """Return what is asked in a family: what has no target (exec, link) is asked in each."""
+    return tuple(p for p in probes if p.target is None or Family.of(p.target) is family)
+
+
+def _of_neighbor(
+    probe: ProbeSettings, neighbor: Address | None, next_hop: Address
+) -> ProbeSettings:
+    if probe.target is not None or probe.kind not in _ASKS_NEIGHBOR:
+        return probe
+    if neighbor is None and probe.kind is not ProbeKind.ICMP:
+        return probe  # The session of an unnumbered link goes by the name of its interface.
+    # A ping of a link-local address would come from one as well, and say nothing of a family: the
+    # ToR's own loopback is what only this ToR answers for.
+    return replace(probe, target=neighbor or next_hop)
 
 
 def _get(address: Address | None) -> Address:
-    if address is None:  # The caller asks for a family that the neighbor has.
+    if address is None:  # An unnumbered uplink has a next hop in each of its families (`checks`).
         raise AssertionError
     return address
 
@@ -177,11 +196,26 @@ def _timing(section: Paths | Service) -> Timing:
     )
 
 
+def _suspect_interval(paths: Paths) -> float | None:
+    suspect_s = paths.suspect_interval
+    return suspect_s if suspect_s is not None and suspect_s < paths.interval else None
+
+
+def _quality(paths: Paths) -> Quality:
+    degraded = paths.degraded
+    answers = round(degraded.window / paths.interval)
+    return Quality(
+        window=min(max(answers, _FEWEST_ANSWERS), _MOST_ANSWERS),
+        loss=degraded.loss.threshold,
+        latency_s=degraded.latency.threshold if degraded.latency else None,
+    )
+
+
 def _service(name: str, service: Service) -> ServiceSettings:
     return ServiceSettings(
         name=name,
         prefixes=tuple(service.prefixes),
-        checks=tuple(service.checks),
+        checks=tuple(check.probe for check in service.checks),
         timing=_timing(service),
     )
 

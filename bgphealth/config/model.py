@@ -7,60 +7,29 @@ fields that are missing. What concerns more than one field is in `checks`.
 # No `from __future__ import annotations`: pydantic evaluates these annotations.
 
 from ipaddress import IPv4Address, IPv6Address
-from typing import Annotated, Literal, NamedTuple, Self, TypeAlias
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, model_validator
+from pydantic import BeforeValidator, Field, PlainValidator, model_validator
 
 from bgphealth.config import fields
+from bgphealth.config.asking import BeyondProbe, GatewayProbe, ServiceCheck
 from bgphealth.config.fields import WrongValueError
 from bgphealth.config.problems import shown
-from bgphealth.core.settings import Address, AllDown, Family, Prefix, ProbeKind, ProbeSettings
-
-
-class NeighborProbe(NamedTuple):
-    """A gateway probe of whatever the neighbor is, in each family: ``{icmp: neighbor}``."""
-
-    kind: ProbeKind
-
-
-PathProbe: TypeAlias = ProbeSettings | NeighborProbe
-
-
-def _path_probe(value: object) -> ProbeSettings:
-    kind, text = fields.probe(value, (ProbeKind.ICMP, ProbeKind.TCP))
-    if text == "neighbor":
-        raise WrongValueError("neighbor is for gateway probes; beyond the ToR there is no neighbor")
-    target, port = fields.target(text, kind)
-    if target.is_loopback:
-        raise WrongValueError(f"{target} is inside this host; no uplink leads there")
-    return ProbeSettings(kind, target, port)
-
-
-def _gateway_probe(value: object) -> PathProbe:
-    kind, text = fields.probe(value, (ProbeKind.ICMP, ProbeKind.TCP))
-    if kind is ProbeKind.ICMP and text == "neighbor":
-        return NeighborProbe(kind)
-    return _path_probe(value)
-
-
-def _service_check(value: object) -> ProbeSettings:
-    kind, text = fields.probe(value, (ProbeKind.TCP,))
-    return ProbeSettings(kind, *fields.target(text, kind))
-
+from bgphealth.config.section import Section
+from bgphealth.core.settings import Address, AllDown, Family, Prefix, Threshold
 
 _Asn = Annotated[int, PlainValidator(fields.asn)]
 _Duration = Annotated[float, PlainValidator(fields.duration(0.010, 3600.0, "from 10ms to 1h"))]
 _Timeout = Annotated[float, PlainValidator(fields.duration(0.001, 10.0, "from 1ms to 10s"))]
+_Suspect = Annotated[
+    float | None,
+    PlainValidator(fields.or_off(fields.duration(0.005, 3600.0, "at least 5ms, or off"))),
+]
+_Percentage = Annotated[float, PlainValidator(fields.percentage)]
 _Count = Annotated[int, PlainValidator(fields.integer(1, 1000))]
 
 
-class _Section(BaseModel):
-    """A mapping of known keys. Unknown ones are errors: a misspelt key must not be a default."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
-
-
-class PerFamily(_Section):
+class PerFamily(Section):
     """One address per family."""
 
     ipv4: Annotated[IPv4Address | None, PlainValidator(fields.of_family(Family.IPV4))] = None
@@ -91,12 +60,15 @@ def _one_or_both(value: object) -> object:
     """Let ``10.0.1.0`` stand for ``{ipv4: 10.0.1.0}``."""
     if isinstance(value, dict | PerFamily):
         return value
-    if value == "unnumbered":
-        raise WrongValueError("unnumbered arrives in a later version; here it must be an address")
     if isinstance(value, list):
         raise WrongValueError("must be an address or {ipv4: ADDRESS, ipv6: ADDRESS}, not a list")
     address = fields.host_address(value)
     return {Family.of(address).value: str(address)}
+
+
+def _neighbor(value: object) -> object:
+    """Let ``unnumbered`` (None) stand for a neighbor that is found by its link-local address."""
+    return None if value == "unnumbered" else _one_or_both(value)
 
 
 _Addresses = Annotated[PerFamily, BeforeValidator(_one_or_both)]
@@ -116,7 +88,7 @@ class DiscardNextHop(PerFamily):
     )
 
 
-class Host(_Section):
+class Host(Section):
     """The host's own identity in BGP."""
 
     asn: _Asn = Field(description="the host's AS number", examples=["65101"])
@@ -133,14 +105,14 @@ class Host(_Section):
     injector: Annotated[IPv4Address, PlainValidator(fields.injector)] = IPv4Address("127.0.0.2")
 
 
-class Uplink(_Section):
+class Uplink(Section):
     """The link to one ToR."""
 
     interface: Annotated[str, PlainValidator(fields.interface)] = Field(
         description="the interface that leads to the ToR", examples=["eth1"]
     )
-    neighbor: _Addresses = Field(
-        description="the ToR's BGP address on the link", examples=["10.0.1.0"]
+    neighbor: Annotated[PerFamily | None, BeforeValidator(_neighbor)] = Field(
+        description="the ToR's BGP address on the link, or unnumbered", examples=["10.0.1.0"]
     )
     neighbor_asn: Annotated[int | None, PlainValidator(fields.asn_or_external)] = Field(
         description="the ToR's AS number, or external", examples=["65001"]
@@ -149,38 +121,86 @@ class Uplink(_Section):
     next_hop: _Addresses | None = None
     probe_source: _Addresses | None = None
 
+    @property
+    def families(self) -> tuple[Family, ...]:
+        """Return the families of the link; an unnumbered one has those of its other addresses."""
+        if self.neighbor is not None:
+            return self.neighbor.families
+        given = {f for a in (self.next_hop, self.probe_source) if a for f in a.families}
+        return tuple(family for family in Family if family in given)
 
-class Beyond(_Section):
+
+class Beyond(Section):
     """Probes of what lies behind the ToR: `need` of them, in each family, must answer."""
 
     need: _Count = 1
     of: Annotated[
-        list[Annotated[ProbeSettings, PlainValidator(_path_probe)]],
+        list[BeyondProbe],
         Field(min_length=1, description="the probes", examples=["[{icmp: 198.51.100.1}]"]),
     ]
 
 
-class Paths(_Section):
+class LossLevels(Section):
+    """When loss begins to matter and when it ceases to; without `leave` half of `enter`."""
+
+    enter: _Percentage = 0.10
+    leave: _Percentage | None = None
+
+    @property
+    def threshold(self) -> Threshold:
+        """Return both levels, as ratios."""
+        return Threshold(self.enter, self.enter / 2 if self.leave is None else self.leave)
+
+
+class LatencyLevels(Section):
+    """The same for the round-trip time."""
+
+    enter: _Timeout = Field(
+        description="the mean round-trip time from which a path counts as degraded",
+        examples=["100ms"],
+    )
+    leave: _Timeout | None = None
+
+    @property
+    def threshold(self) -> Threshold:
+        """Return both levels, in seconds."""
+        return Threshold(self.enter, self.enter / 2 if self.leave is None else self.leave)
+
+
+class Degraded(Section):
+    """When a path that is up counts as degraded."""
+
+    window: Annotated[float, PlainValidator(fields.duration(1.0, 3600.0, "from 1s to 1h"))] = 10.0
+    loss: LossLevels = LossLevels()
+    latency: LatencyLevels | None = None
+
+
+def _of_neighbor() -> list[GatewayProbe]:
+    return [GatewayProbe.model_validate({"icmp": "neighbor"})]
+
+
+class Paths(Section):
     """How the uplinks are probed; the same for each of them."""
 
     interval: _Duration = 0.2
     timeout: _Timeout = 0.2
     fall: _Count = 3
     rise: _Count = 10
-    gateway: list[Annotated[PathProbe, PlainValidator(_gateway_probe)]] = [
-        NeighborProbe(ProbeKind.ICMP)
-    ]
+    suspect_interval: _Suspect = 0.025
+    """None for off. When it is not given, it is off where the interval is as short already."""
+    gateway: list[GatewayProbe] = Field(default_factory=_of_neighbor)
     beyond: Beyond | None = None
+    degraded: Degraded = Degraded()
 
 
-class Service(_Section):
+class Service(Section):
     """What is announced while its checks pass."""
 
     prefixes: Annotated[
         list[Annotated[Prefix, PlainValidator(fields.prefix)]],
         Field(min_length=1, description="what it announces", examples=["[192.0.2.53/32]"]),
     ]
-    checks: list[Annotated[ProbeSettings, PlainValidator(_service_check)]] = []
+    checks: list[ServiceCheck] = Field(default_factory=list)
     interval: _Duration = 1.0
     timeout: _Timeout = 1.0
     fall: _Count = 3
@@ -191,7 +211,7 @@ class Service(_Section):
     ] = "withdraw"
 
 
-class Policy(_Section):
+class Policy(Section):
     """What is decided where the verdicts alone do not say."""
 
     all_down: Annotated[AllDown, BeforeValidator(fields.choice(*AllDown, later=("keep_best",)))] = (
@@ -199,7 +219,7 @@ class Policy(_Section):
     )
 
 
-class Fallback(_Section):
+class Fallback(Section):
     """What is written over netlink: uplink n has table `table` + n, rule `rule_priority` + n."""
 
     enabled: Annotated[bool, PlainValidator(fields.boolean)] = True
@@ -215,7 +235,7 @@ def _version(value: object) -> int:
     return 1
 
 
-class File(_Section):
+class File(Section):
     """The whole file."""
 
     version: Annotated[Literal[1], PlainValidator(_version)] = Field(
@@ -229,7 +249,9 @@ class File(_Section):
         min_length=1, description="the links to the ToRs, by name"
     )
     paths: Paths = Paths()
-    services: dict[Annotated[str, BeforeValidator(fields.name)], Service] = {}
+    services: dict[Annotated[str, BeforeValidator(fields.name)], Service] = Field(
+        default_factory=dict
+    )
     policy: Policy = Policy()
     fallback: Fallback = Fallback()
 

@@ -45,7 +45,7 @@ def exabgp_conf(host: str, program: str = PROGRAM) -> str:
 
 
 def test_there_are_hosts_of_every_kind() -> None:
-    assert HOSTS == ["dual-stack", "ipv4-only", "ipv6-only", "three-uplinks"]
+    assert HOSTS == ["dual-stack", "ipv4-only", "ipv6-only", "three-uplinks", "unnumbered"]
 
 
 @pytest.mark.parametrize("host", HOSTS)

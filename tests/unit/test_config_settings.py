@@ -16,8 +16,10 @@ from bgphealth.core.settings import (
     HostSettings,
     ProbeKind,
     ProbeSettings,
+    Quality,
     ServiceSettings,
     Settings,
+    Threshold,
     Timing,
     UplinkPath,
     UplinkSettings,
@@ -78,6 +80,8 @@ def test_every_default(tmp_path: Path) -> None:
             ),
         ),
         path_timing=Timing(interval_s=0.2, timeout_s=0.2, fall=3, rise=10),
+        suspect_interval_s=0.025,
+        quality=Quality(window=50, loss=Threshold(enter=0.1, leave=0.05), latency_s=None),
         services=(
             ServiceSettings(
                 name="loopback",
@@ -124,6 +128,58 @@ paths:
         "10.255.10.1/32",
         "2001:db8:10::1/128",
     ]
+
+
+UNNUMBERED = """\
+version: 1
+mode: frr
+host: {asn: 65101, router_id: 10.255.10.1, source: {ipv4: 10.255.10.1, ipv6: "2001:db8:10::1"}}
+uplinks:
+  tor1:
+    interface: eth1
+    neighbor: unnumbered
+    neighbor_asn: external
+    next_hop: {ipv4: 10.255.0.1, ipv6: "2001:db8:ff::1"}
+    probe_source: {ipv4: 10.255.11.1, ipv6: "2001:db8:11:1::1"}
+paths: {gateway: [{icmp: neighbor}, {bgp: neighbor}, {bfd: neighbor}]}
+"""
+
+
+def test_an_unnumbered_uplink_has_the_families_of_its_next_hop(tmp_path: Path) -> None:
+    (uplink,) = read(tmp_path, UNNUMBERED).uplinks
+    assert uplink.is_unnumbered
+    assert [path.family for path in uplink.paths] == [Family.IPV4, Family.IPV6]
+    assert [path.neighbor for path in uplink.paths] == [None, None]
+    assert [str(path.next_hop) for path in uplink.paths] == ["10.255.0.1", "2001:db8:ff::1"]
+    assert [str(path.probe_source) for path in uplink.paths] == ["10.255.11.1", "2001:db8:11:1::1"]
+
+
+def test_the_neighbor_of_an_unnumbered_link_is_asked_by_its_loopback(tmp_path: Path) -> None:
+    (uplink,) = read(tmp_path, UNNUMBERED).uplinks
+    assert [[str(probe) for probe in path.gateway] for path in uplink.paths] == [
+        ["icmp 10.255.0.1", "bgp neighbor", "bfd neighbor"],
+        ["icmp 2001:db8:ff::1", "bgp neighbor", "bfd neighbor"],
+    ]
+
+
+def test_an_unnumbered_uplink_may_carry_one_family(tmp_path: Path) -> None:
+    text = UNNUMBERED.replace('{ipv4: 10.255.0.1, ipv6: "2001:db8:ff::1"}', "10.255.0.1")
+    text = text.replace('{ipv4: 10.255.11.1, ipv6: "2001:db8:11:1::1"}', "10.255.11.1")
+    text = text.replace('{ipv4: 10.255.10.1, ipv6: "2001:db8:10::1"}', "10.255.10.1")
+    assert read(tmp_path, text).families == (Family.IPV4,)
+
+
+def test_unnumbered_and_numbered_links_stand_side_by_side(tmp_path: Path) -> None:
+    text = UNNUMBERED.replace(
+        "paths:", "  tor2: {interface: eth2, neighbor: 10.0.2.0, neighbor_asn: 65002}\npaths:"
+    )
+    assert [uplink.is_unnumbered for uplink in read(tmp_path, text).uplinks] == [True, False]
+
+
+@pytest.mark.parametrize("name", ["1.2.3.4", "4", "#x", "!", "(x"])
+def test_an_interface_that_names_a_session_is_a_word_to_frr(name: str, tmp_path: Path) -> None:
+    found = refused(tmp_path, UNNUMBERED.replace("interface: eth1", f"interface: '{name}'"))
+    assert found.startswith("uplinks.tor1.interface: ")
 
 
 def test_numbers_follow_the_order_of_the_file(tmp_path: Path) -> None:
@@ -254,7 +310,7 @@ def test_what_is_not_a_tcp_target(target: str, tmp_path: Path) -> None:
     text = (
         SMALLEST + f"services: {{dns: {{prefixes: [192.0.2.1/32], checks: [{{tcp: '{target}'}}]}}}}"
     )
-    assert refused(tmp_path, text.replace("X", target)).startswith("services.dns.checks[0]: ")
+    assert refused(tmp_path, text.replace("X", target)).startswith("services.dns.checks[0].tcp: ")
 
 
 def test_a_service_may_be_checked_inside_the_host(tmp_path: Path) -> None:
