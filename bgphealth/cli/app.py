@@ -16,6 +16,7 @@ DEFAULT_FILE = Path("/etc/bgphealth/bgphealth.yaml")
 
 _COMMANDS = {
     "check": "bgphealth.cli.check:check",
+    "probe": "bgphealth.cli.probe:probe",
     "render": "bgphealth.cli.render:render",
     "run": "bgphealth.cli.run:run",
 }

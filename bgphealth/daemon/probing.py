@@ -3,109 +3,142 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from ipaddress import ip_address
+from operator import itemgetter
 
-from bgphealth.core.events import Event, PathProbed, ServiceChecked, Verdict
+from bgphealth.core.events import Event, PathProbed, PathProbeOverdue, ServiceChecked
 from bgphealth.core.health import PathKey
-from bgphealth.core.settings import (
-    Address,
-    Family,
-    ProbeKind,
-    ProbeSettings,
-    Role,
-    ServiceSettings,
-    Settings,
-    Timing,
-    UplinkPath,
-    UplinkSettings,
+from bgphealth.core.settings import ProbeKind, Settings
+from bgphealth.daemon.questions import (
+    KernelView,
+    PathQuestion,
+    ServiceQuestion,
+    path_questions,
+    service_questions,
 )
-from bgphealth.probes.binding import Binding, Source
-from bgphealth.probes.icmp import IcmpProber
-from bgphealth.probes.outcome import Outcome, Prober
+from bgphealth.probes.outcome import Outcome
 from bgphealth.probes.schedule import Every
-from bgphealth.probes.tcp import TcpProber
+
+_CHEAP = {ProbeKind.ICMP, ProbeKind.TCP}
+"""Kinds that may be asked many times a second, and whose answers are quick on a good path."""
+
+_CLOCK_TICK_S = 0.001
 
 
 class Probing:
-    """All probes and checks of one file. Needs a running event loop.
+    """All probes and checks of one file, asked again and again. Needs a running event loop.
 
     Args:
         settings: the file.
-        source: the source address of a path now, or in words why there is none.
+        kernel: what is known of the kernel now.
         post: called with each event, must not block.
     """
 
     def __init__(
         self,
         settings: Settings,
-        source: Callable[[PathKey], Address | str],
+        kernel: KernelView,
         post: Callable[[Event], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
+        self._settings = settings
         self._post = post
-        self._probers: list[Prober] = []
-        self._schedule: list[Every] = []
-        for uplink in settings.uplinks:
-            for path in uplink.paths:
-                key = PathKey(uplink.name, path.family)
-                self._add_path(uplink, path, settings.path_timing, partial(source, key))
-        for number, service in enumerate(settings.services):
-            # Many services must not all be checked in the same instant.
-            phase_s = service.timing.interval_s * number / len(settings.services)
-            for check in service.checks:
-                self._add_check(service, check, phase_s)
+        self._paths: dict[PathKey, list[Every]] = {}
+        self._slow: list[Every] = []
+        timing, patience_s = settings.path_timing, settings.suspect_interval_s
+        # A time-out that comes first makes the same point.
+        late_is_early = patience_s is not None and patience_s < timing.timeout_s
+        self._patience_s = patience_s if late_is_early else None
+        self._unanswered: dict[int, tuple[PathQuestion, float]] = {}
+        self._overdue_timer: asyncio.TimerHandle | None = None
+        questions = list(path_questions(settings, kernel))
+        checks = list(service_questions(settings))
+        self._probers = [*(q.prober for q in questions), *(q.prober for q in checks)]
+        interval_s = settings.path_timing.interval_s
+        for number, question in enumerate(_in_turn(questions)):
+            # Spread evenly over the interval: no bursts.
+            phase_s = interval_s * number / len(questions)
+            every = Every(interval_s, phase_s, partial(self._ask, question))
+            if question.probe.probe.kind in _CHEAP:
+                self._paths.setdefault(question.path, []).append(every)
+            else:
+                self._slow.append(every)
+        self._checks = [
+            Every(
+                check.service.timing.interval_s,
+                check.service.timing.interval_s * number / len(checks),
+                partial(self._check, check),
+            )
+            for number, check in enumerate(checks)
+        ]
+
+    def pace(self, path: PathKey, *, suspect: bool) -> None:
+        """Ask the cheap probes of a path now and every `suspect_interval_s`, or normally again."""
+        interval_s = self._settings.suspect_interval_s
+        for every in self._paths.get(path, ()):
+            if suspect and interval_s is not None:
+                every.hurry(interval_s)
+            else:
+                every.relax()
 
     def close(self) -> None:
         """Stop asking and free the sockets."""
-        for every in self._schedule:
+        paths = (every for path in self._paths.values() for every in path)
+        for every in (*self._checks, *self._slow, *paths):
             every.stop()
+        if self._overdue_timer is not None:
+            self._overdue_timer.cancel()
         for prober in self._probers:
             prober.close()
 
-    def _add_path(
-        self, uplink: UplinkSettings, path: UplinkPath, timing: Timing, source: Source
-    ) -> None:
-        binding = Binding(uplink.interface, source)
-        probers: dict[ProbeKind, Prober] = {
-            ProbeKind.ICMP: IcmpProber(path.family, binding),
-            ProbeKind.TCP: TcpProber(binding),
-        }
-        self._probers.extend(probers.values())
-        for role, probes in ((Role.GATEWAY, path.gateway), (Role.BEYOND, path.beyond)):
-            for probe in probes:
-                answer = partial(self._path_answered, uplink.name, path, role, probe)
-                ask = partial(probers[probe.kind].ask, probe, timing.timeout_s, answer)
-                self._schedule.append(Every(timing.interval_s, 0.0, ask))
+    def _ask(self, question: PathQuestion) -> None:
+        if self._patience_s is not None and question.probe.probe.kind in _CHEAP:
+            self._unanswered.setdefault(id(question), (question, self._loop.time()))
+            if self._overdue_timer is None:
+                self._overdue_timer = self._loop.call_later(self._patience_s, self._look_overdue)
+        timeout_s = self._settings.path_timing.timeout_s
+        question.prober.ask(question.probe.probe, timeout_s, partial(self._answered, question))
 
-    def _add_check(self, service: ServiceSettings, check: ProbeSettings, phase_s: float) -> None:
-        source = _check_source(service, check)
-        prober = TcpProber(Binding(None, lambda: source), unbound=Verdict.FAILED)
-        self._probers.append(prober)
-        answer = partial(self._service_answered, service.name, check)
-        ask = partial(prober.ask, check, service.timing.timeout_s, answer)
-        self._schedule.append(Every(service.timing.interval_s, phase_s, ask))
-
-    def _path_answered(
-        self, uplink: str, path: UplinkPath, role: Role, probe: ProbeSettings, outcome: Outcome
-    ) -> None:
+    def _answered(self, question: PathQuestion, outcome: Outcome) -> None:
+        self._unanswered.pop(id(question), None)
+        path, (role, probe) = question.path, question.probe
+        verdict, detail, rtt_s = outcome
         at = self._loop.time()
-        verdict, detail = outcome.verdict, outcome.detail
-        self._post(PathProbed(at, uplink, path.family, role, probe, verdict, detail))
+        self._post(PathProbed(at, path.uplink, path.family, role, probe, verdict, detail, rtt_s))
 
-    def _service_answered(self, service: str, check: ProbeSettings, outcome: Outcome) -> None:
-        at = self._loop.time()
-        self._post(ServiceChecked(at, service, check, outcome.verdict, outcome.detail))
+    def _look_overdue(self) -> None:
+        """Post what has been unanswered for long enough, and look again for the rest."""
+        assert self._patience_s is not None  # noqa: S101 - for the type checker
+        self._overdue_timer = None
+        now = self._loop.time()
+        # A timer may come a clock tick early.
+        long_ago = now - self._patience_s + _CLOCK_TICK_S
+        overdue = [question for question, at in self._unanswered.values() if at <= long_ago]
+        for question in overdue:
+            del self._unanswered[id(question)]
+            path, (role, probe) = question.path, question.probe
+            self._post(PathProbeOverdue(now, path.uplink, path.family, role, probe))
+        if self._unanswered:
+            earliest = min(at for _, at in self._unanswered.values())
+            when = earliest + self._patience_s
+            self._overdue_timer = self._loop.call_at(when, self._look_overdue)
+
+    def _check(self, question: ServiceQuestion) -> None:
+        answer = partial(self._checked, question)
+        question.prober.ask(question.check, question.service.timing.timeout_s, answer)
+
+    def _checked(self, question: ServiceQuestion, outcome: Outcome) -> None:
+        at, name = self._loop.time(), question.service.name
+        self._post(ServiceChecked(at, name, question.check, outcome.verdict, outcome.detail))
 
 
-def _check_source(service: ServiceSettings, check: ProbeSettings) -> Address:
-    """Return the address to check a service from.
-
-    A check of the service's own address comes from that address: if it is not on this host, the
-    connection would leave the host and another server of the same anycast address would answer.
-    """
-    if any(check.target in prefix for prefix in service.prefixes):
-        return check.target
-    any_address = "0.0.0.0" if Family.of(check.target) is Family.IPV4 else "::"  # noqa: S104
-    return ip_address(any_address)
+def _in_turn(questions: list[PathQuestion]) -> list[PathQuestion]:
+    """Order questions so that those of one path are far apart: a dead path is seen the sooner."""
+    place: Counter[PathKey] = Counter()
+    turns: list[tuple[int, PathQuestion]] = []
+    for question in questions:
+        turns.append((place[question.path], question))
+        place[question.path] += 1
+    return [question for _, question in sorted(turns, key=itemgetter(0))]

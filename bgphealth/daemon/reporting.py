@@ -13,9 +13,11 @@ from bgphealth.core.engine import (
     DecisionChanged,
     Effect,
     IntentsChanged,
+    PaceChanged,
     PathChanged,
     ServiceChanged,
 )
+from bgphealth.core.events import Event, PathProbed, ServiceChecked, Verdict
 from bgphealth.core.health import Judgement, PathKey
 from bgphealth.core.hysteresis import Level
 from bgphealth.exabgp.commands import encode
@@ -39,6 +41,7 @@ class Reporter:
         self._log = log
         self._kernel_errors: Mapping[str, str] = {}
         self._absent: Mapping[PathKey, str] = {}
+        self._unasked: dict[tuple[str, ...], str] = {}
 
     def effect(self, effect: Effect) -> None:
         """Log one effect of the engine."""
@@ -51,8 +54,32 @@ class Reporter:
                 self._transition("service_changed", at, before, after, service=service)
             case DecisionChanged():
                 self._decision(effect)
+            case PaceChanged(at, path, suspect):
+                event = "path_suspect" if suspect else "path_not_suspect"
+                self._log.debug(event, at=at, uplink=path.uplink, family=path.family)
             case IntentsChanged():
                 pass  # The driver says what became of them.
+
+    def answer(self, event: Event) -> None:
+        """Log a probe that could not be asked, once per reason, and when it can be again."""
+        if not isinstance(event, PathProbed | ServiceChecked):
+            return
+        if event.verdict is not Verdict.UNKNOWN and not self._unasked:
+            return
+        match event:
+            case PathProbed(uplink=uplink, family=family, role=role, probe=probe):
+                subject = {"uplink": uplink, "family": str(family), "role": str(role)}
+            case ServiceChecked(service=service, check=probe):
+                subject = {"service": service}
+        key = (*subject.values(), str(probe))
+        if event.verdict is Verdict.UNKNOWN:
+            # The figures in a reason change all the time; the reason is what is said once.
+            reason = "".join(char for char in event.detail if not char.isdigit())
+            if self._unasked.get(key) != reason:
+                self._unasked[key] = reason
+                self._log.warning("probe_unknown", **subject, probe=str(probe), why=event.detail)
+        elif self._unasked.pop(key, None) is not None:
+            self._log.info("probe_known", **subject, probe=str(probe))
 
     def driver(self, event: DriverEvent) -> None:
         """Log what ExaBGP answered."""
@@ -84,17 +111,21 @@ class Reporter:
 
     def sources(self, sources: Sources) -> None:
         """Log which paths cannot be probed, and why, when that changes."""
-        for path, why in sources.absent.items():
+        absent = {**sources.absent, **sources.unsafe}
+        for path, why in absent.items():
             if self._absent.get(path) != why:
                 self._log.warning(
                     "probe_source_absent", uplink=path.uplink, family=path.family, why=why
                 )
-        self._absent = sources.absent
+        self._absent = absent
 
     def _transition(
         self, event: str, at: float, before: Judgement, after: Judgement, **subject: str
     ) -> None:
-        write = self._log.warning if after.level is Level.DOWN else self._log.info
+        # Only a change for the worse is a warning, not another reason for the same level.
+        lost = after.level is Level.DOWN and before.level is not Level.DOWN
+        worse = after.level is Level.DEGRADED and before.level is Level.UP
+        write = self._log.warning if lost or worse else self._log.info
         # `from` is a Python keyword.
         change = {"from": str(before.level), "to": str(after.level)}
         write(event, at=at, **subject, **change, reason=str(after.reason), evidence=after.evidence)
