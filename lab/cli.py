@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from lab import convergence, dual_tor, experiment, faults, report, results, story, topology
+from lab import bench as benchmark
+from lab import (
+    bench_table,
+    convergence,
+    dual_tor,
+    experiment,
+    faults,
+    report,
+    results,
+    story,
+    topology,
+)
 from lab import status as lab_status
 from lab.convergence import OUTPUT
 from lab.errors import InterruptedByUserError, LabError, TimedOutError
@@ -157,6 +168,24 @@ def fault(fault_name: str, name: str, *, as_json: bool) -> None:
 
 
 @main.command()
+@click.argument("bench_name", metavar="NAME", type=click.Choice(["probes"]))
+@click.option("--seconds", type=click.FloatRange(1, 60), default=10.0, show_default=True)
+@click.option("--rounds", type=click.IntRange(5, 100), default=7, show_default=True)
+@_json
+@reports_errors
+def bench(bench_name: str, *, seconds: float, rounds: int, as_json: bool) -> None:
+    """Measure what bgphealth costs and how soon it knows, in nodes of its own."""
+    del bench_name  # There is one so far.
+    with Steps(Console(stderr=True)) as steps:
+        found = benchmark.Bench(seconds, rounds, steps.next).run()
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    else:
+        bench_table.show(found, Console())
+    sys.exit(0 if found["passed"] else 1)
+
+
+@main.command()
 @_topology
 @_json
 @reports_errors
@@ -186,8 +215,8 @@ def measured(driver: Driver, fault: Fault, progress: Progress) -> Record:
     Raises:
         LabError: The experiment could not be made, or is not one for this topology.
     """
-    if driver.topology.name != dual_tor.NAME:
-        raise LabError(f"faults are made for the topology {dual_tor.NAME} only")
+    if driver.topology.name not in dual_tor.NAMES:
+        raise LabError(f"faults are made for {' and '.join(dual_tor.NAMES)} only")
     if all(driver.nodes().values()):
         return experiment.run(driver, fault, progress)
     progress("up: four nodes, their BGP sessions, ExaBGP and bgphealth")

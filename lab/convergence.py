@@ -38,7 +38,7 @@ def wait_until(what: str, missing: Callable[[], Missing], timeout_s: float = TIM
 
 
 def wait_converged(driver: Driver, timeout_s: float = TIMEOUT_S) -> None:
-    """Wait until BGP is up everywhere and, in ``dual-tor``, both directions use both ToRs.
+    """Wait until BGP is up and, in ``dual-tor`` and its like, both directions use both ToRs.
 
     Raises:
         TimedOutError: With what is missing, and where logs and state of every node are.
@@ -62,7 +62,7 @@ def missing(driver: Driver) -> Missing:
     ]
     silent = set(driver.topology.nodes) - {s.node for s in found}
     lacking += [f"{node}: no BGP session" for node in sorted(silent)]
-    if driver.topology.name == dual_tor.NAME and not lacking:
+    if driver.topology.name in dual_tor.NAMES and not lacking:
         lacking = routes_missing(routes.snapshot(driver))
         for family in dual_tor.FAMILIES:
             if (count := routes.injected_uplinks(driver, family)) < len(dual_tor.TOR_BEHIND):

@@ -1,10 +1,14 @@
-"""What the lab's measurements know about the topology ``dual-tor``: names and addresses."""
+"""What the lab's measurements know about ``dual-tor`` and its like: names and addresses."""
 
 from __future__ import annotations
 
 from typing import Final
 
 NAME: Final = "dual-tor"
+UNNUMBERED: Final = "dual-tor-unnumbered"
+
+NAMES: Final = (NAME, UNNUMBERED)
+"""Topologies with the same nodes, interfaces, loopbacks and targets; only the links differ."""
 
 SERVER: Final = "server1"
 CORE: Final = "core"
@@ -18,6 +22,19 @@ SERVICE: Final = {"ipv4": "192.0.2.53", "ipv6": "2001:db8::53"}
 LOOPBACK: Final = {"ipv4": "10.255.10.1", "ipv6": "2001:db8:10::1"}
 CLIENT: Final = {"ipv4": "203.0.113.10", "ipv6": "2001:db8:113::10"}
 TARGET: Final = {"ipv4": "198.51.100.1", "ipv6": "2001:db8:100::1"}
+
+LINK_GATEWAY: Final = {
+    NAME: {
+        "ipv4": {"eth1": "10.0.1.0", "eth2": "10.0.2.0"},
+        "ipv6": {"eth1": "2001:db8:1::", "eth2": "2001:db8:2::"},
+    },
+    # Nobody's address: a route through it can be made and found again.
+    UNNUMBERED: {
+        "ipv4": dict.fromkeys(TOR_BEHIND, "inet6 fe80::f00"),
+        "ipv6": dict.fromkeys(TOR_BEHIND, "fe80::f00"),
+    },
+}
+"""A next hop on each of the server's links, in the words of ip(8)."""
 
 ECHO_PORT: Final = 7
 

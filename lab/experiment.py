@@ -135,7 +135,7 @@ def _watch_reaction(driver: Driver, watcher: watch.RouteWatch, record: Record) -
         except TimedOutError:
             # A finding, not an accident: the report says what did not hold.
             record.reacted = False
-        _last(QUIET_S)
+        _last(max(QUIET_S, record.fault_at + record.fault.lasts_s - time.monotonic()))
     elif record.fault.heal:
         _last(UNPROMISED_S)
     if record.fault.heal:

@@ -21,7 +21,31 @@ table inet lab_fault {
 
 _HEAL_BLACKHOLE = "delete table inet lab_fault"
 
-_KILL_HELPER = "kill -9 $(cat /proc/$(cat /run/exabgp.pid)/task/*/children)"
+_LOSS_PERCENT = 30
+
+_LOSSY = f"""\
+table inet lab_fault {{
+    chain forward {{
+        type filter hook forward priority filter; policy accept;
+        numgen random mod 100 < {_LOSS_PERCENT} drop
+    }}
+}}
+"""
+"""Each packet by itself, in either direction: of what needs an answer, half is lost."""
+
+_FLAPS = 5
+_FLAP = f"""\
+for round in $(seq {_FLAPS}); do
+    nft -f /run/lab-fault.nft
+    sleep 1
+    nft delete table inet lab_fault
+    sleep 1
+done
+"""
+"""A second dark, a second light: shorter than it takes to believe that a path is up again."""
+
+_HELPER = "$(cat /proc/$(cat /run/exabgp.pid)/task/*/children)"
+_KILL_HELPER = f"kill -9 {_HELPER}"
 _KILL_FRR = "kill -9 $(cat /run/frr/watchfrr.pid) && kill -9 $(cat /run/frr/[!w]*.pid)"
 
 
@@ -61,8 +85,17 @@ class Fault:
     expected: Expected = Expected()
     uplinks: frozenset[str] = frozenset()
     """The ToRs that bgphealth should judge down, and that routes should leave."""
+    verdict: str = "down"
+    """How it should judge them."""
     sessions_stay: bool = False
     """Whether every BGP session of the ToRs must stay established."""
+    lasts_s: float = 0.0
+    """How long it lasts at least: for what must still hold after a while."""
+    calm: bool = False
+    """Whether each path must change its verdict once at most, and no flow must lose anything more
+    when the routes have moved, until the healing."""
+    still: bool = False
+    """Whether nothing at all must change: no verdict, no route."""
 
 
 _BOTH = frozenset(dual_tor.TOR_BEHIND.values())
@@ -87,6 +120,41 @@ FAULTS = {
             expected=_OVER_TOR1,
             uplinks=_TOR2,
             sessions_stay=True,
+        ),
+        Fault(
+            name="uplink-loss",
+            summary=f"tor2 silently drops {_LOSS_PERCENT} % of what it should forward, either way",
+            inject=(_nft("tor2", _LOSSY),),
+            heal=(_nft("tor2", _HEAL_BLACKHOLE),),
+            expected=_OVER_TOR1,
+            uplinks=_TOR2,
+            verdict="degraded",
+            sessions_stay=True,
+            lasts_s=20.0,
+            calm=True,
+        ),
+        Fault(
+            name="flap",
+            summary=f"tor2 drops everything for a second, forwards for a second, {_FLAPS} times",
+            inject=(
+                _shell("tor2", f"printf '%s' '{_BLACKHOLE}' >/run/lab-fault.nft"),
+                _shell(
+                    "tor2",
+                    f"setsid sh -c '{_FLAP}' >/dev/null 2>&1 </dev/null & "
+                    "echo $! >/run/lab-flap.pid",
+                ),
+            ),
+            heal=(
+                _shell(
+                    "tor2",
+                    "kill $(cat /run/lab-flap.pid); nft delete table inet lab_fault; true",
+                ),
+            ),
+            expected=_OVER_TOR1,
+            uplinks=_TOR2,
+            sessions_stay=True,
+            lasts_s=2.0 * _FLAPS,
+            calm=True,
         ),
         Fault(
             name="both-uplinks",
@@ -128,6 +196,26 @@ FAULTS = {
             name="helper-kill",
             summary="bgphealth is killed and started again",
             inject=(_shell(dual_tor.SERVER, _KILL_HELPER),),
+        ),
+        Fault(
+            name="helper-stop",
+            summary="bgphealth is stopped for 5 s (SIGSTOP), as if its machine had been suspended",
+            inject=(_shell(dual_tor.SERVER, f"kill -STOP {_HELPER}"),),
+            heal=(_shell(dual_tor.SERVER, f"kill -CONT {_HELPER}"),),
+            expected=Expected(default=_BOTH, service=_BOTH, loopback=_BOTH),
+            sessions_stay=True,
+            lasts_s=5.0,
+            still=True,
+        ),
+        Fault(
+            name="exabgp-stop",
+            summary="ExaBGP is stopped for 5 s (SIGSTOP): less than the session's hold time",
+            inject=(_shell(dual_tor.SERVER, "kill -STOP $(cat /run/exabgp.pid)"),),
+            heal=(_shell(dual_tor.SERVER, "kill -CONT $(cat /run/exabgp.pid)"),),
+            expected=Expected(default=_BOTH, service=_BOTH, loopback=_BOTH),
+            sessions_stay=True,
+            lasts_s=5.0,
+            still=True,
         ),
         Fault(
             name="exabgp-kill",

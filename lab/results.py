@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lab import dual_tor, watch
 from lab.meter import DIRECTIONS, Flow, summary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from lab.experiment import Record
 
@@ -52,6 +54,19 @@ def result(record: Record) -> dict[str, Any]:
             "count": len(record.foreign_before),
             "unchanged": record.foreign_before == record.foreign_after,
         },
+        "transitions": [
+            {
+                "at": round(v.at - record.fault_at, 4),
+                "uplink": v.uplink,
+                "family": v.family,
+                "from": v.before,
+                "to": v.after,
+                "reason": v.reason,
+                "evidence": v.evidence,
+            }
+            for v in record.verdicts
+            if v.at >= record.fault_at
+        ],
         "timeline": timeline(record),
         "loss": {d: [_loss(record, flow) for flow in record.flows[d]] for d in DIRECTIONS},
         "span_s": [_since(record, record.started_at), _since(record, record.ended_at)],
@@ -86,7 +101,11 @@ def _times(record: Record, family: str) -> dict[str, float | None]:
     ]
     return {
         "detect_s": watch.first_verdict(
-            [v for v in record.verdicts if v.at < until], family, tors, since
+            [v for v in record.verdicts if v.at < until],
+            family,
+            tors,
+            since,
+            record.fault.verdict,
         ),
         "kernel_s": watch.first_without(changes, "default", family, tors, since),
         "core_s": max((t for t in core if t is not None), default=None) if all(core) else None,
@@ -200,3 +219,50 @@ def _checks_during(record: Record) -> Iterator[_Check]:
             sessions_stayed(record),
             ", ".join(down) or "all established",
         )
+    if record.fault.calm:
+        yield from _checks_calm(record)
+    if record.fault.still:
+        yield from _checks_still(record)
+
+
+_IN_FLIGHT_S = 0.3
+"""After the last route has moved, what was sent before may still be lost."""
+
+
+def _checks_calm(record: Record) -> Iterator[_Check]:
+    """Return whether the traffic left once, stayed away, and lost nothing where it went."""
+    until = record.healed_at or record.ended_at
+    during = [v for v in record.verdicts if record.fault_at <= v.at < until]
+    changed = Counter(f"{v.uplink} {v.family}" for v in during)
+    wanted = {f"{tor} {family}": 1 for tor in record.fault.uplinks for family in dual_tor.FAMILIES}
+    tors, verdict = " + ".join(sorted(record.fault.uplinks)), record.fault.verdict
+    yield (
+        f"during: each path of {tors} is judged once, {verdict}, and no other path",
+        changed == wanted and all(v.after == verdict for v in during),
+        _in_words(during),
+    )
+    moved = [t for times in map(partial(_times, record), dual_tor.FAMILIES) for t in times.values()]
+    since = record.fault_at + max((t for t in moved if t is not None), default=0.0) + _IN_FLIGHT_S
+    late = sum(
+        since <= start < until for d in DIRECTIONS for f in record.flows[d] for start, _ in f.gaps()
+    )
+    yield "during: no loss once the routes had moved", not late, f"{late} gaps"
+
+
+def _checks_still(record: Record) -> Iterator[_Check]:
+    """Return whether nothing happened at all, during the fault and after it."""
+    changes = [c for c in record.changes if c.at >= record.fault_at]
+    yield (
+        "no route changed",
+        not changes,
+        "; ".join(f"{c.route} {c.family}: {' + '.join(c.uplinks) or 'none'}" for c in changes)
+        or "nothing",
+    )
+    verdicts = [v for v in record.verdicts if v.at >= record.fault_at]
+    yield "no verdict changed", not verdicts, _in_words(verdicts)
+
+
+def _in_words(verdicts: Iterable[watch.Verdict]) -> str:
+    return (
+        "; ".join(f"{v.uplink} {v.family}: {v.before} → {v.after}" for v in verdicts) or "nothing"
+    )

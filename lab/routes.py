@@ -1,4 +1,4 @@
-"""What the nodes of ``dual-tor`` have in their kernels and in BGP at this moment."""
+"""What the nodes of ``dual-tor`` and its like have in their kernels and in BGP at this moment."""
 
 from __future__ import annotations
 
@@ -148,17 +148,19 @@ def injected_uplinks(driver: Driver, family: str) -> int:
     )
 
 
-FOREIGN = (
-    # Ordinary, more specific, in another table, and a default of last resort (FRR reads the top
-    # byte of a metric as the distance: 254 keeps it below every BGP default).
-    "-4 route add 198.18.0.0/24 via 10.0.1.0 dev eth1 proto static metric 77",
-    "-4 route add blackhole 198.18.1.0/24 proto 42",
-    "-4 route add default via 10.0.2.0 dev eth2 proto static table 4242",
-    "-4 route add default via 10.0.1.0 dev eth1 proto static metric 4261413000",
-    "-6 route add 2001:db8:f00::/64 via 2001:db8:1:: dev eth1 proto static metric 77",
-    "-6 route add default via 2001:db8:2:: dev eth2 proto static table 4242",
-)
-"""Routes of somebody else's that a measurement plants on the server and expects to find again."""
+def _foreign(topology: str) -> list[str]:
+    """Return routes of somebody else's that a measurement plants and expects to find again."""
+    four, six = (dual_tor.LINK_GATEWAY[topology][family] for family in dual_tor.FAMILIES)
+    return [
+        # Ordinary, more specific, in another table, and a default of last resort (FRR reads the
+        # top byte of a metric as the distance: 254 keeps it below every BGP default).
+        f"-4 route add 198.18.0.0/24 via {four['eth1']} dev eth1 proto static metric 77",
+        "-4 route add blackhole 198.18.1.0/24 proto 42",
+        f"-4 route add default via {four['eth2']} dev eth2 proto static table 4242",
+        f"-4 route add default via {four['eth1']} dev eth1 proto static metric 4261413000",
+        f"-6 route add 2001:db8:f00::/64 via {six['eth1']} dev eth1 proto static metric 77",
+        f"-6 route add default via {six['eth2']} dev eth2 proto static table 4242",
+    ]
 
 
 def plant_foreign(driver: Driver) -> None:
@@ -167,13 +169,13 @@ def plant_foreign(driver: Driver) -> None:
     Raises:
         LabError: One could not be added.
     """
-    for line in FOREIGN:
+    for line in _foreign(driver.topology.name):
         driver.run(dual_tor.SERVER, ["ip", *line.split()])
 
 
 def remove_foreign(driver: Driver) -> None:
     """Remove them again, as far as they are there."""
-    for line in FOREIGN:
+    for line in _foreign(driver.topology.name):
         driver.run(dual_tor.SERVER, ["ip", *line.replace(" add ", " del ").split()], check=False)
 
 

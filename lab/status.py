@@ -41,7 +41,7 @@ def collect(driver: Driver) -> LabStatus:
     """Ask every node."""
     nodes = driver.nodes()
     up = all(nodes.values())
-    measured = up and driver.topology.name == dual_tor.NAME
+    measured = up and driver.topology.name in dual_tor.NAMES
     return LabStatus(
         topology=driver.topology.name,
         driver=driver.name,

@@ -38,6 +38,7 @@ class Verdict:
     before: str
     after: str
     reason: str
+    evidence: str = ""
 
 
 ROUTES = {
@@ -138,6 +139,7 @@ def verdicts(lines: Iterable[str]) -> list[Verdict]:
                     before=event["from"],
                     after=event["to"],
                     reason=event["reason"],
+                    evidence=event.get("evidence", ""),
                 )
             )
     return found
@@ -161,16 +163,16 @@ def read_verdicts(driver: Driver) -> list[Verdict]:
 
 
 def first_verdict(
-    found: Sequence[Verdict], family: str, tors: Iterable[str], since: float
+    found: Sequence[Verdict], family: str, tors: Iterable[str], since: float, after: str = "down"
 ) -> float | None:
-    """Return when, counted from `since`, the last of those ToRs was first judged down."""
+    """Return when, counted from `since`, the last of those ToRs was first judged so."""
     times = []
     for tor in tors:
         falls = [
             v.at
             for v in found
-            if (v.uplink, v.family, v.after) == (tor, family, "down")
-            and v.before != "down"  # only the reason is new
+            if (v.uplink, v.family, v.after) == (tor, family, after)
+            and v.before != after  # only the reason is new
             and v.at >= since
         ]
         if not falls:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from lab import convergence, state, topology
+from lab import convergence, dual_tor, state, topology
 from lab.errors import LabError
 from lab.namespaces import NamespaceDriver, check_machine
 
@@ -37,9 +38,24 @@ def _machine() -> None:
 @pytest.fixture(scope="session")
 def lab(_machine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NamespaceDriver]:
     """Bring dual-tor up once, apart from a lab that the user may have up."""
+    with _brought_up(dual_tor.NAME, tmp_path_factory.mktemp("lab-state")) as driver:
+        yield driver
+
+
+@pytest.fixture(scope="module")
+def unnumbered_lab(
+    _machine: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[NamespaceDriver]:
+    """Bring dual-tor-unnumbered up for one module."""
+    with _brought_up(dual_tor.UNNUMBERED, tmp_path_factory.mktemp("lab-state")) as driver:
+        yield driver
+
+
+@contextmanager
+def _brought_up(name: str, state_directory: Path) -> Iterator[NamespaceDriver]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(state.ENVIRONMENT_VARIABLE, str(tmp_path_factory.mktemp("lab-state")))
-        driver = NamespaceDriver(topology.load(topology.find("dual-tor")))
+        patch.setenv(state.ENVIRONMENT_VARIABLE, str(state_directory))
+        driver = NamespaceDriver(topology.load(topology.find(name)))
         driver.up()
         try:
             convergence.wait_converged(driver)
@@ -54,7 +70,7 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Add logs and state of every node to the report of a test that failed on the lab."""
     report = yield
-    driver = getattr(item, "funcargs", {}).get("lab")
-    if report.when == "call" and report.failed and isinstance(driver, NamespaceDriver):
-        report.sections.append(("the lab", convergence.diagnosis(driver)))
+    for driver in getattr(item, "funcargs", {}).values():
+        if report.when == "call" and report.failed and isinstance(driver, NamespaceDriver):
+            report.sections.append(("the lab", convergence.diagnosis(driver)))
     return report

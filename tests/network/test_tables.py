@@ -3,41 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import pytest
 
 from bgphealth.core.errors import ConfigurationError, HostError, PermissionDeniedError
 from bgphealth.core.health import PathKey
-from bgphealth.core.settings import Family, Settings
+from bgphealth.core.settings import Family
 from bgphealth.fallback import watch as watch_module
-from bgphealth.fallback.tables import Applied
-from bgphealth.fallback.watch import Sources, UplinkWatch
 from tests.support.hosts import host
 from tests.support.netns import ip, isolated
+from tests.support.watching import Seen, until
 
 pytestmark = pytest.mark.network
 
 V4, V6 = Family.IPV4, Family.IPV6
-
-
-class Seen:
-    """What the watch told last."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.links: Mapping[str, bool] = {}
-        self.sources = Sources({}, {})
-        self.applied: list[Applied] = []
-        self.watch = UplinkWatch(
-            settings, self._take_links, self._take_sources, self.applied.append
-        )
-
-    def _take_links(self, links: Mapping[str, bool]) -> None:
-        self.links = links
-
-    def _take_sources(self, sources: Sources) -> None:
-        self.sources = sources
 
 
 def two_links() -> None:
@@ -52,12 +32,6 @@ def two_links() -> None:
 def route(family: str, number: int) -> str:
     return ip(family, "route", "get", "198.51.100.1" if family == "-4" else "2001:db8:100::1",
               "oif", f"eth{number}")  # fmt: skip
-
-
-async def until(true: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
-        while not true():
-            await asyncio.sleep(0.01)
 
 
 @isolated

@@ -31,10 +31,18 @@ class Neighbor:
         self.ip("addr", "add", f"10.0.{number}.0/31", "dev", "eth0")
         self.ip("addr", "add", f"198.51.100.{number}/32", "dev", "lo")
 
+    @property
+    def enter(self) -> list[str]:
+        """What to put before a command so that it runs in the neighbor's namespace."""
+        return ["nsenter", "--target", str(self._process.pid), "--net"]
+
     def ip(self, *arguments: str) -> None:
         """Run ip(8) in the neighbor's namespace."""
-        enter = ["nsenter", "--target", str(self._process.pid), "--net", "ip", *arguments]
-        subprocess.run(enter, check=True)
+        self.run("ip", *arguments)
+
+    def run(self, *command: str) -> None:
+        """Run a command in the neighbor's namespace."""
+        subprocess.run([*self.enter, *command], check=True)
 
     def go_dark(self) -> None:
         """Lose what is behind the neighbor; the neighbor itself stays."""

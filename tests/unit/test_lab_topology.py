@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 from ruamel.yaml import YAML
 
-from lab import topology
+from lab import dual_tor, topology
 from lab.errors import TopologyError
 
 GOOD = """\
@@ -84,10 +84,12 @@ def test_knows_the_shipped_topologies_by_name() -> None:
     with pytest.raises(TopologyError, match=r"there is no topology 'nowhere' \(known: .*dual-tor"):
         topology.find("nowhere")
 
-    assert topology.load(topology.find("dual-tor")).name == "dual-tor"
+    for name in dual_tor.NAMES:
+        assert topology.load(topology.find(name)).name == name
 
 
-def test_dual_tor_is_valid_for_containerlab() -> None:
+@pytest.mark.parametrize("name", dual_tor.NAMES)
+def test_the_topologies_are_valid_for_containerlab(name: str) -> None:
     place = os.environ.get("CLAB_SCHEMA")
     if place is None or not Path(place).is_file():
         reason = "containerlab's JSON schema is not here: CLAB_SCHEMA does not name it"
@@ -95,7 +97,7 @@ def test_dual_tor_is_valid_for_containerlab() -> None:
             pytest.fail(reason)
         pytest.skip(reason)
     schema = json.loads(Path(place).read_text(encoding="utf-8"))
-    data = YAML(typ="safe").load(topology.find("dual-tor"))
+    data = YAML(typ="safe").load(topology.find(name))
 
     # Not check_schema(): containerlab's has patterns of Go's that Python cannot read.
     validator = jsonschema.validators.validator_for(schema)(schema)

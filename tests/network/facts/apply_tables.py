@@ -8,13 +8,16 @@ from pathlib import Path
 
 from bgphealth.config import load
 from bgphealth.fallback import tables
+from bgphealth.fallback.gateways import GatewaySearch
 from bgphealth.fallback.netlink import Netlink
 
 
 async def _apply(file: Path) -> None:
     settings = load(file)
     async with Netlink() as netlink:
-        wanted = tables.plan(settings, await netlink.interfaces())
+        interfaces = await netlink.interfaces()
+        gateways = await GatewaySearch(settings).look(interfaces, netlink)
+        wanted = tables.plan(settings, interfaces, gateways)
         await tables.apply(settings, wanted, netlink)
 
 

@@ -20,7 +20,9 @@ TIMEOUT_S = 0.5
 
 async def _ask(interface: str, source: str, target: str, count: int) -> list[Outcome]:
     probe = ProbeSettings(ProbeKind.ICMP, ip_address(target))
-    prober = IcmpProber(Family.of(probe.target), Binding(interface, lambda: ip_address(source)))
+    prober = IcmpProber(
+        Family.of(ip_address(target)), Binding(interface, lambda: ip_address(source))
+    )
     loop = asyncio.get_running_loop()
     outcomes = []
     for _ in range(count):
