@@ -12,13 +12,25 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface, ip_network
+from ipaddress import (
+    IPv4Interface,
+    IPv6Address,
+    IPv6Interface,
+    ip_address,
+    ip_interface,
+    ip_network,
+)
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
 from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
-from pyroute2.netlink.rtnl import RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR, RTMGRP_LINK
+from pyroute2.netlink.rtnl import (
+    RTMGRP_IPV4_IFADDR,
+    RTMGRP_IPV6_IFADDR,
+    RTMGRP_LINK,
+    RTMGRP_NEIGH,
+)
 
 from bgphealth.core.errors import BgphealthError, HostError, PermissionDeniedError
 from bgphealth.core.settings import Address, Family, Prefix
@@ -30,6 +42,8 @@ _AF = {Family.IPV4: socket.AF_INET, Family.IPV6: socket.AF_INET6}
 _IFF_UP = 0x1
 _IFF_RUNNING = 0x40  # RFC 2863: operationally up.
 _IFA_F_TENTATIVE = 0x40  # RFC 4862: duplicate address detection has not ended.
+_NTF_ROUTER = 0x80  # RFC 4861, section 5.1: IsRouter.
+_NUD_UNREACHABLE = 0x01 | 0x20  # Never resolved, or no answer any more (linux/neighbour.h).
 
 InterfaceAddress: TypeAlias = IPv4Interface | IPv6Interface
 
@@ -45,8 +59,20 @@ class Interface:
 
 
 @dataclass(frozen=True, slots=True)
+class Router:
+    """A router on a link, by its link-local address; `is_reachable` as far as the kernel knows."""
+
+    interface: int
+    address: IPv6Address
+    is_reachable: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
-    """A unicast route in one table. `gateway` is None on the link; `metric` is its priority."""
+    """A unicast route in one table. `gateway` is None on the link; `metric` is its priority.
+
+    The gateway of an IPv4 route can be an IPv6 address (RFC 8950, RTA_VIA).
+    """
 
     table: int
     prefix: Prefix
@@ -122,6 +148,12 @@ class Netlink:
                     raise
         return ours, foreign
 
+    async def routers(self) -> list[Router]:
+        """Return the routers on all links."""
+        with _mapped("reading the neighbors"):
+            dump = await self._ipr.neigh("dump", family=socket.AF_INET6)
+            return [r async for message in dump if (r := _router(message)) is not None]
+
     async def rules(self, family: Family) -> set[OifRule]:
         """Return our rules."""
         with _mapped("reading the rules"):
@@ -158,18 +190,24 @@ class Netlink:
             await self._ipr.rule("del", **_rule_request(rule))
 
 
-async def changes() -> AsyncIterator[None]:
+async def changes(*, routers: bool = False) -> AsyncIterator[None]:
     """Yield once for every change of a link or an address, whatever it is, and for every loss.
+
+    With `routers`, also when a router appears, goes, or becomes reachable or unreachable. The
+    kernel tells much more of neighbors than that, several times a minute for each.
 
     The kernel drops notifications that nobody read in time (ENOBUFS): then all may have changed.
     """
+    groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR
     while True:
         try:
             async with AsyncIPRoute() as ipr:
-                await ipr.bind(RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR)
+                await ipr.bind(groups | RTMGRP_NEIGH if routers else groups)
+                seen: dict[tuple[int, str], Router | None] = {}
                 while True:
-                    async for _ in ipr.get():
-                        yield None
+                    async for message in ipr.get():
+                        if not message["event"].endswith("NEIGH") or _is_news(message, seen):
+                            yield None
                     # An empty read must not become a busy loop.
                     await asyncio.sleep(0)
         except (NetlinkError, OSError):
@@ -198,6 +236,32 @@ def _map(what: str, error: NetlinkError) -> BgphealthError:
     return HostError(f"{what}: {error.args[-1]}")
 
 
+def _is_news(message: Any, seen: dict[tuple[int, str], Router | None]) -> bool:  # noqa: ANN401 - pyroute2 is not typed
+    """Return whether what is told of a neighbor changes what is known of a router."""
+    here = None if message["event"] == "RTM_DELNEIGH" else _router(message)
+    key = (message["ifindex"], message.get_attr("NDA_DST"))
+    before = seen.get(key)
+    if here is None:
+        # Who is no router may be one that was not seen yet when it was: then it is news to delete.
+        seen.pop(key, None)
+        return before is not None or (
+            message["event"] == "RTM_DELNEIGH" and bool(message["flags"] & _NTF_ROUTER)
+        )
+    seen[key] = here
+    return here != before
+
+
+def _router(message: Any) -> Router | None:  # noqa: ANN401 - pyroute2 is not typed
+    """Return the router that a neighbor is, or None when it is none."""
+    text = message.get_attr("NDA_DST")
+    if message["family"] != socket.AF_INET6 or not message["flags"] & _NTF_ROUTER or text is None:
+        return None
+    address = IPv6Address(text)
+    if not address.is_link_local:
+        return None
+    return Router(message["ifindex"], address, not message["state"] & _NUD_UNREACHABLE)
+
+
 def _address(message: Any) -> InterfaceAddress:  # noqa: ANN401 - pyroute2 is not typed
     # On a point-to-point link IFA_ADDRESS is the other side's.
     address = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
@@ -207,6 +271,8 @@ def _address(message: Any) -> InterfaceAddress:  # noqa: ANN401 - pyroute2 is no
 def _route(message: Any, family: Family) -> Route:  # noqa: ANN401 - pyroute2 is not typed
     anywhere = "0.0.0.0" if family is Family.IPV4 else "::"  # noqa: S104 - a prefix, not a bind
     gateway, source = message.get_attr("RTA_GATEWAY"), message.get_attr("RTA_PREFSRC")
+    if (via := message.get_attr("RTA_VIA")) is not None:
+        gateway = via["addr"]
     return Route(
         table=message.get_attr("RTA_TABLE") or message["table"],
         prefix=ip_network(f"{message.get_attr('RTA_DST') or anywhere}/{message['dst_len']}"),
@@ -226,7 +292,9 @@ def _route_request(route: Route) -> dict[str, Any]:
         "oif": route.interface,
         "priority": route.metric,
     }
-    if route.gateway is not None:
+    if route.gateway is not None and Family.of(route.gateway) is not route.family:
+        request["via"] = {"family": socket.AF_INET6, "addr": str(route.gateway)}
+    elif route.gateway is not None:
         request["gateway"] = str(route.gateway)
     elif route.family is Family.IPV4:
         request["scope"] = 253  # RT_SCOPE_LINK

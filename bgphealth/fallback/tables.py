@@ -4,6 +4,9 @@ With zebra's kernel nexthop objects, a look-up bound to eth2 does not fall throu
 default on eth1 to a worse one on eth2: once the BGP default of an uplink is withdrawn, probes bound
 to it would get no answer any more and the uplink would never recover. ``ip rule oif ethN lookup T``
 with a default of its own in table T keeps every probe on its uplink, whatever BGP has done.
+
+On an unnumbered link both defaults, IPv4 too, go to the ToR's link-local address (RFC 8950), with
+the uplink's own probe address as their source.
 """
 
 from __future__ import annotations
@@ -15,10 +18,13 @@ from ipaddress import ip_network
 from bgphealth.core.errors import BgphealthError, ConfigurationError, HostError
 from bgphealth.core.health import PathKey
 from bgphealth.core.settings import Address, Family, Settings, UplinkPath, UplinkSettings
+from bgphealth.fallback.gateways import Gateways
 from bgphealth.fallback.netlink import Interface, Netlink, OifRule, Route
 
 _METRIC = 1
 """IPv6 has no metric 0: the kernel would make it 1024 and an exact delete would miss it."""
+
+_LINK_LOCAL = ip_network("fe80::/64")  # What Linux puts on every link (RFC 4291, section 2.5.6).
 
 _DEFAULT_PREFIX = {Family.IPV4: ip_network("0.0.0.0/0"), Family.IPV6: ip_network("::/0")}
 
@@ -36,8 +42,9 @@ class Plan:
     absent: Mapping[PathKey, str]
 
 
-def plan(settings: Settings, interfaces: Mapping[str, Interface]) -> Plan:
-    """Return what the tables and rules should be on a host with these interfaces."""
+def plan(settings: Settings, interfaces: Mapping[str, Interface], gateways: Gateways) -> Plan:
+    """Return what the tables and rules should be on a host with these interfaces and gateways."""
+    addresses = {a.ip for interface in interfaces.values() for a in interface.addresses}
     routes: set[Route] = set()
     rules: set[OifRule] = set()
     sources: dict[PathKey, Address] = {}
@@ -48,13 +55,15 @@ def plan(settings: Settings, interfaces: Mapping[str, Interface]) -> Plan:
         for path in uplink.paths:
             priority = settings.fallback.rule_priority + uplink.number
             rules.add(OifRule(path.family, uplink.interface, table, priority))
-            source = _source(uplink, path, interface)
-            if isinstance(source, str):
-                absent[PathKey(uplink.name, path.family)] = source
+            source = _source(uplink, path, interface, addresses)
+            gateway = path.neighbor or gateways[uplink.name]
+            if isinstance(source, str) or isinstance(gateway, str):
+                why = source if isinstance(source, str) else gateway
+                absent[PathKey(uplink.name, path.family)] = str(why)
                 continue
             sources[PathKey(uplink.name, path.family)] = source
             if interface is not None and interface.up:
-                routes |= _routes(table, path, interface, source)
+                routes |= _routes(table, path, interface, gateway, source)
     return Plan(frozenset(routes), frozenset(rules), sources, absent)
 
 
@@ -134,10 +143,17 @@ async def _apply_rules(family: Family, wanted: Set[OifRule], netlink: Netlink) -
     ]
 
 
-def _source(uplink: UplinkSettings, path: UplinkPath, interface: Interface | None) -> Address | str:
+def _source(
+    uplink: UplinkSettings,
+    path: UplinkPath,
+    interface: Interface | None,
+    addresses: Set[Address],
+) -> Address | str:
     """Return the probe source of a path, or in words why there is none now."""
     if path.probe_source is not None:
-        return path.probe_source
+        if path.probe_source in addresses:
+            return path.probe_source
+        return f"{path.probe_source} is not an address of this host"
     if interface is None:
         return f"{uplink.interface} does not exist"
     for address in interface.addresses:
@@ -146,12 +162,20 @@ def _source(uplink: UplinkSettings, path: UplinkPath, interface: Interface | Non
     return f"{uplink.interface} has no {path.family} address in the subnet of {path.neighbor}"
 
 
-def _routes(table: int, path: UplinkPath, interface: Interface, source: Address) -> set[Route]:
-    subnets = (a.network for a in interface.addresses if path.neighbor in a.network)
-    on_link = {Route(table, subnet, interface.index, metric=_METRIC) for subnet in subnets}
-    default = Route(
-        table, _DEFAULT_PREFIX[path.family], interface.index, path.neighbor, source, _METRIC
-    )
+def _routes(
+    table: int, path: UplinkPath, interface: Interface, gateway: Address, source: Address
+) -> set[Route]:
+    subnets = {a.network for a in interface.addresses if gateway in a.network}
+    if path.family is Family.IPV6:
+        # The rule leads every socket of that device here, bgpd's too: what is sent to a link-local
+        # address must not take the default, which would give it the probes' source.
+        subnets.add(_LINK_LOCAL)
+    on_link = {
+        Route(table, subnet, interface.index, metric=_METRIC)
+        for subnet in subnets
+        if Family.of(subnet) is path.family
+    }
+    default = Route(table, _DEFAULT_PREFIX[path.family], interface.index, gateway, source, _METRIC)
     return {*on_link, default}
 
 

@@ -1,4 +1,4 @@
-"""Follow the uplinks' links and addresses, and keep their tables as planned."""
+"""Follow the uplinks' links, addresses and gateways, and keep their tables as planned."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from bgphealth.core.errors import BgphealthError
 from bgphealth.core.health import PathKey
 from bgphealth.core.settings import Address, Settings
+from bgphealth.fallback.gateways import GatewaySearch
 from bgphealth.fallback.netlink import Netlink, changes
 from bgphealth.fallback.tables import Applied, apply, plan, require_interfaces
 
@@ -22,16 +23,22 @@ RECHECK_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The address that each path probes from now; in `absent`, why a path has none.
+    """The address that each path has to probe from now; in `absent`, why a path has none.
 
-    A path whose table could not be made has none: its probes might leave through another uplink.
+    `unsafe` says why a path that has an address must not be probed all the same: its table could
+    not be made, so that its probes might leave through another uplink.
     """
 
     addresses: Mapping[PathKey, Address]
     absent: Mapping[PathKey, str]
+    unsafe: Mapping[PathKey, str]
 
     def of(self, path: PathKey) -> Address | str:
-        """Return the source of one path, or in words why there is none."""
+        """Return what to probe a path from, or in words why there is nothing."""
+        return self.unsafe.get(path) or self.on_link(path)
+
+    def on_link(self, path: PathKey) -> Address | str:
+        """Return the address that a path has, probed or not, or in words why it has none."""
         return self.addresses.get(path) or self.absent.get(path, "not looked up yet")
 
 
@@ -56,6 +63,7 @@ class UplinkWatch:
         self._links = links
         self._sources = sources
         self._applied = applied
+        self._gateways = GatewaySearch(settings, ask=settings.fallback.enabled)
 
     async def start(self) -> None:
         """Look for the first time; here, unlike later, whatever is wrong is raised.
@@ -87,12 +95,11 @@ class UplinkWatch:
                     self._applied(Applied((), failed))
 
     async def _follow(self, changed: asyncio.Event) -> None:
-        async for _ in changes():
+        async for _ in changes(routers=self._gateways.is_needed):
             changed.set()
 
     async def _look(self, netlink: Netlink) -> Applied:
         interfaces = await netlink.interfaces()
-        wanted = plan(self._settings, interfaces)
         # Before the tables: a link that is gone must not wait for them.
         self._links(
             {
@@ -100,16 +107,14 @@ class UplinkWatch:
                 for uplink in self._settings.uplinks
             }
         )
+        gateways = await self._gateways.look(interfaces, netlink)
+        wanted = plan(self._settings, interfaces, gateways)
         applied = Applied((), {})
         if self._settings.fallback.enabled:
             applied = await apply(self._settings, wanted, netlink)
-        self._sources(_without_failed(Sources(wanted.sources, wanted.absent), applied.failed))
+        failed = applied.failed
+        unsafe = {p: str(failed[p.uplink]) for p in wanted.sources if p.uplink in failed}
+        self._sources(Sources(wanted.sources, wanted.absent, unsafe))
         if applied.done or applied.failed:
             self._applied(applied)
         return applied
-
-
-def _without_failed(sources: Sources, failed: Mapping[str, BgphealthError]) -> Sources:
-    absent = {p: str(failed[p.uplink]) for p in sources.addresses if p.uplink in failed}
-    addresses = {p: a for p, a in sources.addresses.items() if p not in absent}
-    return Sources(addresses, {**sources.absent, **absent})

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, NamedTuple, get_args, get_origin
 
 import pytest
 from click.testing import CliRunner
-from pydantic import BaseModel
+from pydantic import BaseModel, PlainValidator
 
 from bgphealth.cli.app import app
 from bgphealth.config import load
+from bgphealth.config.asking import BeyondProbe, GatewayProbe, ServiceCheck
 from bgphealth.config.model import LATER, File
+from bgphealth.core.quality import patient_fall
 from bgphealth.core.reasons import Reason
+from bgphealth.core.settings import ProbeKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +27,8 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 LOGS = (DOCS / "logs.md").read_text(encoding="utf-8")
 CONFIGURATION = (DOCS / "configuration.md").read_text(encoding="utf-8")
+PROBES = (DOCS / "probes.md").read_text(encoding="utf-8")
+EXEC = (ROOT / "bgphealth" / "probes" / "exec.py").read_text(encoding="utf-8")
 
 PAGES = [*sorted(DOCS.glob("*.md")), ROOT / "README.md", ROOT / "lab" / "README.md"]
 
@@ -39,16 +44,38 @@ class Block(NamedTuple):
     text: str
 
 
+PLACES: dict[str, type[BaseModel]] = {
+    "paths.gateway": GatewayProbe,
+    "paths.beyond.of": BeyondProbe,
+    "services.NAME.checks": ServiceCheck,
+}
+"""The lists of probes in the file. What their entries can be is explained once for all of them."""
+
+
 def names_of_events(source: str) -> Iterator[str]:
     """Yield what is logged: the first argument of a logging method or of `_transition`."""
-    for node in ast.walk(ast.parse(source)):
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
             continue
         if node.func.attr not in LEVELS | {"_transition"} or not node.args:
             continue
-        name = node.args[0]
-        assert isinstance(name, ast.Constant), f"line {node.lineno}: an event's name is a literal"
-        yield str(name.value)
+        names = list(literals(node.args[0], tree))
+        assert names, f"line {node.lineno}: an event's name is a literal, or one of two"
+        yield from names
+
+
+def literals(name: ast.expr, tree: ast.Module) -> Iterator[str]:
+    """Yield what an event's name can be: a literal, or a variable that is one of two literals."""
+    match name:
+        case ast.Constant(value=str(text)):
+            yield text
+        case ast.IfExp(body=body, orelse=orelse):
+            yield from (*literals(body, tree), *literals(orelse, tree))
+        case ast.Name(id=variable):
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Assign) and variable in map(ast.unparse, node.targets):
+                    yield from literals(node.value, tree)
 
 
 def events() -> set[str]:
@@ -59,8 +86,11 @@ def events() -> set[str]:
 def keys_of(model: type[BaseModel], above: str = "") -> Iterator[str]:
     """Yield every key of the file in dotted form, NAME standing for what the user names."""
     for name, field in model.model_fields.items():
-        yield f"{above}{name}"
-        yield from keys_inside(field.annotation, f"{above}{name}.")
+        key = f"{above}{name}"
+        yield key
+        is_text = any(isinstance(each, PlainValidator) for each in field.metadata)
+        if key not in PLACES and not is_text:
+            yield from keys_inside(field.annotation, f"{key}.")
 
 
 def keys_inside(annotation: object, above: str) -> Iterator[str]:
@@ -90,6 +120,7 @@ def anchors(page: Path) -> set[str]:
 
 def test_events_are_found() -> None:
     assert {"started", "path_changed", "exabgp_refused", "kernel_changed"} <= events()
+    assert {"path_suspect", "path_not_suspect"} <= events()
 
 
 @pytest.mark.parametrize("event", sorted(events()))
@@ -115,6 +146,39 @@ def test_keys_are_found_recursively() -> None:
     keys = set(keys_of(File))
     assert {"host.source.ipv6", "uplinks.NAME.next_hop.ipv4", "paths.beyond.need"} <= keys
     assert {"services.NAME.on_down", "fallback.rule_priority"} <= keys
+    assert {"paths.gateway", "paths.degraded.latency.enter"} <= keys
+
+
+@pytest.mark.parametrize("key", sorted({k for place in PLACES.values() for k in keys_of(place)}))
+def test_every_key_of_a_probe_is_explained(key: str) -> None:
+    assert re.search(rf"^\| `{re.escape(key)}` \|", CONFIGURATION, re.MULTILINE)
+
+
+def test_keys_of_probes_are_found() -> None:
+    keys = {key for place in PLACES.values() for key in keys_of(place)}
+    assert {"link", "http.min_valid", "dns.answers", "exec.command"} <= keys
+    assert {"http.url.port", "dns.server.ipv4"}.isdisjoint(keys)
+
+
+@pytest.mark.parametrize("kind", list(ProbeKind))
+def test_every_kind_is_explained(kind: ProbeKind) -> None:
+    """Each kind has its section, and its row says truly where it may stand."""
+    assert f"\n### `{kind}`\n" in PROBES
+    row = re.search(rf"^\| `{kind}` \|(.+)\|$", PROBES, re.MULTILINE)
+    assert row is not None
+    places = [cell.strip() for cell in row[1].split("|")][-3:]
+    assert places == ["yes" if kind in p.model_fields else "–" for p in PLACES.values()]
+
+
+def test_everything_a_program_is_told_is_explained() -> None:
+    told = set(re.findall(r"BGPHEALTH_\w+", EXEC)) - {"BGPHEALTH_TARGET"}  # exec has no target.
+    assert told == set(re.findall(r"^\| `(BGPHEALTH_\w+)`", PROBES, re.MULTILINE))
+
+
+def test_patience_is_as_explained() -> None:
+    rows = re.findall(r"^\| (\d+) % \| (\d+) \|$", PROBES, re.MULTILINE)
+    assert len(rows) >= 5
+    assert [patient_fall(3, int(loss) / 100) for loss, _ in rows] == [int(n) for _, n in rows]
 
 
 @pytest.mark.parametrize("key", sorted(".".join(path).replace("*", "NAME") for path in LATER))
@@ -136,14 +200,14 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 FILES = [
     block
-    for page in (DOCS / "configuration.md", DOCS / "host.md")
+    for page in (DOCS / "configuration.md", DOCS / "host.md", DOCS / "probes.md")
     for block in blocks(page)
     if block.language == "yaml" and block.text.startswith("version:")
 ]
 
 
-def test_there_are_examples_on_both_pages() -> None:
-    assert {block.page for block in FILES} == {"configuration.md", "host.md"}
+def test_there_are_examples_on_all_pages() -> None:
+    assert {block.page for block in FILES} == {"configuration.md", "host.md", "probes.md"}
 
 
 @pytest.mark.parametrize("block", FILES, ids=lambda block: block.page)
@@ -163,10 +227,12 @@ def quoted() -> list[tuple[str, str]]:
 
 
 def test_output_is_quoted() -> None:
-    assert len(quoted()) == 3
+    assert len(quoted()) == 4
 
 
-@pytest.mark.parametrize(("file", "output"), quoted(), ids=["complete", "minimal", "wrong"])
+@pytest.mark.parametrize(
+    ("file", "output"), quoted(), ids=["complete", "minimal", "kinds", "wrong"]
+)
 def test_quoted_output_is_what_check_prints(
     file: str, output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
