@@ -27,11 +27,11 @@ _LOSSY = f"""\
 table inet lab_fault {{
     chain forward {{
         type filter hook forward priority filter; policy accept;
-        numgen random mod 100 < {_LOSS_PERCENT} drop
+        oifname "eth2" numgen random mod 100 < {_LOSS_PERCENT} drop
     }}
 }}
 """
-"""Each packet by itself, in either direction: of what needs an answer, half is lost."""
+"""Each packet by itself, towards the core: of what needs an answer, so much is lost."""
 
 _FLAPS = 5
 _FLAP = f"""\
@@ -123,7 +123,7 @@ FAULTS = {
         ),
         Fault(
             name="uplink-loss",
-            summary=f"tor2 silently drops {_LOSS_PERCENT} % of what it should forward, either way",
+            summary=f"tor2 silently drops {_LOSS_PERCENT} % of what it should forward to the core",
             inject=(_nft("tor2", _LOSSY),),
             heal=(_nft("tor2", _HEAL_BLACKHOLE),),
             expected=_OVER_TOR1,
