@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from ipaddress import ip_network
 from typing import NamedTuple, TypeAlias
 
 from bgphealth.core.health import Judgement, PathKey
@@ -26,8 +25,6 @@ INJECTED_LOCAL_PREF = 100
 
 DEGRADED_LOCAL_PREF = 90
 """Of a default via a degraded path: verified, so still above the ToR's own."""
-
-_DEFAULT_PREFIX = {Family.IPV4: ip_network("0.0.0.0/0"), Family.IPV6: ip_network("::/0")}
 
 
 class Decision(NamedTuple):
@@ -58,7 +55,7 @@ class Verdicts:
 
 def default_key(family: Family, uplink_number: int) -> RouteKey:
     """Return the key of the default via one uplink."""
-    return RouteKey(_DEFAULT_PREFIX[family], uplink_number)
+    return RouteKey(family.default_prefix, uplink_number)
 
 
 def owned(settings: Settings) -> frozenset[RouteKey]:

@@ -28,6 +28,17 @@ class Family(StrEnum):
         """Return the family of an address or a prefix."""
         return cls.IPV4 if isinstance(thing, IPv4Address | IPv4Network) else cls.IPV6
 
+    @property
+    def default_prefix(self) -> Prefix:
+        """The prefix of the family's default route."""
+        return _DEFAULT_PREFIX[self]
+
+
+_DEFAULT_PREFIX: dict[Family, Prefix] = {
+    Family.IPV4: IPv4Network("0.0.0.0/0"),
+    Family.IPV6: IPv6Network("::/0"),
+}
+
 
 class AllDown(StrEnum):
     """What to announce while no uplink is up (design: never make it worse)."""

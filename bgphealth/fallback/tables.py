@@ -26,8 +26,6 @@ _METRIC = 1
 
 _LINK_LOCAL = ip_network("fe80::/64")  # What Linux puts on every link (RFC 4291, section 2.5.6).
 
-_DEFAULT_PREFIX = {Family.IPV4: ip_network("0.0.0.0/0"), Family.IPV6: ip_network("::/0")}
-
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -175,7 +173,7 @@ def _routes(
         for subnet in subnets
         if Family.of(subnet) is path.family
     }
-    default = Route(table, _DEFAULT_PREFIX[path.family], interface.index, gateway, source, _METRIC)
+    default = Route(table, path.family.default_prefix, interface.index, gateway, source, _METRIC)
     return {*on_link, default}
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from bgphealth.core.events import Verdict
-from bgphealth.probes.binding import CannotBindError
+from bgphealth.core.settings import ProbeSettings
+from bgphealth.probes.binding import Binding, CannotBindError
 from bgphealth.probes.outcome import Answer, Outcome, no_answer, unknown
 
 _SLICE_S = 0.05
@@ -134,3 +137,28 @@ class Attempts:
 
 async def _awaited(question: Callable[[Attempt], Awaitable[Outcome]], attempt: Attempt) -> Outcome:
     return await question(attempt)
+
+
+class BoundProber(ABC):
+    """A kind that asks through a socket of its own, bound each time. Needs a running event loop.
+
+    Args:
+        binding: where to ask from: one path, or a service's own address.
+        unbound: the verdict when the source address is not there. See `Attempts`.
+    """
+
+    def __init__(self, binding: Binding, unbound: Verdict = Verdict.UNKNOWN) -> None:
+        self._binding = binding
+        self._attempts = Attempts(unbound)
+
+    def ask(self, probe: ProbeSettings, timeout_s: float, answer: Answer) -> None:
+        """Ask once. See `Prober.ask`."""
+        self._attempts.begin(partial(self._attempt, probe), timeout_s, answer)
+
+    def close(self) -> None:
+        """Give up on what is under way."""
+        self._attempts.close()
+
+    @abstractmethod
+    async def _attempt(self, probe: ProbeSettings, attempt: Attempt) -> Outcome:
+        """Ask, and return the outcome; what it raises is mapped by `Attempts`."""

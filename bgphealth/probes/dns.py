@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from functools import partial
 
 import dns.exception
 import dns.flags
@@ -19,36 +18,18 @@ import dns.rdatatype
 
 from bgphealth.core.events import Verdict
 from bgphealth.core.settings import DnsQuestion, ProbeSettings
-from bgphealth.probes.attempt import Attempt, Attempts, CannotAskError
-from bgphealth.probes.binding import Binding
+from bgphealth.probes.attempt import Attempt, BoundProber, CannotAskError
 from bgphealth.probes.connection import cannot_ask, connect, in_words, open_socket
-from bgphealth.probes.outcome import Answer, Outcome
+from bgphealth.probes.outcome import Outcome
 
 _LARGEST_MESSAGE = 65535
 _IN = "IN"
 
 
-class DnsProber:
-    """Asks from one path, or from a service's own address. Needs a running event loop.
+class DnsProber(BoundProber):
+    """Sends one request or query, and looks at the answer. See `BoundProber`."""
 
-    Args:
-        binding: where to ask from.
-        unbound: the verdict when the source address is not there. See `Attempts`.
-    """
-
-    def __init__(self, binding: Binding, unbound: Verdict = Verdict.UNKNOWN) -> None:
-        self._binding = binding
-        self._attempts = Attempts(unbound)
-
-    def ask(self, probe: ProbeSettings, timeout_s: float, answer: Answer) -> None:
-        """Send one query. See `Prober.ask`."""
-        self._attempts.begin(partial(self._query, probe), timeout_s, answer)
-
-    def close(self) -> None:
-        """Give up on the queries that are under way."""
-        self._attempts.close()
-
-    async def _query(self, probe: ProbeSettings, attempt: Attempt) -> Outcome:
+    async def _attempt(self, probe: ProbeSettings, attempt: Attempt) -> Outcome:
         question = probe.question
         if not isinstance(question, DnsQuestion):
             raise TypeError(f"{probe} is not a DNS probe")

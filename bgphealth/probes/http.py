@@ -11,7 +11,7 @@ import re
 import socket
 import ssl
 import time
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import httpcore
@@ -19,37 +19,20 @@ import httpx
 
 from bgphealth.core.events import Verdict
 from bgphealth.core.settings import Family, HttpQuestion, ProbeSettings
-from bgphealth.probes.attempt import Attempt, Attempts
+from bgphealth.probes.attempt import Attempt, BoundProber
 from bgphealth.probes.binding import Binding
 from bgphealth.probes.connection import connect, in_words, open_socket
-from bgphealth.probes.outcome import Answer, Outcome
+from bgphealth.probes.outcome import Outcome
 
 LARGEST_BODY = 64 * 1024
 _DAY_S = 86400
 _DEFAULT_PORTS = {False: 80, True: 443}
 
 
-class HttpProber:
-    """Asks from one path, or from a service's own address. Needs a running event loop.
+class HttpProber(BoundProber):
+    """Sends one request or query, and looks at the answer. See `BoundProber`."""
 
-    Args:
-        binding: where to connect from.
-        unbound: the verdict when the source address is not there. See `Attempts`.
-    """
-
-    def __init__(self, binding: Binding, unbound: Verdict = Verdict.UNKNOWN) -> None:
-        self._binding = binding
-        self._attempts = Attempts(unbound)
-
-    def ask(self, probe: ProbeSettings, timeout_s: float, answer: Answer) -> None:
-        """Send one request. See `Prober.ask`."""
-        self._attempts.begin(partial(self._get, probe), timeout_s, answer)
-
-    def close(self) -> None:
-        """Give up on the requests that are under way."""
-        self._attempts.close()
-
-    async def _get(self, probe: ProbeSettings, attempt: Attempt) -> Outcome:
+    async def _attempt(self, probe: ProbeSettings, attempt: Attempt) -> Outcome:
         question = probe.question
         if not isinstance(question, HttpQuestion):
             raise TypeError(f"{probe} is not an HTTP probe")
