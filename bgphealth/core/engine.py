@@ -10,8 +10,8 @@ the same effects, so a recorded run can be replayed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
-from dataclasses import dataclass, replace
-from typing import TypeAlias
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
 
 from bgphealth.core import policy
 from bgphealth.core.events import (
@@ -84,8 +84,7 @@ class PaceChanged:
 Effect: TypeAlias = PathChanged | ServiceChanged | DecisionChanged | IntentsChanged | PaceChanged
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
     """Everything that the engine knows. Make one with `initial`, never by hand.
 
     `held_since` are the paths that would be down were it not for shared fate; `suspects` those
@@ -109,7 +108,7 @@ class State:
 
     def with_path(self, key: PathKey, health: PathHealth) -> State:
         """Return the state with another health of one path."""
-        # Not dataclasses.replace: this runs with every answer.
+        # Not _replace: this runs with every answer.
         return State(
             settings=self.settings,
             paths={**self.paths, key: health},
@@ -182,11 +181,11 @@ def _answered(state: State, event: PathProbed) -> tuple[State, tuple[Effect, ...
     before = state.paths.get(key)
     if before is None:
         return state, ()
-    after = before.after_probe(event, state.settings.path_timing)
+    after, matters = before.after_probe(event, state.settings.path_timing)
     if after is before:
         return state, ()
     # Nearly all answers only say that all is as it was; they must cost little.
-    if not state.held_since and after.means_the_same_as(before, event):
+    if not matters and not state.held_since:
         return state.with_path(key, after), ()
     return _judge_paths(state, event.at, {key: after})
 
@@ -196,7 +195,7 @@ def _judge_paths(
 ) -> tuple[State, tuple[Effect, ...]]:
     if all(state.paths[key] is health for key, health in changed.items()):
         return state, ()
-    state = replace(state, paths={**state.paths, **changed})
+    state = state._replace(paths={**state.paths, **changed})
     # Sorted: the order of a set differs from run to run, and a replay must not.
     judged = {key: state.paths[key].judge() for key in sorted({*changed, *state.held_since})}
     verdicts, held_since = _share_fate(state, at, judged)
@@ -208,7 +207,7 @@ def _judge_paths(
     decide = bool(effects)
     if decide or held_since != state.held_since:
         path_verdicts = {**state.path_verdicts, **verdicts} if decide else state.path_verdicts
-        state = replace(state, path_verdicts=path_verdicts, held_since=held_since)
+        state = state._replace(path_verdicts=path_verdicts, held_since=held_since)
     state, paces = _pace(state, at, {*changed, *verdicts})
     effects += paces
     return _decide(state, at, tuple(effects)) if decide else (state, tuple(effects))
@@ -276,7 +275,7 @@ def _pace(state: State, at: float, keys: Set[PathKey]) -> tuple[State, list[Effe
         if (key in suspects) != (key in state.suspects)
     ]
     if effects:
-        state = replace(state, suspects=(state.suspects - keys) | suspects)
+        state = state._replace(suspects=(state.suspects - keys) | suspects)
     return state, effects
 
 
@@ -285,11 +284,11 @@ def _judge_service(state: State, event: ServiceChecked) -> tuple[State, tuple[Ef
     after = before.after_check(event)
     if after is before:
         return state, ()
-    state = replace(state, services={**state.services, event.service: after})
+    state = state._replace(services={**state.services, event.service: after})
     old, new = state.service_verdicts[event.service], after.judge()
     if not _differs(old, new):
         return state, ()
-    state = replace(state, service_verdicts={**state.service_verdicts, event.service: new})
+    state = state._replace(service_verdicts={**state.service_verdicts, event.service: new})
     return _decide(state, event.at, (ServiceChanged(event.at, event.service, old, new),))
 
 
@@ -301,7 +300,7 @@ def _differs(before: Judgement, after: Judgement) -> bool:
 def _decide(
     state: State, at: float, effects: tuple[Effect, ...]
 ) -> tuple[State, tuple[Effect, ...]]:
-    state = replace(state, last_usable=_last_usable(state))
+    state = state._replace(last_usable=_last_usable(state))
     verdicts = policy.Verdicts(state.path_verdicts, state.service_verdicts, state.last_usable)
     before, after = state.decisions, policy.decide(state.settings, verdicts)
     decided: list[Effect] = [
@@ -309,7 +308,7 @@ def _decide(
         for key, decision in after.items()
         if before.get(key) != decision
     ]
-    state = replace(state, decisions=after)
+    state = state._replace(decisions=after)
     wanted, undecided = policy.intents(after), policy.undecided(after)
     if (wanted, undecided) != (policy.intents(before), policy.undecided(before)) or not before:
         decided.append(IntentsChanged(at, wanted, undecided))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from bgphealth.core.settings import Family, ProbeSettings, Role
 
@@ -31,13 +31,13 @@ class Started:
     at: float
 
 
-@dataclass(frozen=True, slots=True)
-class PathProbed:
+class PathProbed(NamedTuple):
     """A probe of one path has its answer. `detail` says in words why it is not ok.
 
     `rtt_s` is the round-trip time in seconds, for kinds that have one.
     """
 
+    # A tuple, unlike the others: made with every answer, and that in a quarter of the time.
     at: float
     uplink: str
     family: Family

@@ -4,6 +4,8 @@ A path is one address family of one uplink. It is up while every gateway probe i
 there) and at least `beyond_need` of the beyond probes are (there is a network behind it). It is
 degraded while it is up with too much loss or latency; as its quorum counts the best targets, one
 bad target does not degrade it.
+
+What is made anew with every answer is a tuple: a frozen dataclass takes four times as long to make.
 """
 
 from __future__ import annotations
@@ -50,12 +52,11 @@ class Judgement(NamedTuple):
     evidence: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ProbeHealth:
+class ProbeHealth(NamedTuple):
     """All that is known of one probe of a path. `overdue`: its answer is later than usual."""
 
     window: Window
-    hysteresis: Hysteresis = field(default_factory=Hysteresis)
+    hysteresis: Hysteresis = Hysteresis()
     overdue: bool = False
     detail: str = ""
 
@@ -79,16 +80,21 @@ class ProbeHealth:
         fall, rise = timing.fall, timing.rise
         if event.probe.kind.is_state:
             fall = rise = 1
-        before = self.hysteresis
-        fall = patient_fall(fall, self.window.loss)
-        after = before.after(event.verdict, rise=rise, fall=fall)
+        if self.window.lost:
+            fall = patient_fall(fall, self.window.loss)
+        after = self.hysteresis.after(event.verdict, rise=rise, fall=fall)
         window = self.window.after(event.verdict, event.rtt_s, fall)
         detail = self.detail if event.verdict is Verdict.OK else event.detail
         return ProbeHealth(window, after, overdue=False, detail=detail)
 
+    def means_the_same_as(self, before: ProbeHealth) -> bool:
+        """Tell whether everything that verdicts and pace are made of is as it was."""
+        if self.hysteresis is before.hysteresis and self.overdue is before.overdue:
+            return True
+        return self.level is before.level and self.is_failing == before.is_failing
 
-@dataclass(frozen=True, slots=True)
-class PathHealth:
+
+class PathHealth(NamedTuple):
     """All that is known of one path. `degraded` is why it is, None while it is not."""
 
     settings: UplinkPath
@@ -105,32 +111,24 @@ class PathHealth:
         unasked = ProbeHealth(Window(quality.window))
         return cls(settings, quality, dict.fromkeys((*gateway, *beyond), unasked))
 
-    def after_probe(self, event: PathProbed, timing: Timing) -> PathHealth:
-        """Return the health after one answer; answers to probes that are not ours are ignored."""
+    def after_probe(self, event: PathProbed, timing: Timing) -> tuple[PathHealth, bool]:
+        """Return the health after one answer, and whether that can change a verdict or the pace.
+
+        Answers to probes that are not ours are ignored.
+        """
         key = PathProbe(event.role, event.probe)
         before = self.probes.get(key)
         if before is None or not self.link_up:
             # An answer that was under way when the link went down says nothing about the link
             # that comes back.
-            return self
+            return self, False
         after = before.after(event, timing)
-        # Not dataclasses.replace: this runs with every answer.
+        # Not _replace: this runs with every answer.
         probes = {**self.probes, key: after}
         path = PathHealth(self.settings, self.quality, probes, self.link_up, self.degraded)
         if path.degraded or path.quality.latency_s or _may_degrade(before, after):
-            path = replace(path, degraded=path.why_degraded())
-        return path
-
-    def means_the_same_as(self, before: PathHealth, event: PathProbed) -> bool:
-        """Tell whether an answer left everything that verdicts and pace are made of as it was."""
-        key = PathProbe(event.role, event.probe)
-        old, new = before.probes[key], self.probes[key]
-        return (
-            old.level is new.level
-            and old.is_failing == new.is_failing
-            and old.is_suspect == new.is_suspect
-            and self.degraded is before.degraded
-        )
+            path = path._replace(degraded=path.why_degraded())
+        return path, path.degraded is not self.degraded or not after.means_the_same_as(before)
 
     def after_overdue(self, event: PathProbeOverdue, suspect_interval_s: float) -> PathHealth:
         """Return the health when an answer is late, which counts only if it usually is not."""
@@ -141,16 +139,16 @@ class PathHealth:
         usual_s = before.window.latency_s
         if usual_s is None or usual_s > suspect_interval_s / 2:
             return self
-        return replace(self, probes={**self.probes, key: replace(before, overdue=True)})
+        return self._replace(probes={**self.probes, key: before._replace(overdue=True)})
 
     def after_link(self, *, up: bool) -> PathHealth:
         """Return the health after the link came or went; a link that comes back starts below."""
         if up == self.link_up:
             return self
         if up:
-            return replace(self, link_up=True)
+            return self._replace(link_up=True)
         down = ProbeHealth(Window(self.quality.window), Hysteresis(Level.DOWN))
-        return replace(self, link_up=False, degraded=None, probes=dict.fromkeys(self.probes, down))
+        return self._replace(link_up=False, degraded=None, probes=dict.fromkeys(self.probes, down))
 
     def judge(self) -> Judgement:
         """Return the verdict on the whole path."""

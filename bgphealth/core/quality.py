@@ -10,8 +10,10 @@ called dead: with a loss of 30 %, three in a row happen every few seconds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from math import ceil, log, sqrt
+from array import array
+from math import ceil, isnan, log, nan, sqrt
+from struct import Struct
+from typing import NamedTuple
 
 from bgphealth.core.events import Verdict
 
@@ -28,14 +30,26 @@ _MAX_FALL = 5
 """A lossy probe needs at most so many times `fall`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
-    """The last answers of one probe: the round-trip time in seconds, or None for a lost one."""
+_RTT = Struct("d")
+_LOST = _RTT.pack(nan)
+
+
+class Window(NamedTuple):
+    """The last answers of one probe.
+
+    `packed` holds their round-trip times, because the window moves with every answer: one object
+    is copied faster than fifty are touched.
+    """
 
     size: int
-    answers: tuple[float | None, ...] = ()
+    packed: bytes = b""
     lost: int = 0
     set_aside: int = 0
+
+    @property
+    def answers(self) -> tuple[float | None, ...]:
+        """The round-trip times in seconds, oldest first, None for a lost answer."""
+        return tuple(None if isnan(rtt) else rtt for rtt in array("d", self.packed))
 
     def after(self, verdict: Verdict, rtt_s: float | None, fall: int) -> Window:
         """Return the window after one answer.
@@ -48,18 +62,22 @@ class Window:
         if verdict is Verdict.UNKNOWN:
             return self
         if verdict is Verdict.FAILED:
-            return replace(self, set_aside=self.set_aside + 1)
+            return self._replace(set_aside=self.set_aside + 1)
         if self.set_aside >= fall:
-            return Window(self.size, (rtt_s or 0.0,))
-        answers = (*self.answers, *(None,) * self.set_aside, rtt_s or 0.0)[-self.size :]
-        return Window(self.size, answers, answers.count(None))
+            return Window(self.size, _RTT.pack(rtt_s or 0.0))
+        moved = self.packed + _LOST * self.set_aside + _RTT.pack(rtt_s or 0.0)
+        packed = moved[-self.size * _RTT.size :]
+        # Most paths lose nothing, and then there is nothing to count.
+        lost = sum(map(isnan, array("d", packed))) if self.lost or self.set_aside else 0
+        return Window(self.size, packed, lost)
 
     @property
     def loss(self) -> float | None:
         """The ratio of lost answers, from 0 to 1; None while there are too few."""
-        if len(self.answers) < min(MIN_SAMPLES, self.size):
+        count = self._count
+        if count < min(MIN_SAMPLES, self.size):
             return None
-        return self.lost / len(self.answers)
+        return self.lost / count
 
     @property
     def sure_loss(self) -> float | None:
@@ -67,7 +85,7 @@ class Window:
 
         The lower bound of Wilson's interval: five lost of fifty may be bad luck at 4 %.
         """
-        loss, count, z = self.loss, len(self.answers), _CONFIDENCE_Z
+        loss, count, z = self.loss, self._count, _CONFIDENCE_Z
         if loss is None:
             return None
         middle = loss + z * z / (2 * count)
@@ -81,6 +99,10 @@ class Window:
         if len(rtts) < min(MIN_SAMPLES, self.size) / 2:
             return None
         return sum(rtts) / len(rtts)
+
+    @property
+    def _count(self) -> int:
+        return len(self.packed) // _RTT.size
 
 
 def patient_fall(fall: int, loss: float | None) -> int:

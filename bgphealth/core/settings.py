@@ -69,7 +69,10 @@ class ProbeKind(StrEnum):
     @property
     def is_state(self) -> bool:
         """Whether the answer is a state that somebody else counts already: it counts at once."""
-        return self in (ProbeKind.BFD, ProbeKind.BGP, ProbeKind.LINK)
+        return self in _STATES
+
+
+_STATES = frozenset({ProbeKind.BFD, ProbeKind.BGP, ProbeKind.LINK})
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ def all_up(settings: Settings) -> State:
 
 
 def answers(uplink: UplinkSettings, verdict: Verdict, rtt_s: float = 0.001) -> list[PathProbed]:
-    return [replace(event, rtt_s=rtt_s) for event in round_of(uplink, verdict)]
+    return [event._replace(rtt_s=rtt_s) for event in round_of(uplink, verdict)]
 
 
 def settled(settings: Settings) -> State:
@@ -208,7 +208,7 @@ def test_unknown_changes_nothing() -> None:
 def test_events_about_strangers_are_ignored() -> None:
     settings = host()
     state = all_up(settings)
-    stranger = replace(probed(settings.uplinks[0], Role.GATEWAY, 0, FAILED), uplink="tor9")
+    stranger = probed(settings.uplinks[0], Role.GATEWAY, 0, FAILED)._replace(uplink="tor9")
     wrong_probe = PathProbed(
         0.0, "tor1", V4, Role.GATEWAY, settings.uplinks[0].paths[0].beyond[0], FAILED
     )
@@ -344,7 +344,7 @@ def test_a_path_is_not_held_for_ever() -> None:
     tor1, tor2 = settings.uplinks
     state, _ = feed(settled(settings), answers(tor1, FAILED))
     state, _ = feed(state, [e for _ in range(FALL) for e in answers(tor2, FAILED)])
-    later = [replace(e, at=60.0) for e in answers(tor2, FAILED)]
+    later = [e._replace(at=60.0) for e in answers(tor2, FAILED)]
     state, _ = feed(state, later)
     assert state.path_verdicts[PathKey("tor2", V4)].level is Level.DOWN
 
@@ -360,5 +360,5 @@ def test_a_session_that_is_lost_counts_at_once() -> None:
     lost = PathProbed(5.0, "tor2", V4, Role.GATEWAY, session, FAILED, "Idle")
     state, _ = feed(all_up(settings), [lost])
     assert state.path_verdicts[PathKey("tor2", V4)].reason is Reason.GATEWAY_FAILED
-    state, _ = feed(state, [replace(lost, verdict=OK)])
+    state, _ = feed(state, [lost._replace(verdict=OK)])
     assert state.path_verdicts[PathKey("tor2", V4)].level is Level.UP

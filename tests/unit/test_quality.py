@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from bgphealth.core.events import Verdict
+from bgphealth.core.events import PathProbed, Verdict
+from bgphealth.core.health import ProbeHealth
+from bgphealth.core.hysteresis import Hysteresis, Level
 from bgphealth.core.quality import MIN_SAMPLES, Window, patient_fall
+from bgphealth.core.settings import Family, ProbeKind, ProbeSettings, Role, Timing
 
 OK, FAILED, UNKNOWN = Verdict.OK, Verdict.FAILED, Verdict.UNKNOWN
 
@@ -72,3 +75,23 @@ def test_latency_is_the_mean_of_the_answers() -> None:
 )
 def test_a_lossy_probe_needs_more_failures_to_be_dead(loss: float | None, fall: int) -> None:
     assert patient_fall(3, loss) == fall
+
+
+def test_what_leaves_the_window_is_forgotten() -> None:
+    seen = window(FAILED, *[OK] * 49)
+    assert (seen.lost, seen.answers[0], len(seen.answers)) == (1, None, 50)
+    seen = seen.after(OK, 0.002, FALL)
+    assert (seen.lost, len(seen.answers)) == (0, 50)
+    assert seen.answers[-2:] == (0.001, 0.002)
+    assert seen.latency_s == pytest.approx((49 * 0.001 + 0.002) / 50)
+
+
+def test_a_probe_that_loses_answers_is_down_later_than_one_that_does_not() -> None:
+    lost = PathProbed(
+        1.0, "tor1", Family.IPV4, Role.BEYOND, ProbeSettings(ProbeKind.ICMP), FAILED, "no answer"
+    )
+    clean = ProbeHealth(window(*[OK] * 50), Hysteresis(Level.UP))
+    lossy = ProbeHealth(window(*[FAILED, *[OK] * 4] * 10), Hysteresis(Level.UP))
+    for _ in range(FALL):
+        clean, lossy = (h.after(lost, Timing(0.2, 0.2, FALL, 2)) for h in (clean, lossy))
+    assert (clean.level, lossy.level) == (Level.DOWN, Level.UP)
