@@ -18,7 +18,8 @@ from bgphealth.daemon.questions import (
     path_questions,
     service_questions,
 )
-from bgphealth.probes.outcome import Outcome
+from bgphealth.probes.alarm import Alarm
+from bgphealth.probes.outcome import Answer, Outcome
 from bgphealth.probes.schedule import Every
 
 _CHEAP = {ProbeKind.ICMP, ProbeKind.TCP}
@@ -52,16 +53,20 @@ class Probing:
         late_is_early = patience_s is not None and patience_s < timing.timeout_s
         self._patience_s = patience_s if late_is_early else None
         self._unanswered: dict[int, tuple[PathQuestion, float]] = {}
-        self._overdue_timer: asyncio.TimerHandle | None = None
+        self._overdue = Alarm(self._look_overdue)
         questions = list(path_questions(settings, kernel))
         checks = list(service_questions(settings))
         self._probers = [*(q.prober for q in questions), *(q.prober for q in checks)]
-        interval_s = settings.path_timing.interval_s
+        self._timeout_s = timing.timeout_s
+        interval_s = timing.interval_s
         for number, question in enumerate(_in_turn(questions)):
             # Spread evenly over the interval: no bursts.
             phase_s = interval_s * number / len(questions)
-            every = Every(interval_s, phase_s, partial(self._ask, question))
-            if question.probe.probe.kind in _CHEAP:
+            is_cheap = question.probe.probe.kind in _CHEAP
+            answered = partial(self._answered, question)
+            patience_s = self._patience_s if is_cheap else None
+            every = Every(interval_s, phase_s, partial(self._ask, question, answered, patience_s))
+            if is_cheap:
                 self._paths.setdefault(question.path, []).append(every)
             else:
                 self._slow.append(every)
@@ -88,18 +93,16 @@ class Probing:
         paths = (every for path in self._paths.values() for every in path)
         for every in (*self._checks, *self._slow, *paths):
             every.stop()
-        if self._overdue_timer is not None:
-            self._overdue_timer.cancel()
+        self._overdue.stop()
         for prober in self._probers:
             prober.close()
 
-    def _ask(self, question: PathQuestion) -> None:
-        if self._patience_s is not None and question.probe.probe.kind in _CHEAP:
-            self._unanswered.setdefault(id(question), (question, self._loop.time()))
-            if self._overdue_timer is None:
-                self._overdue_timer = self._loop.call_later(self._patience_s, self._look_overdue)
-        timeout_s = self._settings.path_timing.timeout_s
-        question.prober.ask(question.probe.probe, timeout_s, partial(self._answered, question))
+    def _ask(self, question: PathQuestion, answered: Answer, patience_s: float | None) -> None:
+        if patience_s is not None:
+            now = self._loop.time()
+            self._overdue.by(now + patience_s, now, earliest=not self._unanswered)
+            self._unanswered.setdefault(id(question), (question, now))
+        question.prober.ask(question.probe.probe, self._timeout_s, answered)
 
     def _answered(self, question: PathQuestion, outcome: Outcome) -> None:
         self._unanswered.pop(id(question), None)
@@ -111,7 +114,6 @@ class Probing:
     def _look_overdue(self) -> None:
         """Post what has been unanswered for long enough, and look again for the rest."""
         assert self._patience_s is not None  # noqa: S101 - for the type checker
-        self._overdue_timer = None
         now = self._loop.time()
         # A timer may come a clock tick early.
         long_ago = now - self._patience_s + _CLOCK_TICK_S
@@ -122,8 +124,7 @@ class Probing:
             self._post(PathProbeOverdue(now, path.uplink, path.family, role, probe))
         if self._unanswered:
             earliest = min(at for _, at in self._unanswered.values())
-            when = earliest + self._patience_s
-            self._overdue_timer = self._loop.call_at(when, self._look_overdue)
+            self._overdue.by(earliest + self._patience_s, now, earliest=True)
 
     def _check(self, question: ServiceQuestion) -> None:
         answer = partial(self._checked, question)

@@ -1,7 +1,7 @@
 """ICMP echo (RFC 792, RFC 4443): one socket per path, bound to its device and source.
 
-icmplib gives the packets and the sockets; scheduling and matching are ours, because it opens a
-socket per ping, takes any host's reply for the target's and reports a failed send as loss.
+icmplib gives the sockets; scheduling and matching are ours, because it opens a socket per ping,
+takes any host's reply for the target's and reports a failed send as loss.
 
 Our own lateness is no latency: round-trip times end with the kernel's receive timestamp, and a
 reply that lies in the socket when we come to read it has come in time.
@@ -15,42 +15,42 @@ import socket
 import struct
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cache
 from ipaddress import ip_address
+from typing import NamedTuple, TypeAlias
 
-from icmplib import ICMPReply, ICMPv4Socket, ICMPv6Socket
+from icmplib import ICMPv4Socket, ICMPv6Socket
 from icmplib.exceptions import ICMPLibError, SocketPermissionError
 from icmplib.sockets import ICMPSocket
 
 from bgphealth.core.events import Verdict
 from bgphealth.core.settings import Address, Family, ProbeSettings
+from bgphealth.probes import echo
+from bgphealth.probes.alarm import Alarm
 from bgphealth.probes.binding import Binding, CannotBindError, bind
 from bgphealth.probes.outcome import Answer, Outcome, no_answer, unknown
 
-_ECHO_REPLY = {Family.IPV4: 0, Family.IPV6: 129}
-_PAYLOAD = b"bgphealth"
 _LARGEST_REPLY = 1024
 
 _SO_TIMESTAMPNS = 35  # socket(7); not in Python's socket module. CLOCK_REALTIME, struct timespec.
 _TIMESPEC = struct.Struct("@ll")
+_IPV4_HEADER_LENGTH = 20
 _CLOCK_TICK_S = 0.001
 _CLOCK_STEP_S = 0.005
 """More than this between two clocks, and the wall clock was set meanwhile."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Pending:
-    target: Address
+_Ancillary: TypeAlias = tuple[int, int, bytes]
+
+
+class _Pending(NamedTuple):
+    """One request that is not answered yet; `deadline` is on the loop's clock."""
+
+    target: str
     sent_at: float
     sent_wall_s: float
     timeout_s: float
+    deadline: float
     answer: Answer
-
-    @property
-    def deadline(self) -> float:
-        """When it is too late for an answer, on the loop's clock."""
-        return self.sent_at + self.timeout_s
 
 
 class IcmpProber:
@@ -58,6 +58,7 @@ class IcmpProber:
 
     def __init__(self, family: Family, binding: Binding) -> None:
         self._family = family
+        self._request, self._reply = echo.REQUEST[family], echo.REPLY[family]
         self._binding = binding
         self._loop = asyncio.get_running_loop()
         self._socket: ICMPSocket | None = None
@@ -65,21 +66,23 @@ class IcmpProber:
         self._bound_to_index = 0
         self._id = 0
         self._sequence = 0
+        self._header_at = 0
+        self._destinations: dict[ProbeSettings, tuple[str, int]] = {}
         self._pending: dict[int, _Pending] = {}
-        # One timer for the earliest deadline: nearly all of them pass unneeded.
-        self._timer: asyncio.TimerHandle | None = None
+        self._alarm = Alarm(self._expire)
 
     def ask(self, probe: ProbeSettings, timeout_s: float, answer: Answer) -> None:
         """Send one echo request. See `Prober.ask`."""
-        if probe.target is None:
-            raise ValueError(f"{probe} has no target")
-        self._sequence = (self._sequence + 1) & 0xFFFF
-        sequence = self._sequence
+        destination = self._destinations.get(probe) or self._destination(probe)
+        self._sequence = sequence = (self._sequence + 1) & 0xFFFF
         try:
             sock = self._ready_socket()
-            packet = _echo_request(sock, self._id, sequence)
+            if sock.is_privileged:
+                packet = _raw_request(sock, self._id, sequence)
+            else:
+                packet = echo.request(self._request, sequence)
             sent_at, sent_wall_s = self._loop.time(), time.time()
-            sock.sock.sendto(packet, (_text(probe.target), 0))
+            sock.sock.sendto(packet, destination)
         except CannotBindError as error:
             answer(unknown(str(error)))
             return
@@ -90,17 +93,22 @@ class IcmpProber:
                 self._close_socket(why)
             answer(unknown(why))
             return
-        pending = _Pending(probe.target, sent_at, sent_wall_s, timeout_s, answer)
+        deadline = sent_at + timeout_s
+        pending = _Pending(destination[0], sent_at, sent_wall_s, timeout_s, deadline, answer)
+        self._alarm.by(deadline, sent_at, earliest=not self._pending)
         self._pending[sequence] = pending
-        if self._timer is None or pending.deadline < self._timer.when():
-            self._wake_at(pending.deadline)
 
     def close(self) -> None:
         """Close the socket and forget what is under way."""
         self._pending.clear()
-        if self._timer is not None:
-            self._timer.cancel()
+        self._alarm.stop()
         self._close_socket("closed")
+
+    def _destination(self, probe: ProbeSettings) -> tuple[str, int]:
+        """Return where a probe goes, as the kernel writes it; there are few, and all come again."""
+        if probe.target is None:
+            raise ValueError(f"{probe} has no target")
+        return self._destinations.setdefault(probe, (str(probe.target), 0))
 
     def _is_stale(self) -> bool:
         """Tell whether the socket's device went away; if it came back, it is another one."""
@@ -114,11 +122,13 @@ class IcmpProber:
         if isinstance(source, str):
             self._close_socket(source)
             raise CannotBindError(source)
-        if self._socket is None or source != self._bound_to:
-            self._close_socket(f"the source changed to {source}")
-            self._socket = self._open(source)
+        # Nearly always the very same object, and comparing addresses is slow.
+        if source is not self._bound_to or self._socket is None:
+            if self._socket is None or source != self._bound_to:
+                self._close_socket(f"the source changed to {source}")
+                self._socket = self._open(source)
+                self._bound_to_index = _index(self._binding)
             self._bound_to = source
-            self._bound_to_index = _index(self._binding)
         return self._socket
 
     def _open(self, source: Address) -> ICMPSocket:
@@ -132,6 +142,8 @@ class IcmpProber:
         sock.sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         # The kernel chooses the identifier of an unprivileged socket and lets only its replies in.
         self._id = os.getpid() & 0xFFFF if sock.is_privileged else sock.sock.getsockname()[1]
+        is_raw_ipv4 = sock.is_privileged and self._family is Family.IPV4
+        self._header_at = _IPV4_HEADER_LENGTH if is_raw_ipv4 else 0
         self._loop.add_reader(sock.sock.fileno(), self._readable)
         return sock
 
@@ -157,31 +169,28 @@ class IcmpProber:
             except OSError as error:
                 self._close_socket(f"cannot receive: {error.strerror}")
                 return
-            reply = _parse(self._socket, packet, sender[0])
-            if reply is not None and _is_intact(self._socket, packet):
-                self._match(reply, _received_wall_s(ancillary))
+            self._match(packet, sender[0], ancillary)
             if not self._pending:
                 return  # Nothing more is awaited: spare the read that would find nothing.
 
-    def _match(self, reply: ICMPReply, received_wall_s: float | None) -> None:
-        if reply.type != _ECHO_REPLY[self._family] or reply.id != self._id:
+    def _match(self, packet: bytes, sender: str, ancillary: Iterable[_Ancillary]) -> None:
+        """Answer the request that a packet is the reply to, if it is one."""
+        assert self._socket is not None  # noqa: S101 - for the type checker
+        sequence = echo.sequence_of(packet, self._reply, self._id, self._header_at)
+        if sequence is None:
             return
-        pending = self._pending.get(reply.sequence)
-        if pending is None or not _is_from(reply.source, pending.target):
+        pending = self._pending.get(sequence)
+        if pending is None or not _is_from(sender, pending.target):
             return
-        del self._pending[reply.sequence]
-        rtt_s = _round_trip_s(pending, received_wall_s, self._loop.time())
-        pending.answer(Outcome(Verdict.OK, rtt_s=rtt_s))
-
-    def _wake_at(self, when: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_at(when, self._expire)
+        if self._header_at and not _is_intact(self._socket, packet):
+            return
+        del self._pending[sequence]
+        rtt_s = _round_trip_s(pending, _received_wall_s(ancillary), self._loop.time())
+        pending.answer(Outcome(Verdict.OK, "", rtt_s))
 
     def _expire(self) -> None:
         # A reply that lay in the socket while the loop was late has been read by now: asyncio runs
         # what became readable before the timers that are due.
-        self._timer = None
         now = self._loop.time()
         # A timer may come a clock tick early.
         due = [s for s, p in self._pending.items() if p.deadline <= now + _CLOCK_TICK_S]
@@ -192,24 +201,19 @@ class IcmpProber:
             else:
                 pending.answer(no_answer(pending.timeout_s))
         if self._pending:
-            self._wake_at(min(pending.deadline for pending in self._pending.values()))
+            earliest = min(pending.deadline for pending in self._pending.values())
+            self._alarm.by(earliest, now, earliest=True)
 
 
 def _index(binding: Binding) -> int:
     return socket.if_nametoindex(binding.interface) if binding.interface else 0
 
 
-@cache
-def _text(address: Address) -> str:
-    """Return an address as the kernel writes it; the few that are probed are written once."""
-    return str(address)
+def _is_from(source: str, target: str) -> bool:
+    return source == target or ip_address(source) == ip_address(target)
 
 
-def _is_from(source: str, target: Address) -> bool:
-    return source == _text(target) or ip_address(source) == target
-
-
-def _received_wall_s(ancillary: Iterable[tuple[int, int, bytes]]) -> float | None:
+def _received_wall_s(ancillary: Iterable[_Ancillary]) -> float | None:
     """Return when the kernel received the packet, in seconds since the epoch, if it says so."""
     for level, kind, data in ancillary:
         if (level, kind) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS) and len(data) == _TIMESPEC.size:
@@ -231,23 +235,16 @@ def _round_trip_s(pending: _Pending, received_wall_s: float | None, now: float) 
 # parts that we need of it are private ones; the dependency is held below its next major version.
 
 
-def _echo_request(sock: ICMPSocket, number: int, sequence: int) -> bytes:
-    packet: bytes = sock._create_packet(number, sequence, _PAYLOAD)  # noqa: SLF001
+def _raw_request(sock: ICMPSocket, number: int, sequence: int) -> bytes:
+    packet: bytes = sock._create_packet(number, sequence, echo.PAYLOAD)  # noqa: SLF001
     return packet
 
 
-def _parse(sock: ICMPSocket, packet: bytes, sender: str) -> ICMPReply | None:
-    return sock._parse_reply(packet, sender, 0.0)  # noqa: SLF001
-
-
 def _is_intact(sock: ICMPSocket, packet: bytes) -> bool:
-    """Check the checksum where the kernel has not: raw IPv4 sockets get packets before it looks."""
-    if not sock.is_privileged or isinstance(sock, ICMPv6Socket):
-        return True
-    header_length = (packet[0] & 0x0F) * 4
-    # icmplib takes every IPv4 header for one without options.
-    plain = header_length == sock._ICMP_HEADER_OFFSET  # noqa: SLF001
-    return plain and bool(sock._checksum(packet[header_length:]) == 0)  # noqa: SLF001
+    """Check what the kernel has not: raw IPv4 sockets get packets before it looks."""
+    # An IPv4 header with options is longer, and what was read behind it was no ICMP header.
+    plain = (packet[0] & 0x0F) * 4 == _IPV4_HEADER_LENGTH
+    return plain and bool(sock._checksum(packet[_IPV4_HEADER_LENGTH:]) == 0)  # noqa: SLF001
 
 
 def _icmp_socket(family: Family) -> ICMPSocket:

@@ -115,6 +115,24 @@ async def test_what_we_lack_is_unknown_and_heals_by_itself() -> None:
 
 
 @isolated
+async def test_another_source_is_another_socket_and_the_same_one_is_not() -> None:
+    sysctl("net.ipv4.ping_group_range", ALLOWED)
+    sources = {"now": "127.0.0.1"}
+    prober = IcmpProber(Family.IPV4, Binding("lo", lambda: ip_address(sources["now"])))
+    assert (await ask(prober, icmp("127.0.0.1"))).verdict is Verdict.OK
+    first = prober._socket  # noqa: SLF001
+    assert first is not None
+    assert (await ask(prober, icmp("127.0.0.1"))).verdict is Verdict.OK
+    assert prober._socket is first  # noqa: SLF001
+    sources["now"] = "127.0.0.2"
+    assert (await ask(prober, icmp("127.0.0.1"))).verdict is Verdict.OK
+    assert prober._socket is not first  # noqa: SLF001
+    assert prober._socket is not None  # noqa: SLF001
+    assert prober._socket.sock.getsockname()[0] == "127.0.0.2"  # noqa: SLF001
+    prober.close()
+
+
+@isolated
 async def test_an_interface_that_is_not_there_is_unknown() -> None:
     sysctl("net.ipv4.ping_group_range", ALLOWED)
     prober = IcmpProber(Family.IPV4, bound("127.0.0.1", "eth9"))
