@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING
 
 import pytest
 
 from lab import convergence, dual_tor, experiment, faults, results, routes
-from tests.network.test_probe_proofs import BEYOND, KINDS
+from tests.support.every_kind import (
+    KINDS,
+    assert_every_kind_notices_and_comes_back,
+    every_kind,
+)
+from tests.support.laboratory import TORS, configure, wait_default
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +25,7 @@ PROBE_SOURCES = {
     "tor2": {"ipv4": "10.255.11.2", "ipv6": "2001:db8:11:2::1"},
 }
 TOR_LOOPBACKS = {"ipv4": "10.255.0.{}", "ipv6": "2001:db8:ff::{}"}
-TORS = tuple(PROBE_SOURCES)
+TOR_ASN = {"tor1": 65001, "tor2": 65002}
 OF_TOR2 = {f"tor2 {family} {way}" for family in ("ipv4", "ipv6") for way in ("out", "back")}
 LENGTH = {"ipv4": 32, "ipv6": 128}
 IP = {"ipv4": "ip", "ipv6": "ip6"}
@@ -111,24 +115,31 @@ table inet lab_count {{
 """
 
 
-def rules(way: str, end: str) -> str:
+def rules(tor: str, way: str, end: str) -> str:
     """Return rules that count, per probe address on the server's link, everything and each kind."""
-    port = "dport" if way == "out" else "sport"
+    port, other_end = ("dport", "daddr") if way == "out" else ("sport", "saddr")
     kinds = {"": "", **{f" {kind}": packet.format(port) for kind, packet in KINDS.items()}}
-    return "\n".join(
+    own = [
         f'{IP[family]} {end} {address} {packet} counter comment "{owner} {family} {way}{kind}"'
         for owner, by_family in PROBE_SOURCES.items()
         for family, address in by_family.items()
         for kind, packet in kinds.items()
-    )
+    ]
+    # Nothing but probes goes to the target: what does not bind at all is no better.
+    unbound = [
+        f"{IP[family]} {other_end} {target} {IP[family]} {end} != {PROBE_SOURCES[tor][family]} "
+        f'counter comment "unbound {family} {way}"'
+        for family, target in dual_tor.TARGET.items()
+    ]
+    return "\n".join(own + unbound)
 
 
 @pytest.fixture
 def counted(unnumbered_lab: NamespaceDriver) -> Iterator[NamespaceDriver]:
     """Count, on both ToRs, what goes from and to each probe address over the server's link."""
-    counters = COUNTERS.format(out=rules("out", "saddr"), back=rules("back", "daddr"))
     for tor in TORS:
-        unnumbered_lab.run(tor, ["nft", counters])
+        out, back = rules(tor, "out", "saddr"), rules(tor, "back", "daddr")
+        unnumbered_lab.run(tor, ["nft", COUNTERS.format(out=out, back=back)])
     yield unnumbered_lab
     for tor in TORS:
         unnumbered_lab.run(tor, ["nft", "delete", "table", "inet", "lab_count"])
@@ -175,31 +186,69 @@ def test_probes_go_out_and_come_back_through_their_own_uplink(counted: Namespace
     for tor in TORS:
         seen = counts(counted, tor)
         everything = {way: n for way, n in seen.items() if way.split()[-1] in ("out", "back")}
-        assert len(everything) == 8
+        assert len(everything) == 12
         own = {way: n - before[tor][way] for way, n in everything.items() if way.startswith(tor)}
         assert all(packets > 20 for packets in own.values()), (tor, own)
         foreign = {way: n for way, n in seen.items() if not way.startswith(tor)}
         assert set(foreign.values()) == {0}, (tor, foreign)
 
 
-def test_every_kind_stays_on_its_uplink(counted: NamespaceDriver) -> None:
-    source = counted.run(dual_tor.SERVER, ["cat", "/etc/bgphealth/bgphealth.yaml"]).stdout
-    text, replaced = re.subn(r"(?<=\n    of:\n)(      - .*\n)+", BEYOND, source)
-    assert replaced == 1
-    counted.run(dual_tor.SERVER, ["sh", "-c", f"cat >/run/kinds.yaml <<'END'\n{text}END\n"])
-
-    done = counted.run(
-        dual_tor.SERVER, ["bgphealth", "-c", "/run/kinds.yaml", "probe", "--json"], check=False
+def keep_default(lab: NamespaceDriver, tor: str, *, kept: bool) -> None:
+    """Let a ToR keep its default from the server, or tell it again; the session stays."""
+    no = "" if kept else "no "
+    filters = [
+        (
+            f"address-family {family} unicast",
+            f"{no}neighbor eth1 prefix-list lab-no-default out",
+            "exit-address-family",
+        )
+        for family in dual_tor.FAMILIES
+    ]
+    configure(
+        lab,
+        tor,
+        "ip prefix-list lab-no-default seq 5 deny 0.0.0.0/0",
+        "ip prefix-list lab-no-default seq 10 permit 0.0.0.0/0 le 32",
+        "ipv6 prefix-list lab-no-default seq 5 deny ::/0",
+        "ipv6 prefix-list lab-no-default seq 10 permit ::/0 le 128",
+        f"router bgp {TOR_ASN[tor]}",
+        *(line for lines in filters for line in lines),
     )
 
-    assert done.stdout, done.stderr
-    probes = [p for p in json.loads(done.stdout)["probes"] if p["role"] == "beyond"]
-    assert len(probes) == len(TORS) * len(dual_tor.FAMILIES) * len(("icmp", *KINDS))
-    assert [p for p in probes if p["kind"] in ("icmp", "tcp") and p["verdict"] != "ok"] == []
+
+def inject(lab: NamespaceDriver, *, on: bool) -> None:
+    """Let bgpd hear ExaBGP, or not: with it go the injected defaults."""
+    no = "no " if on else ""
+    configure(lab, dual_tor.SERVER, "router bgp 65101", f"{no}neighbor 127.0.0.2 shutdown")
+
+
+def assert_each_kind_on_its_own_way(lab: NamespaceDriver) -> None:
     for tor in TORS:
-        seen = counts(counted, tor)
+        seen = counts(lab, tor)
         assert [way for way, n in seen.items() if way.startswith(tor) and not n] == []
         assert {n for way, n in seen.items() if not way.startswith(tor)} == {0}, (tor, seen)
+
+
+def test_every_kind_stays_on_its_uplink_and_brings_it_back(counted: NamespaceDriver) -> None:
+    with every_kind(counted):
+        try:
+            inject(counted, on=False)
+            for tor in TORS:
+                keep_default(counted, tor, kept=True)
+            wait_default(counted)
+            assert_every_kind_notices_and_comes_back(counted)
+            assert_each_kind_on_its_own_way(counted)
+
+            # For tor2's probes the main table has nothing but the wrong way.
+            keep_default(counted, "tor1", kept=False)
+            wait_default(counted, "tor1")
+            assert_every_kind_notices_and_comes_back(counted)
+            assert_each_kind_on_its_own_way(counted)
+        finally:
+            for tor in TORS:
+                keep_default(counted, tor, kept=False)
+            inject(counted, on=True)
+    convergence.wait_converged(counted)
 
 
 @pytest.mark.parametrize("name", ["uplink-blackhole", "tor-crash", "link-down"])

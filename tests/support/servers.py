@@ -1,7 +1,7 @@
 """Servers to be probed: HTTP, HTTPS and DNS, which answer as the path or the name says.
 
-As a program, ``python -m tests.support.servers ADDRESS...``, they serve until killed: that is how
-they run in a neighbor's namespace.
+As a program, ``python -m tests.support.servers PEM ADDRESS...``, they serve until killed: that is
+how they run in a neighbor's namespace. With ``-`` for the PEM file there is no HTTPS.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ def serve(address: str, pem: Path | None = None) -> Callable[[], None]:
 if __name__ == "__main__":
     pem_file, *addresses = sys.argv[1:]
     for served in addresses:
-        serve(served, Path(pem_file))
+        serve(served, None if pem_file == "-" else Path(pem_file))
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     threading.Event().wait()

@@ -1,0 +1,35 @@
+"""What several tests do with a lab that is up, and look for in it."""
+
+from __future__ import annotations
+
+import re
+
+from lab import convergence, dual_tor, watch
+from lab.namespaces import NamespaceDriver
+
+TORS = tuple(dual_tor.TOR_BEHIND.values())
+
+
+def verdicts_since(lab: NamespaceDriver, at: float) -> list[watch.Verdict]:
+    return [verdict for verdict in watch.read_verdicts(lab) if verdict.at >= at]
+
+
+def wait_default(lab: NamespaceDriver, *tors: str) -> None:
+    """Wait until the server's main table has a default through these ToRs alone, or none at all."""
+    wanted = sorted(i for i, tor in dual_tor.TOR_BEHIND.items() if tor in tors)
+
+    def missing() -> list[str]:
+        found = []
+        for option in ("-4", "-6"):
+            output = lab.run(dual_tor.SERVER, ["ip", option, "route", "show", "default"]).stdout
+            if sorted(set(re.findall(r"dev (\S+)", output))) != wanted:
+                found.append(f"default via {wanted}, there is: {output}")
+        return found
+
+    convergence.wait_until("the server's default", missing)
+
+
+def configure(lab: NamespaceDriver, node: str, *lines: str) -> None:
+    """Enter lines into the running configuration of a router."""
+    asked = ["configure terminal", *lines]
+    lab.run(node, ["vtysh", *(word for line in asked for word in ("-c", line))])
