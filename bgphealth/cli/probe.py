@@ -135,16 +135,27 @@ def _below(found: Once) -> Iterator[str]:
             yield f"{_path(path)} is not kept on {path.interface}: {path.missing}"
             yield "  probes may leave through another uplink, or fail where the path is good;"
             yield f"  {mend_tables(path.missing)}"
-    for asked in found.asked:
-        found_hints = _hints(found, asked)
-        if found_hints:
-            yield ""
-            yield f"{_what(asked)}, {asked.probe}, {_result(asked)}"
-            yield from (f"  {hint}" for hint in found_hints)
+    for rows, their_hints in _grouped_hints(found):
+        yield ""
+        yield from (f"{_what(asked)}, {asked.probe}, {_result(asked)}" for asked in rows)
+        yield from (f"  {hint}" for hint in their_hints)
     yield ""
     counts = Counter(asked.verdict for asked in found.asked)
     said = ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict])
     yield f"{len(found.asked)} asked: {said}" if said else "nothing is asked for in this file"
+
+
+def _grouped_hints(found: Once) -> Iterator[tuple[list[Asked], list[str]]]:
+    """Yield every hint once, together with the others that are for just the same probes."""
+    rows_of: dict[str, list[int]] = {}
+    for row, asked in enumerate(found.asked):
+        for hint in _hints(found, asked):
+            rows_of.setdefault(hint, []).append(row)
+    groups: dict[tuple[int, ...], list[str]] = {}
+    for hint, rows in rows_of.items():
+        groups.setdefault(tuple(rows), []).append(hint)
+    for group, their_hints in groups.items():
+        yield [found.asked[row] for row in group], their_hints
 
 
 def _path(path: PathFacts) -> str:

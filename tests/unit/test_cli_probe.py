@@ -203,6 +203,42 @@ def test_a_missing_table_is_said_even_when_all_is_well(bgphealth: Callable[..., 
     assert "may leave through another uplink" in result.stdout
 
 
+def test_a_hint_for_many_is_said_once_and_names_them(bgphealth: Callable[..., Result]) -> None:
+    path, other = facts(), facts(2)
+    silent, reached = icmp(1, Role.BEYOND), icmp(2, Role.BEYOND)
+    found = Once(
+        (path, other),
+        (
+            asked(path, Role.BEYOND, silent, failed()),
+            asked(path, Role.BEYOND, reached, failed()),
+            asked(other, Role.BEYOND, silent, failed()),
+            asked(other, Role.BEYOND, reached, ok()),
+        ),
+        (),
+    )
+
+    below = bgphealth(found).stdout.partition("\n\n")[2]
+    blocks = [block.splitlines() for block in below.split("\n\n")]
+
+    def named(hint: str) -> list[str]:
+        (block,) = (b for b in blocks if any(line.startswith(f"  {hint}") for line in b))
+        return [line.partition(", failed")[0] for line in block if not line.startswith(" ")]
+
+    assert named("does tor1 have a route back to 10.0.1.1") == [
+        "tor1 ipv4 beyond, icmp 198.51.100.1",
+        "tor1 ipv4 beyond, icmp 198.51.100.2",
+    ]
+    assert named("ip -4 route get 198.51.100.2 from 10.0.1.1") == [
+        "tor1 ipv4 beyond, icmp 198.51.100.2"
+    ]
+    assert named("does tor2 have a route back") == ["tor2 ipv4 beyond, icmp 198.51.100.1"]
+    said = [line for block in blocks for line in block if line.startswith("  ")]
+    assert len(said) == len(set(said))
+    # For programs each probe has all of its own.
+    probes = json.loads(bgphealth(found, "--json").stdout)["probes"]
+    assert [len(p["hints"]) for p in probes] == [3, 3, 3, 0]
+
+
 def test_errors_of_the_host_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
     async def ask_all(*_: object, **__: object) -> Once:
         raise PermissionDeniedError("CAP_NET_ADMIN is missing")
