@@ -27,7 +27,7 @@ from bgphealth.core.hysteresis import Level
 from bgphealth.core.intents import Intents, RouteKey
 from bgphealth.core.policy import Decision, Decisions
 from bgphealth.core.reasons import Reason
-from bgphealth.core.settings import Family, Settings
+from bgphealth.core.settings import AllDown, Family, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +87,8 @@ Effect: TypeAlias = PathChanged | ServiceChanged | DecisionChanged | IntentsChan
 class State(NamedTuple):
     """Everything that the engine knows. Make one with `initial`, never by hand.
 
-    `held_since` are the paths that would be down were it not for shared fate; `suspects` those
-    that are probed at the faster pace.
+    `held_since` are the paths that would be down, or up again, were it not for shared fate;
+    `suspects` those that are probed at the faster pace.
     """
 
     settings: Settings
@@ -216,7 +216,7 @@ def _judge_paths(
 def _share_fate(
     state: State, at: float, judged: Mapping[PathKey, Judgement]
 ) -> tuple[dict[PathKey, Judgement], dict[PathKey, float]]:
-    """Return the verdicts, and since when which paths are held back from going down."""
+    """Return the verdicts, and since when which paths are held back from going down, or up."""
     verdicts = dict(judged)
     held_since: dict[PathKey, float] = {}
     for family in sorted({key.family for key in judged}):
@@ -229,6 +229,13 @@ def _share_fate(
             for key in judged.keys() & _shared(state, family):
                 if _falls(judged[key]):
                     verdicts[key] = state.path_verdicts[key]
+            # Those that are kept carry already: while all of them answer, they come up together.
+            kept = {PathKey(uplink, family) for uplink in state.last_usable.get(family, ())}
+            rising = {k for k, v in judged.items() if k.family is family and v.level.works}
+            if rising < kept and all(state.paths[key].is_answering for key in kept - rising):
+                held = _hold(state, at, rising, _longest_wait_s(state.settings))
+                held_since |= held
+                verdicts.update({key: state.path_verdicts[key] for key in held})
             continue
         if not falling or len(working) == 1:
             continue
@@ -236,11 +243,16 @@ def _share_fate(
             for key in falling:
                 verdicts[key] = Judgement(Level.DOWN, Reason.SHARED_FATE, judged[key].evidence)
         elif all(state.paths[key].is_failing for key in working - falling):
-            since = {key: state.held_since.get(key, at) for key in falling}
-            if at - min(since.values()) < _longest_hold_s(state.settings):
-                held_since |= since
-                verdicts.update({key: state.path_verdicts[key] for key in falling})
+            held = _hold(state, at, falling, _longest_hold_s(state.settings))
+            held_since |= held
+            verdicts.update({key: state.path_verdicts[key] for key in held})
     return verdicts, held_since
+
+
+def _hold(state: State, at: float, keys: Set[PathKey], longest_s: float) -> dict[PathKey, float]:
+    """Return since when these are held back, all together; none of them once it is too long."""
+    since = {key: state.held_since.get(key, at) for key in keys}
+    return since if at - min(since.values(), default=at) < longest_s else {}
 
 
 def _shared(state: State, family: Family) -> set[PathKey]:
@@ -260,6 +272,14 @@ def _longest_hold_s(settings: Settings) -> float:
     """Return how long the others may take to fail as well: as long as the first one took."""
     timing = settings.path_timing
     return timing.fall * timing.interval_s + timing.timeout_s
+
+
+def _longest_wait_s(settings: Settings) -> float:
+    """Return how long a path may wait for the others: until all of them have answered once more."""
+    if settings.all_down is not AllDown.KEEP_LAST:
+        return 0.0  # Nothing is kept meanwhile.
+    timing = settings.path_timing
+    return min(timing.interval_s + timing.timeout_s, timing.rise * timing.interval_s)
 
 
 def _pace(state: State, at: float, keys: Set[PathKey]) -> tuple[State, list[Effect]]:

@@ -71,6 +71,11 @@ class ProbeHealth(NamedTuple):
         return self.level is Level.DOWN or self.overdue or self.hysteresis.failed_run > 0
 
     @property
+    def is_answering(self) -> bool:
+        """Whether it gives answers now, however long it takes to believe that."""
+        return self.hysteresis.ok_run > 0 and not self.overdue
+
+    @property
     def is_suspect(self) -> bool:
         """Whether it may be about to go down: worth asking again soon."""
         return self.level is not Level.DOWN and self.is_failing
@@ -173,6 +178,12 @@ class PathHealth(NamedTuple):
         """Whether the last answers alone would not make a quorum."""
         answering = sum(not probe.is_failing for probe in self._beyond.values())
         return answering < self._need or any(p.is_failing for p in self._gateway.values())
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether the last answers alone would make a quorum."""
+        answering = sum(probe.is_answering for probe in self._beyond.values())
+        return answering >= self._need and all(p.is_answering for p in self._gateway.values())
 
     @property
     def is_suspect(self) -> bool:

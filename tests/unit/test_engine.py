@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from bgphealth.core import engine
-from bgphealth.core.engine import Effect, PaceChanged, PathChanged, State
+from bgphealth.core.engine import Effect, IntentsChanged, PaceChanged, PathChanged, State
 from bgphealth.core.events import (
     Event,
     LinkChanged,
@@ -323,6 +323,62 @@ def test_all_targets_of_all_uplinks_at_once_is_shared_fate_and_keeps_both() -> N
     assert announced(state) == announced(settled(settings))
     assert reasons(state)["192.0.2.53/32"] is Reason.ALL_DOWN_SHARED_FATE
     assert reasons(state)["0.0.0.0/0 path 1"] is Reason.ALL_DOWN_SHARED_FATE
+
+
+def shared_fate(settings: Settings) -> State:
+    dark = [e for _ in range(FALL) for u in settings.uplinks for e in answers(u, FAILED)]
+    return feed(settled(settings), dark)[0]
+
+
+def test_what_was_kept_together_comes_up_together() -> None:
+    settings = host()
+    tor1, tor2 = settings.uplinks
+    nearly = [e for _ in range(RISE - 1) for u in settings.uplinks for e in answers(u, OK)]
+    state, _ = feed(shared_fate(settings), nearly)
+    state, effects = feed(state, answers(tor1, OK))
+    assert effects == []
+    assert set(state.held_since) == {PathKey("tor1", V4)}
+    state, effects = feed(state, answers(tor2, OK))
+    changes = [e for e in effects if isinstance(e, PathChanged)]
+    assert [(c.path.uplink, c.after.level) for c in changes] == [
+        ("tor1", Level.UP),
+        ("tor2", Level.UP),
+    ]
+    # All that anybody outside could see is that nothing happened.
+    assert not [e for e in effects if isinstance(e, IntentsChanged)]
+    assert not state.held_since
+
+
+def test_a_path_does_not_wait_for_one_that_is_still_dead() -> None:
+    settings = host()
+    tor1, tor2 = settings.uplinks
+    alone = [e for _ in range(RISE) for e in (*answers(tor1, OK), *answers(tor2, FAILED))]
+    state, _ = feed(shared_fate(settings), alone)
+    assert state.path_verdicts[PathKey("tor1", V4)].level is Level.UP
+    assert announced(state)["192.0.2.53/32"] == ["65101:1"]
+
+
+def test_a_path_waits_no_longer_than_the_others_need_to_fail_again() -> None:
+    settings = host()
+    tor1, tor2 = settings.uplinks
+    nearly = [e for _ in range(RISE - 1) for u in settings.uplinks for e in answers(u, OK)]
+    for later in (answers(tor2, FAILED), [e._replace(at=60.0) for e in answers(tor1, OK)]):
+        state, _ = feed(shared_fate(settings), [*nearly, *answers(tor1, OK)])
+        assert state.path_verdicts[PathKey("tor1", V4)].level is Level.DOWN
+        state, _ = feed(state, later)
+        assert state.path_verdicts[PathKey("tor1", V4)].level is Level.UP
+        assert announced(state)["192.0.2.53/32"] == ["65101:1"]
+
+
+def test_a_path_that_carries_nothing_waits_for_none() -> None:
+    settings = host()
+    tor1, _ = settings.uplinks
+    one_by_one = [e for u in settings.uplinks for _ in range(FALL) for e in answers(u, FAILED)]
+    state, _ = feed(settled(settings), one_by_one)
+    assert announced(state)["192.0.2.53/32"] == ["65101:2"]
+    both = [e for _ in range(RISE - 1) for u in settings.uplinks for e in answers(u, OK)]
+    state, _ = feed(state, [*both, *answers(tor1, OK)])
+    assert announced(state)["192.0.2.53/32"] == ["65101:1"]
 
 
 def test_a_held_path_goes_down_as_soon_as_another_answers() -> None:
