@@ -117,6 +117,7 @@ def _valid(model: type[_Model], value: object) -> _Model | None:
 
 def _settings(file: File, number_of: dict[str, int]) -> Settings:
     return Settings(
+        mode=file.mode,
         host=HostSettings(
             asn=file.host.asn,
             router_id=file.host.router_id,

@@ -16,7 +16,7 @@ from bgphealth.config.asking import BeyondProbe, GatewayProbe, ServiceCheck
 from bgphealth.config.fields import WrongValueError
 from bgphealth.config.problems import shown
 from bgphealth.config.section import Section
-from bgphealth.core.settings import Address, AllDown, Family, Prefix, Threshold
+from bgphealth.core.settings import Address, AllDown, Family, Mode, Prefix, Threshold
 
 _Asn = Annotated[int, PlainValidator(fields.asn)]
 _Duration = Annotated[float, PlainValidator(fields.duration(0.010, 3600.0, "from 10ms to 1h"))]
@@ -241,9 +241,9 @@ class File(Section):
     version: Annotated[Literal[1], PlainValidator(_version)] = Field(
         description="the version of the file's format", examples=["1"]
     )
-    mode: Annotated[
-        Literal["frr"], PlainValidator(fields.choice("frr", later=("direct", "local")))
-    ] = Field(description="who speaks BGP and who installs the default", examples=["frr"])
+    mode: Annotated[Mode, BeforeValidator(fields.choice(*Mode, later=("direct", "local")))] = Field(
+        description="who speaks BGP and who installs the default", examples=["frr"]
+    )
     host: Host = Field(description="the host's own identity in BGP")
     uplinks: dict[Annotated[str, BeforeValidator(fields.name)], Uplink] = Field(
         min_length=1, description="the links to the ToRs, by name"

@@ -13,14 +13,18 @@ class RouteKey(NamedTuple):
     """What BGP tells routes apart by: the prefix and, with ADD-PATH, the path identifier.
 
     `path_id` is 0 where one path is announced, the uplink's number for the defaults (RFC 7911).
+    `neighbor` is the one neighbor that it is announced to; None means all of them.
     """
 
     prefix: Prefix
     path_id: int = 0
+    neighbor: Address | None = None
 
     def __str__(self) -> str:
-        """Return the key for logs: ``192.0.2.53/32`` or ``0.0.0.0/0 path 2``."""
-        return f"{self.prefix} path {self.path_id}" if self.path_id else str(self.prefix)
+        """Return the key for logs: ``192.0.2.53/32``, ``0.0.0.0/0 path 2``, ``… to 10.0.1.0``."""
+        path = f" path {self.path_id}" if self.path_id else ""
+        to = "" if self.neighbor is None else f" to {self.neighbor}"
+        return f"{self.prefix}{path}{to}"
 
 
 class Community(NamedTuple):
@@ -36,11 +40,15 @@ class Community(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """One route as it shall be announced."""
+    """One route as it shall be announced.
+
+    `next_hop` is None for our own address on the session. `local_pref` is None towards an external
+    neighbor, which would ignore it (RFC 4271, 5.1.5).
+    """
 
     key: RouteKey
-    next_hop: Address
-    local_pref: int
+    next_hop: Address | None
+    local_pref: int | None
     communities: tuple[Community, ...] = ()
 
 

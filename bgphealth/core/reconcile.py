@@ -56,10 +56,11 @@ def reconcile(
     return (*announce, *withdraw)
 
 
-def _order(key: RouteKey) -> tuple[int, int, int, int]:
+def _order(key: RouteKey) -> tuple[int, int, int, int, int]:
     return (
         key.prefix.version,
         int(key.prefix.network_address),
         key.prefix.prefixlen,
         key.path_id,
+        int(key.neighbor or 0),
     )

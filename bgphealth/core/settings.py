@@ -40,6 +40,12 @@ _DEFAULT_PREFIX: dict[Family, Prefix] = {
 }
 
 
+class Mode(StrEnum):
+    """Who speaks BGP with the ToRs, and who installs the default."""
+
+    FRR = "frr"
+
+
 class AllDown(StrEnum):
     """What to announce while no uplink is up (design: never make it worse)."""
 
@@ -298,6 +304,7 @@ class Settings:
     faster than `path_timing` says.
     """
 
+    mode: Mode
     host: HostSettings
     uplinks: tuple[UplinkSettings, ...]
     path_timing: Timing

@@ -137,7 +137,7 @@ class Reporter:
             self._log.info(
                 "announce",
                 **route,
-                next_hop=str(announcement.next_hop),
+                next_hop=str(announcement.next_hop or "self"),
                 local_pref=announcement.local_pref,
                 communities=[str(community) for community in announcement.communities],
                 reason=str(reason),

@@ -160,7 +160,7 @@ def test_a_service_goes_where_the_best_defaults_go(run: tuple[Settings, list[Eve
             if key.path_id:
                 continue
             injected = defaults(state.intents, Family.of(key.prefix))
-            best = max(d.local_pref for d in injected.values())
+            best = max(d.local_pref or 0 for d in injected.values())
             in_use = {k.path_id for k, d in injected.items() if d.local_pref == best}
             assert {c.value for c in announcement.communities} == in_use
 

@@ -11,6 +11,7 @@ from bgphealth.core.settings import (
     FallbackSettings,
     Family,
     HostSettings,
+    Mode,
     ProbeKind,
     ProbeSettings,
     Quality,
@@ -90,6 +91,7 @@ def host(
     loopback = ["10.255.10.1/32", *(["2001:db8:10::1/128"] if v6 else [])]
     service = ["192.0.2.53/32", *(["2001:db8::53/128"] if v6 else [])]
     return Settings(
+        mode=Mode.FRR,
         host=HostSettings(
             asn=65101,
             router_id=IPv4Address("10.255.10.1"),

@@ -14,6 +14,7 @@ from bgphealth.core.settings import (
     FallbackSettings,
     Family,
     HostSettings,
+    Mode,
     ProbeKind,
     ProbeSettings,
     Quality,
@@ -52,6 +53,7 @@ def refused(directory: Path, text: str) -> str:
 def test_every_default(tmp_path: Path) -> None:
     neighbor = ip_address("10.0.1.0")
     assert read(tmp_path, SMALLEST) == Settings(
+        mode=Mode.FRR,
         host=HostSettings(
             asn=65101,
             router_id=IPv4Address("10.255.10.1"),
