@@ -24,6 +24,7 @@ from bgphealth.daemon.probing import Probing
 from bgphealth.daemon.questions import KernelView
 from bgphealth.daemon.reporting import Reporter
 from bgphealth.exabgp import pipe
+from bgphealth.exabgp.commands import PING
 from bgphealth.exabgp.driver import Driver, DriverEvent, ShutdownNotice
 from bgphealth.fallback.watch import Sources, UplinkWatch
 
@@ -75,10 +76,13 @@ class Program:
         await self._watch.start()
 
         async def write(data: bytes) -> None:
-            stdout.write(data.decode("ascii"))
-            stdout.flush()
-            for _ in range(data.count(b"\n")):
+            for line in data.decode("ascii").splitlines():
+                if line == PING:
+                    driver.received("exabgp dry-run")
+                else:
+                    stdout.write(f"{line}\n")
                 driver.received("done")
+            stdout.flush()
 
         driver = Driver(write, frozenset(), self._driver_event)
         await self._serve(driver)

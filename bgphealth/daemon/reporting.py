@@ -20,16 +20,18 @@ from bgphealth.core.engine import (
 from bgphealth.core.events import Event, PathProbed, ServiceChecked, Verdict
 from bgphealth.core.health import Judgement, PathKey
 from bgphealth.core.hysteresis import Level
-from bgphealth.exabgp.commands import encode
 from bgphealth.exabgp.driver import (
     Acknowledged,
     Answering,
     DriverEvent,
+    NeighborChanged,
     NotAnswering,
     Refused,
+    RepliesLost,
     ShutdownNotice,
     Unexpected,
 )
+from bgphealth.exabgp.replies import NeighborState
 from bgphealth.fallback.tables import Applied
 from bgphealth.fallback.watch import Sources
 
@@ -84,20 +86,35 @@ class Reporter:
     def driver(self, event: DriverEvent) -> None:
         """Log what ExaBGP answered."""
         match event:
-            case Acknowledged(change):
-                self._log.debug("exabgp_acknowledged", command=encode(change))
+            case Acknowledged(command):
+                self._log.debug("exabgp_acknowledged", command=command.line)
             case Refused(change, line, retry_s):
                 self._log.error(
                     "exabgp_refused", command=line, route=str(change.key), retry_s=retry_s
                 )
+            case RepliesLost(commands):
+                self._log.error(
+                    "exabgp_replies_lost", commands=len(commands), first=commands[0].line
+                )
             case NotAnswering(pending, for_s):
-                self._log.error("exabgp_not_answering", pending=pending, for_s=for_s)
+                self._log.error("exabgp_not_answering", pending=pending, for_s=round(for_s, 1))
             case Answering():
                 self._log.info("exabgp_answering")
+            case NeighborChanged(event=neighbor):
+                self._neighbor(neighbor)
             case ShutdownNotice():
                 self._log.info("exabgp_shutdown")
             case Unexpected(line):
                 self._log.warning("exabgp_unexpected_line", line=line)
+
+    def _neighbor(self, event: NeighborState) -> None:
+        match event.state:
+            case "up":
+                self._log.info("neighbor_up", neighbor=event.neighbor)
+            case "down":
+                self._log.warning("neighbor_down", neighbor=event.neighbor, reason=event.reason)
+            case _:
+                self._log.debug("neighbor_connected", neighbor=event.neighbor)
 
     def kernel(self, applied: Applied) -> None:
         """Log what was changed in the kernel, and what prevented it (once, not every round)."""

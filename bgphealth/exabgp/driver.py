@@ -1,47 +1,65 @@
 r"""Keep ExaBGP's table equal to what is wanted.
 
 Theory of operation. `want` replaces the wanted set and returns at once; the task in `run` sends
-the difference to what ExaBGP has acknowledged, at most `WINDOW` commands at a time, waits for their
-replies and looks at the newest wanted set again. So there is never a backlog of old commands: a
-slow or stopped ExaBGP only delays the newest state.
+the difference to what ExaBGP has been told, as much as fits into the window, and looks at the
+newest wanted set again when half of the window has been answered. So there is never a backlog of
+old commands: a slow or stopped ExaBGP only delays the newest state.
 
 Replies are counted off in `received`, which is called for each line as it comes and never waits:
 a helper that does not read its replies freezes ExaBGP for good (64 KiB pipe, ``done\n``).
 
-Commands and replies travel in order on pipes that lose nothing. A late reply is therefore reported
-and waited for, not answered with another command.
+Routes can be in doubt: at start all that we own, after a reconnect those of the neighbor, after a
+refused command or a lost reply those of the command. What is in doubt is sent again, withdrawals
+included, whatever we believe; ExaBGP sends no UPDATE for a route that it announces already.
+
+Replies do get lost: ExaBGP 4.2 gives none to some commands that it cannot parse, and none at all
+where ``exabgp.api.ack`` is off. A late reply alone proves nothing, as a stopped ExaBGP answers
+later. So it is pinged: once it has answered that, and nothing else for a while, the replies that
+are missing are lost, and their commands are repeated with back-off. It is pinged as well while
+there is nothing to send, because a stopped ExaBGP should be known before it is needed.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable, Set
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from bgphealth.core.intents import Announcement, Intents, RouteKey
-from bgphealth.core.reconcile import Announce, Change, reconcile
-from bgphealth.exabgp.commands import encode
-from bgphealth.exabgp.replies import Reply, decode
+from bgphealth.core.reconcile import Announce, Change, Withdraw, reconcile
+from bgphealth.exabgp.commands import BATCH, PING, Command, commands, encode
+from bgphealth.exabgp.replies import NeighborState, Reply, decode
 
 WINDOW = 64
 """Commands that may wait for their reply at a time; their replies fit any pipe."""
 
+WINDOW_ROUTES = 4 * BATCH
+"""Routes in these commands. ExaBGP takes 0.13 s for them: no longer does the newest state wait."""
+
 DEADLINE_S = 2.0
-"""How long ExaBGP may take to answer before it is said to be late."""
+"""How long ExaBGP may leave commands without any reply before it is said to be late."""
+
+LOST_S = 5.0
+"""How long after it answered a ping the missing replies are given up."""
 
 RETRY_S = 1.0
-"""First wait before a refused command is sent again; it doubles up to `RETRY_MAX_S`."""
+"""First wait before a refused or unanswered change is sent again; doubles up to `RETRY_MAX_S`."""
 
 RETRY_MAX_S = 60.0
+
+PING_S = 10.0
+"""How long nothing is sent before ExaBGP is asked whether it is there."""
+
+_TICK_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """ExaBGP has the change in its RIB. It says nothing about any peer."""
+    """ExaBGP has the changes in its RIB. It says nothing about any peer."""
 
-    change: Change
+    command: Command
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +72,15 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class RepliesLost:
+    """ExaBGP answers, but never answered these commands; they are repeated."""
+
+    commands: tuple[Command, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class NotAnswering:
-    """Replies are late: `pending` commands have waited for `for_s` seconds."""
+    """Replies are late: `pending` commands wait, and nothing was answered for `for_s` seconds."""
 
     pending: int
     for_s: float
@@ -64,6 +89,13 @@ class NotAnswering:
 @dataclass(frozen=True, slots=True)
 class Answering:
     """Replies came again after `NotAnswering`."""
+
+
+@dataclass(frozen=True, slots=True)
+class NeighborChanged:
+    """The session with a neighbor is another one now, or none."""
+
+    event: NeighborState
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +111,14 @@ class Unexpected:
 
 
 DriverEvent: TypeAlias = (
-    Acknowledged | Refused | NotAnswering | Answering | ShutdownNotice | Unexpected
+    Acknowledged
+    | Refused
+    | RepliesLost
+    | NotAnswering
+    | Answering
+    | NeighborChanged
+    | ShutdownNotice
+    | Unexpected
 )
 
 
@@ -104,88 +143,269 @@ class Driver:
         self._wanted: Intents = {}
         self._undecided: Set[RouteKey] = frozenset(owned)
         self._adj_rib_out: dict[RouteKey, Announcement] = {}
+        self._told: dict[RouteKey, Announcement] = {}
+        self._owned = set(owned)
         self._doubtful = set(owned)
-        self._pending: deque[Change] = deque()
-        self._refused: dict[RouteKey, Change] = {}
-        self._retry_s = RETRY_S
+        self._alone: set[RouteKey] = set()
+        self._held: dict[RouteKey, Change] = {}
+        self._failures: Counter[RouteKey] = Counter()
+        self._pending: deque[Command] = deque()
+        self._pending_routes = 0
+        self._neighbors: dict[str, NeighborState] = {}
+        self._counts: Counter[str] = Counter()
         self._wake = asyncio.Event()
-        self._answered = asyncio.Event()
+        self._is_cut = False
+        self._silence = _Silence(_now())
+        self._follows_pong = False
 
     @property
     def adj_rib_out(self) -> Intents:
         """What ExaBGP has acknowledged."""
         return dict(self._adj_rib_out)
 
+    @property
+    def refused(self) -> Mapping[RouteKey, Change]:
+        """What ExaBGP refused, or did not answer, and what will be tried again."""
+        return dict(self._held)
+
+    @property
+    def neighbors(self) -> Mapping[str, NeighborState]:
+        """The last that ExaBGP said of each neighbor, by its address."""
+        return dict(self._neighbors)
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Commands ``sent``, ``acknowledged``, ``refused`` and ``lost`` since the start."""
+        return dict(self._counts)
+
+    @property
+    def late_s(self) -> float:
+        """How long ExaBGP has given no answer, while commands or a ping wait; 0.0 if none does."""
+        return _now() - self._silence.since if self._waits else 0.0
+
     def want(self, intents: Intents, undecided: Set[RouteKey] = frozenset()) -> None:
         """Replace the wanted set. Routes in `undecided` are left as they are, whatever that is."""
         self._wanted = intents
         self._undecided = undecided
+        self._owned.update(intents)
+        self._wake.set()
+
+    def doubt(self, keys: Iterable[RouteKey]) -> None:
+        """Assert these routes again, whatever we believe: announce them, or withdraw them."""
+        self._doubtful.update(keys)
         self._wake.set()
 
     def received(self, line: str) -> None:
         """Take one line that ExaBGP wrote. Never waits."""
+        is_of_pong, self._follows_pong = self._follows_pong, False
         match decode(line):
+            case Reply.PONG if self._silence.is_pinged:
+                self._silence.pong(_now())
+                self._follows_pong = True
+                if not self._pending:
+                    self._heard()
+            case Reply.DONE if is_of_pong:
+                pass
+            case Reply.DONE if self._pending:
+                self._acknowledge(self._answered())
+            case Reply.ERROR if self._pending:
+                self._refuse(self._answered())
             case Reply.SHUTDOWN:
                 self._report(ShutdownNotice())
-            case Reply.DONE if self._pending:
-                self._acknowledge(self._pending.popleft())
-            case Reply.ERROR if self._pending:
-                self._refuse(self._pending.popleft())
-            case Reply.OTHER if line.startswith("{"):
-                pass  # A JSON event; nobody here asked for any.
+            case NeighborState() as event:
+                self._neighbor(event)
+            case _ if line.startswith("{"):
+                pass  # An event that we have no use for.
             case _:
                 self._report(Unexpected(line))
-        if not self._pending:
-            self._answered.set()
 
     async def run(self) -> None:
         """Send differences for as long as the task lives."""
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while changes := self._difference()[:WINDOW]:
-                await self._send(changes)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._watch_silence())
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while found := self._next():
+                    await self._send(found)
 
-    def _difference(self) -> list[Change]:
-        doubtful = self._doubtful - self._undecided
-        changes = reconcile(self._wanted, self._adj_rib_out, doubtful)
-        return [change for change in changes if self._refused.get(change.key) != change]
+    def _next(self) -> list[Command]:
+        """Return what fits into the window; note in `_is_cut` whether there is more."""
+        self._is_cut = False
+        if not self._has_room:
+            self._is_cut = True
+            return []
+        found: list[Command] = []
+        routes = self._pending_routes
+        for command in self._difference():
+            if len(self._pending) + len(found) >= WINDOW or routes >= WINDOW_ROUTES:
+                self._is_cut = True
+                break
+            found.append(command)
+            routes += len(command.changes)
+        return found
 
-    async def _send(self, changes: list[Change]) -> None:
-        lines = "".join(f"{encode(change)}\n" for change in changes)
-        self._answered.clear()
-        self._pending.extend(changes)
-        sent = asyncio.ensure_future(self._write_and_wait(lines.encode("ascii")))
-        late_s = 0.0
-        while not (await asyncio.wait({sent}, timeout=DEADLINE_S))[0]:
-            late_s += DEADLINE_S
-            self._report(NotAnswering(len(self._pending), late_s))
-        await sent
-        if late_s:
+    @property
+    def _has_room(self) -> bool:
+        return len(self._pending) <= WINDOW // 2 and self._pending_routes <= WINDOW_ROUTES // 2
+
+    def _difference(self) -> Iterable[Command]:
+        changes = [
+            change
+            for change in reconcile(self._wanted, self._told, self._doubtful - self._undecided)
+            if self._held.get(change.key) != change
+            and not (isinstance(change, Withdraw) and change.key in self._undecided)
+        ]
+        alone = [change for change in changes if change.key in self._alone]
+        yield from commands(change for change in changes if change.key not in self._alone)
+        yield from (Command(encode(change), (change,)) for change in alone)
+
+    async def _send(self, found: list[Command]) -> None:
+        if not self._waits:
+            self._silence.begin(_now())
+        for command in found:
+            self._pending.append(command)
+            self._pending_routes += len(command.changes)
+            for change in command.changes:
+                self._doubtful.discard(change.key)
+                if isinstance(change, Announce):
+                    self._told[change.key] = change.announcement
+                else:
+                    self._told.pop(change.key, None)
+        self._counts["sent"] += len(found)
+        await self._write("".join(f"{command.line}\n" for command in found).encode("ascii"))
+
+    def _answered(self) -> Command:
+        """Take the command that this reply is for."""
+        command = self._pending.popleft()
+        self._pending_routes -= len(command.changes)
+        self._heard()
+        if self._is_cut and self._has_room:
+            self._wake.set()
+        return command
+
+    def _heard(self) -> None:
+        if self._silence.was_said:
             self._report(Answering())
+        self._silence.begin(_now())
 
-    async def _write_and_wait(self, data: bytes) -> None:
-        await self._write(data)
-        await self._answered.wait()
+    @property
+    def _waits(self) -> bool:
+        return bool(self._pending) or self._silence.is_pinged
 
-    def _acknowledge(self, change: Change) -> None:
-        self._doubtful.discard(change.key)
-        self._retry_s = RETRY_S
-        if isinstance(change, Announce):
-            self._adj_rib_out[change.key] = change.announcement
-        else:
-            self._adj_rib_out.pop(change.key, None)
-        self._report(Acknowledged(change))
+    def _acknowledge(self, command: Command) -> None:
+        self._counts["acknowledged"] += 1
+        for change in command.changes:
+            if isinstance(change, Announce):
+                self._adj_rib_out[change.key] = change.announcement
+            else:
+                self._adj_rib_out.pop(change.key, None)
+            self._alone.discard(change.key)
+            self._held.pop(change.key, None)
+            self._failures.pop(change.key, None)
+        self._report(Acknowledged(command))
 
-    def _refuse(self, change: Change) -> None:
+    def _refuse(self, command: Command) -> None:
         """Leave a refused change alone for a while: the same command would be refused again."""
-        self._doubtful.add(change.key)
-        if not self._refused:
-            asyncio.get_running_loop().call_later(self._retry_s, self._retry)
-        self._refused[change.key] = change
-        self._report(Refused(change, encode(change), self._retry_s))
+        self._counts["refused"] += 1
+        self._doubtful.update(change.key for change in command.changes)
+        if len(command.changes) > 1:
+            # One by one, so that only what is wrong is left out and named.
+            self._alone.update(change.key for change in command.changes)
+            self._wake.set()
+            return
+        (change,) = command.changes
+        retry_s = self._hold(change)
+        self._report(Refused(change, command.line, retry_s))
 
-    def _retry(self) -> None:
-        self._refused.clear()
-        self._retry_s = min(self._retry_s * 2, RETRY_MAX_S)
+    def _hold(self, change: Change) -> float:
+        """Send the same change no sooner than after the returned seconds; another one at once."""
+        self._failures[change.key] += 1
+        doublings = min(self._failures[change.key] - 1, 16)
+        retry_s: float = min(RETRY_S * 2**doublings, RETRY_MAX_S)
+        self._held[change.key] = change
+        asyncio.get_running_loop().call_later(retry_s, self._retry, change)
+        return retry_s
+
+    def _retry(self, change: Change) -> None:
+        if self._held.get(change.key) == change:
+            del self._held[change.key]
+            self._wake.set()
+
+    def _neighbor(self, event: NeighborState) -> None:
+        self._neighbors[event.neighbor] = event
+        if event.state == "up":
+            self.doubt(
+                key
+                for key in self._owned
+                if key.neighbor is None or str(key.neighbor) == event.neighbor
+            )
+        self._report(NeighborChanged(event))
+
+    async def _watch_silence(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_S)
+            silence, now = self._silence, _now()
+            if self._pending and silence.is_lost(now):
+                self._lose()
+            elif self._waits and silence.is_to_be_said(now):
+                self._report(NotAnswering(len(self._pending), self.late_s))
+                await self._ping()
+            elif not self._waits and now - silence.since >= PING_S:
+                silence.begin(now)
+                await self._ping()
+
+    async def _ping(self) -> None:
+        if not self._silence.is_pinged:
+            self._silence.is_pinged = True
+            await self._write(f"{PING}\n".encode("ascii"))
+
+    def _lose(self) -> None:
+        """Give up the replies that are missing; the state of their routes is not known."""
+        lost = tuple(self._pending)
+        self._pending.clear()
+        self._pending_routes = 0
+        self._counts["lost"] += len(lost)
+        self._silence = _Silence(_now())
+        self._follows_pong = False
+        for change in (change for command in lost for change in command.changes):
+            self._doubtful.add(change.key)
+            self._hold(change)
+        self._report(RepliesLost(lost))
         self._wake.set()
+
+
+class _Silence:
+    """Since when there was no answer, what was said of it, and the ping."""
+
+    def __init__(self, at: float) -> None:
+        self.is_pinged = False
+        self.begin(at)
+
+    def begin(self, at: float) -> None:
+        """Begin anew: an answer came, or what waits for one was sent just now."""
+        self.since = at
+        self.was_said = False
+        self._say_after_s = DEADLINE_S
+        self._pong_at: float | None = None
+
+    def is_to_be_said(self, at: float) -> bool:
+        """Whether it is to be said (again): at the deadline, and each time that it has doubled."""
+        if at - self.since < self._say_after_s:
+            return False
+        self._say_after_s *= 2
+        self.was_said = True
+        return True
+
+    def pong(self, at: float) -> None:
+        """Note the answer to the ping. It may have overtaken replies that are on their way."""
+        self.is_pinged = False
+        self._pong_at = at
+
+    def is_lost(self, at: float) -> bool:
+        """Whether what is missing will never come."""
+        return self._pong_at is not None and at - self._pong_at >= LOST_S
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
