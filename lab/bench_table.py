@@ -14,14 +14,40 @@ if TYPE_CHECKING:
 
 def show(result: Mapping[str, Any], console: Console) -> None:
     """Print the tables."""
-    console.print(_loads(result))
-    for left_out in result["left_out"]:
-        console.print(f"{left_out['rate']} {left_out['kind']}/s left out: {left_out['left_out']}")
-    console.print(_detection(result))
+    if result["bench"] == "prefixes":
+        console.print(_moves(result))
+    else:
+        _show_probes(result, console)
     machine = result["machine"]
     console.print(
         f"{machine['cpus']} processors; load average when it began: {machine['load_before']}"
     )
+
+
+def _show_probes(result: Mapping[str, Any], console: Console) -> None:
+    console.print(_loads(result))
+    for left_out in result["left_out"]:
+        console.print(f"{left_out['rate']} {left_out['kind']}/s left out: {left_out['left_out']}")
+    console.print(_detection(result))
+
+
+def _moves(result: Mapping[str, Any]) -> Table:
+    table = Table(
+        *("who", "bgpd has it", "the ToR has it", "worst", "rounds"),
+        title=f"{result['prefixes']} prefixes moved off one ToR: median",
+        box=None,
+    )
+    for who in ("bgphealth", "floor"):
+        bgpd, tor = result[who]["bgpd_s"], result[who]["tor_s"]
+        table.add_row(
+            who,
+            *(f"{found['median'] * 1000:.0f} ms" for found in (bgpd, tor)),
+            f"{max(tor['all']) * 1000:.0f} ms",
+            str(len(tor["all"])),
+        )
+    ratio = result["ratio"]
+    table.add_row("ratio", f"{ratio['bgpd_s']:.2f}", f"{ratio['tor_s']:.2f}")
+    return table
 
 
 def _loads(result: Mapping[str, Any]) -> Table:

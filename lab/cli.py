@@ -15,6 +15,7 @@ from rich.console import Console
 
 from lab import bench as benchmark
 from lab import (
+    bench_prefixes,
     bench_table,
     convergence,
     dual_tor,
@@ -168,16 +169,32 @@ def fault(fault_name: str, name: str, *, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("bench_name", metavar="NAME", type=click.Choice(["probes"]))
-@click.option("--seconds", type=click.FloatRange(1, 60), default=10.0, show_default=True)
+@click.argument("bench_name", metavar="NAME", type=click.Choice(["prefixes", "probes"]))
+@click.option(
+    "--seconds", type=click.FloatRange(1, 60), default=10.0, show_default=True, help="probes: each."
+)
 @click.option("--rounds", type=click.IntRange(5, 100), default=7, show_default=True)
+@click.option(
+    "--prefixes",
+    "count",
+    type=click.IntRange(1, 10_000),
+    default=1000,
+    show_default=True,
+    help="prefixes: how many.",
+)
 @_json
 @reports_errors
-def bench(bench_name: str, *, seconds: float, rounds: int, as_json: bool) -> None:
-    """Measure what bgphealth costs and how soon it knows, in nodes of its own."""
-    del bench_name  # There is one so far.
+def bench(bench_name: str, *, seconds: float, rounds: int, count: int, as_json: bool) -> None:
+    """Measure what bgphealth costs and how soon it acts, in nodes of its own.
+
+    probes: processor, memory, jitter, and how soon a path that goes dark is known to be down.
+    prefixes: how soon many prefixes have left a ToR, against a helper that only writes.
+    """
     with Steps(Console(stderr=True)) as steps:
-        found = benchmark.Bench(seconds, rounds, steps.next).run()
+        if bench_name == "prefixes":
+            found = bench_prefixes.Bench(count, rounds, steps.next).run()
+        else:
+            found = benchmark.Bench(seconds, rounds, steps.next).run()
     if as_json:
         click.echo(json.dumps(found, indent=2))
     else:

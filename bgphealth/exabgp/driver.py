@@ -2,8 +2,9 @@ r"""Keep ExaBGP's table equal to what is wanted.
 
 Theory of operation. `want` replaces the wanted set and returns at once; the task in `run` sends
 the difference to what ExaBGP has been told, as much as fits into the window, and looks at the
-newest wanted set again when half of the window has been answered. So there is never a backlog of
-old commands: a slow or stopped ExaBGP only delays the newest state.
+newest wanted set again when half of the window has been answered. To an ExaBGP that gives no sign
+of life nothing more is sent. So there is never a backlog of old commands: a slow or stopped ExaBGP
+only delays the newest state.
 
 Replies are counted off in `received`, which is called for each line as it comes and never waits:
 a helper that does not read its replies freezes ExaBGP for good (64 KiB pipe, ``done\n``).
@@ -38,6 +39,9 @@ WINDOW = 64
 WINDOW_ROUTES = 4 * BATCH
 """Routes in these commands. ExaBGP takes 0.13 s for them: no longer does the newest state wait."""
 
+PAUSE_S = 0.5
+"""How long ExaBGP may be silent, with commands to answer, before nothing more is sent to it."""
+
 DEADLINE_S = 2.0
 """How long ExaBGP may leave commands without any reply before it is said to be late."""
 
@@ -52,7 +56,7 @@ RETRY_MAX_S = 60.0
 PING_S = 10.0
 """How long nothing is sent before ExaBGP is asked whether it is there."""
 
-_TICK_S = 0.5
+_TICK_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +208,7 @@ class Driver:
                 self._follows_pong = True
                 if not self._pending:
                     self._heard()
+                self._wake_for_more()
             case Reply.DONE if is_of_pong:
                 pass
             case Reply.DONE if self._pending:
@@ -232,7 +237,7 @@ class Driver:
     def _next(self) -> list[Command]:
         """Return what fits into the window; note in `_is_cut` whether there is more."""
         self._is_cut = False
-        if not self._has_room:
+        if not self._may_send:
             self._is_cut = True
             return []
         found: list[Command] = []
@@ -246,8 +251,14 @@ class Driver:
         return found
 
     @property
-    def _has_room(self) -> bool:
+    def _may_send(self) -> bool:
+        if self._pending and self._silence.is_long(_now()):
+            return False  # What is sent now could be old when it is read.
         return len(self._pending) <= WINDOW // 2 and self._pending_routes <= WINDOW_ROUTES // 2
+
+    def _wake_for_more(self) -> None:
+        if self._is_cut and self._may_send:
+            self._wake.set()
 
     def _difference(self) -> Iterable[Command]:
         changes = [
@@ -280,8 +291,7 @@ class Driver:
         command = self._pending.popleft()
         self._pending_routes -= len(command.changes)
         self._heard()
-        if self._is_cut and self._has_room:
-            self._wake.set()
+        self._wake_for_more()
         return command
 
     def _heard(self) -> None:
@@ -350,6 +360,7 @@ class Driver:
                 self._lose()
             elif self._waits and silence.is_to_be_said(now):
                 self._report(NotAnswering(len(self._pending), self.late_s))
+            elif self._pending and silence.is_long(now):
                 await self._ping()
             elif not self._waits and now - silence.since >= PING_S:
                 silence.begin(now)
@@ -396,6 +407,10 @@ class _Silence:
         self._say_after_s *= 2
         self.was_said = True
         return True
+
+    def is_long(self, at: float) -> bool:
+        """Whether there has been no sign of life for long."""
+        return self._pong_at is None and at - self.since >= PAUSE_S
 
     def pong(self, at: float) -> None:
         """Note the answer to the ping. It may have overtaken replies that are on their way."""

@@ -17,32 +17,14 @@ from __future__ import annotations
 
 import json
 import socket
-import struct
 import sys
 import time
 from collections import defaultdict
 from pathlib import Path
 
-_ETHERTYPES = (0x0800, 0x86DD)
-"""IPv4 and IPv6. A packet socket for one type, unlike one for all, sees only what comes in."""
+from lab.agents import packets
 
-_BUFFER = 128 << 20
-"""Bytes; with its bookkeeping an echo request takes less than one KiB of them."""
-
-_SO_TIMESTAMPNS = 35
-_SO_RCVBUFFORCE = 33
-_TIMESPEC = struct.Struct("@qq")
 _ECHO_SWITCHES = ("net/ipv4/icmp_echo_ignore_all", "net/ipv6/icmp/echo_ignore_all")
-
-
-def _open(ethertype: int, interface: str) -> socket.socket:
-    # Datagram: the kernel removes the link layer's header.
-    sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ethertype))
-    sock.bind((interface, ethertype))
-    sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
-    sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-    sock.settimeout(0)
-    return sock
 
 
 def destination(packet: bytes) -> str | None:
@@ -59,15 +41,11 @@ def destination(packet: bytes) -> str | None:
 
 def _drain(sock: socket.socket) -> dict[str, list[float]]:
     times: dict[str, list[float]] = defaultdict(list)
-    while True:
-        try:
-            packet, ancillary, _, _ = sock.recvmsg(128, socket.CMSG_SPACE(_TIMESPEC.size))
-        except BlockingIOError:
-            return times
+    for at, packet in packets.drain(sock, 128):
         target = destination(packet)
         if target is not None:
-            seconds, nanoseconds = _TIMESPEC.unpack(ancillary[0][2])
-            times[target].append(seconds + nanoseconds / 1e9)
+            times[target].append(at)
+    return times
 
 
 def _switch(*, dark: bool) -> float:
@@ -79,7 +57,7 @@ def _switch(*, dark: bool) -> float:
 
 def main() -> None:
     """Obey until the end of stdin."""
-    sockets = [_open(ethertype, sys.argv[1]) for ethertype in _ETHERTYPES]
+    sockets = [packets.listen(ethertype, sys.argv[1]) for ethertype in packets.ETHERTYPES]
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
         command = line.strip()

@@ -228,6 +228,7 @@ async def test_a_refused_command_does_not_hold_up_the_others() -> None:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver_module, "PAUSE_S", 0.01)
     monkeypatch.setattr(driver_module, "DEADLINE_S", 0.02)
     monkeypatch.setattr(driver_module, "LOST_S", 0.05)
     monkeypatch.setattr(driver_module, "RETRY_S", 0.01)
@@ -250,6 +251,25 @@ async def test_a_late_reply_is_reported_and_waited_for() -> None:
     late = [e.for_s for e in exabgp.events if isinstance(e, NotAnswering)]
     assert late[2] > 2 * late[1] * 0.9 > 3 * late[0] * 0.9
     assert [type(e) for e in exabgp.events[-2:]] == [Answering, Acknowledged]
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_to_a_silent_exabgp_nothing_is_sent_that_could_be_old_when_it_is_read() -> None:
+    async with running() as exabgp:
+        exabgp.answer = lambda _: None
+        exabgp.driver.want(table(route(0)))
+        await until(lambda: "version" in exabgp.lines)
+        for number in range(1, 20):
+            exabgp.driver.want(table(route(number)))
+            await asyncio.sleep(0.002)
+        assert len(exabgp.lines) == 2
+        # It is there, and slow: only the newest state follows.
+        exabgp.driver.received("exabgp 5.0.15")
+        await until(lambda: len(exabgp.lines) == 4)
+    assert [" ".join(line.split()[:3]) for line in exabgp.lines[2:]] == [
+        "announce route 192.0.2.19/32",
+        "withdraw route 192.0.2.0/32",
+    ]
 
 
 @pytest.mark.usefixtures("impatient")

@@ -168,6 +168,7 @@ def test_the_table_has_the_figures() -> None:
     result = {
         "seconds": 10.0,
         "machine": {"cpus": 2, "load_before": 0.5},
+        "bench": "probes",
         "loads": [
             {
                 **bench.figures(bench.ICMP_LOADS[2], report(1.0), report(1.1, icmp_ok=1998)),

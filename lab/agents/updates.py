@@ -1,0 +1,168 @@
+"""Sees the BGP messages that arrive on interfaces, without being part of any session.
+
+``python -m lab.agents.updates INTERFACE...`` in a node: each line of stdin is a command, each has
+one line of JSON as its answer, the end of stdin is the end.
+
+- ``forget``: what has arrived so far does not count.
+- ``messages``: what has arrived since then, per interface: ``others``, the number of messages that
+  are no UPDATE (keepalives, for the most part), and ``updates``, each with ``at``
+  (CLOCK_MONOTONIC, from the kernel's own timestamp), ``from``, and how many IPv4 prefixes it
+  ``announced`` and ``withdrew``. IPv6 prefixes are in attributes, and counted in neither.
+
+Between commands it sleeps and the kernel keeps the packets, so that it takes no time away from
+what is measured.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import sys
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lab.agents import packets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_PORT = 179
+_INJECTOR_SESSION_ON = "lo"
+"""The one session with ADD-PATH (RFC 7911): its prefixes have an identifier each."""
+
+_MARKER = b"\xff" * 16
+_HEADER = 19
+_UPDATE = 2
+_PATH_ID = 4
+
+_MODULO = 1 << 32
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """What one packet carries of a BGP session in one direction."""
+
+    source: str
+    flow: tuple[bytes, int, int]
+    sequence: int
+    data: bytes
+
+
+def segment(packet: bytes) -> Segment | None:
+    """Return the TCP segment in a packet of a BGP session; None for anything else."""
+    if packet[0] >> 4 == 4:  # noqa: PLR2004 - RFC 791
+        family, protocol, addresses = socket.AF_INET, packet[9], packet[12:20]
+        start, end = (packet[0] & 15) * 4, int.from_bytes(packet[2:4], "big")
+    else:
+        family, protocol, addresses = socket.AF_INET6, packet[6], packet[8:40]
+        start, end = 40, 40 + int.from_bytes(packet[4:6], "big")
+    if protocol != socket.IPPROTO_TCP:
+        return None
+    source_port, port, sequence = struct.unpack_from(">HHI", packet, start)
+    if _PORT not in (source_port, port):
+        return None
+    data = packet[start + (packet[start + 12] >> 4) * 4 : end]
+    source = socket.inet_ntop(family, addresses[: len(addresses) // 2])
+    return Segment(source, (addresses, source_port, port), sequence, data)
+
+
+class Stream:
+    """One direction of a session: segments in, whole messages out (RFC 4271, section 4.1)."""
+
+    def __init__(self) -> None:
+        self._end: int | None = None
+        self._rest = b""
+
+    def take(self, found: Segment) -> Iterator[tuple[int, bytes]]:
+        """Yield the type and the body of each message that this segment completes."""
+        data = found.data
+        if self._end is not None:
+            seen_before = (self._end - found.sequence) % _MODULO
+            if seen_before < _MODULO // 2:
+                data = data[seen_before:]
+            else:
+                self._rest = b""  # Something is missing: go on with the next message.
+        if not data:
+            return
+        self._end = (found.sequence + len(found.data)) % _MODULO
+        self._rest += data
+        while (start := self._rest.find(_MARKER)) >= 0:
+            message = self._rest[start:]
+            if len(message) < _HEADER:
+                return
+            length, kind = struct.unpack_from(">HB", message, len(_MARKER))
+            if len(message) < length:
+                return
+            self._rest = message[length:]
+            yield kind, message[_HEADER:length]
+
+
+def prefixes(body: bytes, *, with_path_id: bool) -> tuple[int, int]:
+    """Return how many IPv4 prefixes an UPDATE announces and withdraws (section 4.3)."""
+    withdrawn_end = 2 + int.from_bytes(body[:2], "big")
+    attributes = int.from_bytes(body[withdrawn_end : withdrawn_end + 2], "big")
+    announced = body[withdrawn_end + 2 + attributes :]
+    return (
+        _count(announced, with_path_id=with_path_id),
+        _count(body[2:withdrawn_end], with_path_id=with_path_id),
+    )
+
+
+def _count(field: bytes, *, with_path_id: bool) -> int:
+    count = at = 0
+    while at < len(field):
+        at += _PATH_ID if with_path_id else 0
+        at += 1 + (field[at] + 7) // 8
+        count += 1
+    return count
+
+
+class Watched:
+    """The sessions on one interface."""
+
+    def __init__(self, interface: str) -> None:
+        self._with_path_id = interface == _INJECTOR_SESSION_ON
+        self._sockets = [packets.listen(ethertype, interface) for ethertype in packets.ETHERTYPES]
+        self._streams: dict[object, Stream] = defaultdict(Stream)
+
+    def messages(self) -> dict[str, Any]:
+        """Return what has arrived since it was asked last."""
+        updates: list[dict[str, Any]] = []
+        others = 0
+        # The kernel's timestamps are of the other clock.
+        behind_s = time.time() - time.monotonic()
+        for sock in self._sockets:
+            for at, packet in packets.drain(sock, 1 << 17):
+                found = segment(packet)
+                if found is None:
+                    continue
+                for kind, body in self._streams[found.flow].take(found):
+                    if kind != _UPDATE:
+                        others += 1
+                        continue
+                    announced, withdrew = prefixes(body, with_path_id=self._with_path_id)
+                    updates.append(
+                        {
+                            "at": at - behind_s,
+                            "from": found.source,
+                            "announced": announced,
+                            "withdrew": withdrew,
+                        }
+                    )
+        return {"others": others, "updates": updates}
+
+
+def main() -> None:
+    """Obey until the end of stdin."""
+    watched = {interface: Watched(interface) for interface in sys.argv[1:]}
+    print(json.dumps({"ready": True}), flush=True)
+    for line in sys.stdin:
+        found = {interface: sessions.messages() for interface, sessions in watched.items()}
+        print(json.dumps(found if line.strip() == "messages" else {}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
