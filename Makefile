@@ -3,6 +3,8 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
+# ExaBGP as the contract tests run it. The dependency groups of these names pin the versions.
+EXABGP := .exabgp/4.2/ready .exabgp/5.0/ready
 # Network namespaces need root; everything else runs as you.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=CI,CLAB_SCHEMA)
 export PYTHONDONTWRITEBYTECODE := 1
@@ -35,9 +37,9 @@ fmt: .venv/ready ## Format the code and mend what the linter can mend
 	$(BIN)/ruff format
 
 .PHONY: setup
-setup: ## Install what is missing: FRR and tools from the distribution, .venv (root or sudo)
+setup: ## Install what is missing: distribution packages (root or sudo), .venv, .exabgp
 	@lab/setup.sh
-	@$(MAKE) --no-print-directory .venv/ready
+	@$(MAKE) --no-print-directory .venv/ready $(EXABGP)
 
 .PHONY: hooks
 hooks: .venv/ready ## Run the checks before every commit
@@ -45,7 +47,7 @@ hooks: .venv/ready ## Run the checks before every commit
 
 .PHONY: clean
 clean: ## Remove what these commands made, but for distribution packages
-	rm -rf .venv lab/out .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .exabgp lab/out .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 .venv/ready: pyproject.toml
 	@echo "installing the virtual environment .venv"
@@ -53,4 +55,10 @@ clean: ## Remove what these commands made, but for distribution packages
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
 	$(BIN)/pip install --quiet --editable . --group dev
+	@touch $@
+
+.exabgp/%/ready: pyproject.toml | .venv/ready
+	@echo "installing the virtual environment .exabgp/$*"
+	$(PYTHON) -m venv --without-pip .exabgp/$*
+	$(BIN)/pip --python .exabgp/$* install --quiet --disable-pip-version-check --group exabgp-$*
 	@touch $@

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.exabgp import RunningExabgp, eventually, exabgp
+from tests.support.exabgp import Installed, RunningExabgp, eventually, exabgp
 
 pytestmark = pytest.mark.contract
 
@@ -45,18 +45,20 @@ STRAY = 'print("announce route 203.0.113.1/32 next-hop 192.0.0.8", flush=True)\n
 MEANT = 'reply = ask(fd, "announce route 203.0.113.2/32 next-hop 192.0.0.8")\n'
 
 
-def test_e1_a_stray_print_is_a_command(tmp_path: Path) -> None:
+def test_e1_a_stray_print_is_a_command(installed: Installed, tmp_path: Path) -> None:
     helper = PRELUDE + "fd = 1\n" + STRAY + "sys.stdin.readline()\n" + MEANT
-    with exabgp(tmp_path, helper + 'note("table", table(fd))\n' + LINGER) as running:
+    with exabgp(installed, tmp_path, helper + 'note("table", table(fd))\n' + LINGER) as running:
         table = wait_for(tmp_path, "table", running)
     assert "203.0.113.1/32" in table
     assert "203.0.113.2/32" in table
 
 
-def test_e1_remedy_behind_the_guard_a_stray_print_goes_to_the_log(tmp_path: Path) -> None:
+def test_e1_remedy_behind_the_guard_a_stray_print_goes_to_the_log(
+    installed: Installed, tmp_path: Path
+) -> None:
     guard = "from bgphealth.__main__ import guard_stdout\nfd = guard_stdout()\n"
     helper = PRELUDE + guard + STRAY + MEANT + 'note("table", table(fd))\n' + LINGER
-    with exabgp(tmp_path, helper) as running:
+    with exabgp(installed, tmp_path, helper) as running:
         table = wait_for(tmp_path, "table", running)
         log = running.log.read_text()
     assert "203.0.113.1/32" not in table
@@ -64,7 +66,9 @@ def test_e1_remedy_behind_the_guard_a_stray_print_goes_to_the_log(tmp_path: Path
     assert "announce route 203.0.113.1/32" in log
 
 
-def test_e1_remedy_children_do_not_inherit_the_command_channel(tmp_path: Path) -> None:
+def test_e1_remedy_children_do_not_inherit_the_command_channel(
+    installed: Installed, tmp_path: Path
+) -> None:
     helper = (
         PRELUDE
         + "from bgphealth.__main__ import guard_stdout\nfd = guard_stdout()\n"
@@ -74,7 +78,7 @@ def test_e1_remedy_children_do_not_inherit_the_command_channel(tmp_path: Path) -
         + 'note("command", os.readlink(f"/proc/self/fd/{fd}"))\nnote("child", left)\n'
         + LINGER
     )
-    with exabgp(tmp_path, helper) as running:
+    with exabgp(installed, tmp_path, helper) as running:
         channel = wait_for(tmp_path, "command", running)
         child = wait_for(tmp_path, "child", running)
     assert channel.startswith("pipe:")
@@ -85,8 +89,10 @@ def test_e1_remedy_children_do_not_inherit_the_command_channel(tmp_path: Path) -
 FLOOD = 'for _ in range(20_000):\n    os.write(fd, b"nonsense\\n")\n'
 
 
-def test_e2_unread_replies_freeze_exabgp_even_for_sigterm(tmp_path: Path) -> None:
-    with exabgp(tmp_path, PRELUDE + 'fd = 1\nnote("up")\n' + FLOOD + LINGER) as running:
+def test_e2_unread_replies_freeze_exabgp_even_for_sigterm(
+    installed: Installed, tmp_path: Path
+) -> None:
+    with exabgp(installed, tmp_path, PRELUDE + 'fd = 1\nnote("up")\n' + FLOOD + LINGER) as running:
         wait_for(tmp_path, "up", running)
         wchan = Path(f"/proc/{running.process.pid}/wchan")
         stuck = eventually(lambda: "pipe_write" in wchan.read_text())
@@ -130,24 +136,26 @@ asyncio.run(main())
 """
 
 
-def test_e2_remedy_the_driver_reads_every_reply(tmp_path: Path) -> None:
+def test_e2_remedy_the_driver_reads_every_reply(installed: Installed, tmp_path: Path) -> None:
     """More changes than replies fit the pipe (13,107 times "done\\n"), and ExaBGP still ends."""
     helper = PRELUDE + DRIVER.format(ROUTES=7_000)
-    with exabgp(tmp_path, helper) as running:
+    with exabgp(installed, tmp_path, helper) as running:
         assert eventually((tmp_path / "result").exists, 120), running.log.read_text()[-3000:]
         assert (tmp_path / "result").read_text() == "0"
         running.process.terminate()
         assert running.status_within(10) is not None
 
 
-def test_e4_a_community_by_name_shuts_exabgp_down(tmp_path: Path) -> None:
+def test_e4_a_community_by_name_shuts_exabgp_down(installed: Installed, tmp_path: Path) -> None:
     line = "announce route 192.0.2.1/32 next-hop 192.0.0.8 community [graceful-shutdown]"
     helper = PRELUDE + f'os.write(1, b"{line}\\n")\n' + LINGER
-    with exabgp(tmp_path, helper) as running:
+    with exabgp(installed, tmp_path, helper) as running:
         assert running.status_within(10) == 0, running.log.read_text()[-3000:]
 
 
-def test_e4_remedy_the_same_community_as_a_number_is_just_announced(tmp_path: Path) -> None:
+def test_e4_remedy_the_same_community_as_a_number_is_just_announced(
+    installed: Installed, tmp_path: Path
+) -> None:
     build = """
 from ipaddress import ip_address, ip_network
 from bgphealth.core.intents import Announcement, Community, RouteKey
@@ -159,13 +167,13 @@ route = Announcement(
 note("reply", ask(1, encode(Announce(route))))
 note("table", table(1))
 """
-    with exabgp(tmp_path, PRELUDE + build + LINGER) as running:
+    with exabgp(installed, tmp_path, PRELUDE + build + LINGER) as running:
         assert wait_for(tmp_path, "reply", running) == "done"
         assert "192.0.2.1/32" in wait_for(tmp_path, "table", running)
         assert running.status_within(1) is None
 
 
-def test_every_line_that_we_emit_is_done(tmp_path: Path) -> None:
+def test_every_line_that_we_emit_is_done(installed: Installed, tmp_path: Path) -> None:
     build = """
 from ipaddress import ip_address, ip_network
 from bgphealth.core.intents import Announcement, Community, RouteKey
@@ -183,7 +191,7 @@ changes = [Announce(route) for route in routes] + [Withdraw(route.key) for route
 replies = [ask(1, encode(change)) for change in changes]
 note("replies", " ".join(replies))
 """
-    with exabgp(tmp_path, PRELUDE + build + LINGER) as running:
+    with exabgp(installed, tmp_path, PRELUDE + build + LINGER) as running:
         assert wait_for(tmp_path, "replies", running) == " ".join(["done"] * 8)
 
 
@@ -198,21 +206,28 @@ else:
 """
 
 
-def test_e5_a_helper_that_is_killed_is_started_again_and_its_routes_stay(tmp_path: Path) -> None:
-    with exabgp(tmp_path, PRELUDE + MORTAL + LINGER) as running:
+def test_e5_a_helper_that_is_killed_is_started_again_and_its_routes_stay(
+    installed: Installed, tmp_path: Path
+) -> None:
+    with exabgp(installed, tmp_path, PRELUDE + MORTAL + LINGER) as running:
         os.kill(int(wait_for(tmp_path, "first", running)), signal.SIGKILL)
         assert "203.0.113.2/32" in wait_for(tmp_path, "second", running)
         assert running.status_within(1) is None
 
 
-def test_e5_without_respawn_exabgp_goes_on_without_anybody(tmp_path: Path) -> None:
+NO_RESPAWN = {"exabgp.api.respawn": "false"}
+
+
+def test_e5_without_respawn_exabgp_goes_on_without_anybody(
+    installed: Installed, tmp_path: Path
+) -> None:
     """Its routes would stay for ever, so the rendered exabgp.env says respawn = true."""
-    with exabgp(tmp_path, PRELUDE + MORTAL + LINGER, respawn=False) as running:
+    with exabgp(installed, tmp_path, PRELUDE + MORTAL + LINGER, settings=NO_RESPAWN) as running:
         os.kill(int(wait_for(tmp_path, "first", running)), signal.SIGKILL)
         assert running.status_within(3) is None
         assert not (tmp_path / "second").exists()
 
 
-def test_e5_a_helper_that_keeps_dying_ends_exabgp(tmp_path: Path) -> None:
-    with exabgp(tmp_path, "") as running:
+def test_e5_a_helper_that_keeps_dying_ends_exabgp(installed: Installed, tmp_path: Path) -> None:
+    with exabgp(installed, tmp_path, "") as running:
         assert running.status_within(20) is not None, running.log.read_text()[-3000:]

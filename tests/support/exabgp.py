@@ -1,4 +1,4 @@
-"""A real ExaBGP for contract tests: no root, no peer, one helper of the test's choice."""
+"""A real ExaBGP for contract tests, of either version: no root, one helper of the test's choice."""
 
 from __future__ import annotations
 
@@ -8,34 +8,89 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
-# The neighbor never answers: the port is the discard service's, on loopback.
+ROOT = Path(__file__).parents[2]
+
 _CONFIGURATION = """
 process helper {{
     run {run};
-    encoder text;
+    encoder {encoder};
 }}
-neighbor 127.0.0.1 {{
+"""
+
+_NEIGHBOR = """
+neighbor {address} {{
     router-id 127.0.0.2;
     local-address 127.0.0.1;
     local-as 65101;
-    peer-as 65101;
-    connect 9;
+    peer-as {asn};
+    connect {port};
     adj-rib-out true;
     family {{ ipv4 unicast; ipv6 unicast; }}
     capability {{ add-path send; }}
-    api {{ processes [ helper ]; }}
+    api {{ processes [ helper ]; {events} }}
 }}
 """
 
 T = TypeVar("T")
 
-_PROGRAM = Path(sys.executable).with_name("exabgp")
+Encoder = Literal["text", "json"]
+
+
+@dataclass(frozen=True)
+class Installed:
+    """One version of ExaBGP, in a virtual environment that ``make setup`` makes."""
+
+    version: str
+    directory: Path
+
+    def __str__(self) -> str:
+        """Return the name that tests have for it: ``exabgp-4.2.25``."""
+        return f"exabgp-{self.version}"
+
+    @property
+    def is_4(self) -> bool:
+        """Whether this is ExaBGP 4, which lacks what 5 learnt."""
+        return self.version.startswith("4.")
+
+    @property
+    def absent(self) -> str:
+        """Why it cannot be run; empty when it can."""
+        if not [*self.directory.glob(f"lib/python*/site-packages/{self}.dist-info")]:
+            return f"{self} is not in {self.directory.relative_to(ROOT)}: run `make setup`"
+        return ""
+
+    def command(self, configuration: Path) -> list[str]:
+        """Return the command that starts it."""
+        program = str(self.directory / "bin" / "exabgp")
+        return [program, *([] if self.is_4 else ["server"]), str(configuration)]
+
+
+def versions() -> Iterator[Installed]:
+    """Yield what pyproject.toml pins, oldest first."""
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
+    for name in sorted(groups):
+        _, dash, minor = name.partition("exabgp-")
+        if dash:
+            (pinned,) = groups[name]
+            yield Installed(pinned.removeprefix("exabgp=="), ROOT / ".exabgp" / minor)
+
+
+@dataclass(frozen=True)
+class Neighbor:
+    """Whom ExaBGP speaks to. By default nobody answers: the port is the discard service's."""
+
+    address: str = "127.0.0.1"
+    port: int = 9
+    asn: int = 65101
+    events: str = ""
+    """What the helper is told of it, as ExaBGP's `api` section says it."""
 
 
 @dataclass(frozen=True)
@@ -52,33 +107,58 @@ class RunningExabgp:
         except subprocess.TimeoutExpired:
             return None
 
+    def logged(self) -> str:
+        """Return the end of its log."""
+        return self.log.read_text(errors="replace")[-3000:]
+
 
 @contextmanager
-def exabgp(tmp_path: Path, helper: str, *, respawn: bool = True) -> Iterator[RunningExabgp]:
-    """Run ExaBGP with a Python helper, given as source text; end both on leaving."""
-    script = tmp_path / "helper.py"
+def exabgp(  # noqa: PLR0913 - what of ExaBGP's configuration a test may choose
+    installed: Installed,
+    directory: Path,
+    helper: str,
+    *,
+    neighbors: Sequence[Neighbor] = (Neighbor(),),
+    encoder: Encoder = "text",
+    settings: Mapping[str, str] | None = None,
+) -> Iterator[RunningExabgp]:
+    """Run ExaBGP with a Python helper, given as source text; end both on leaving.
+
+    Args:
+        installed: the version.
+        directory: where its files are written; the helper finds it in the environment, as ``OUT``.
+        helper: run by the Python of the tests, which has bgphealth.
+        neighbors: whom it speaks to.
+        encoder: how events are written to the helper.
+        settings: of ExaBGP's environment, and others that only the helper reads.
+    """
+    script = directory / "helper.py"
     script.write_text(helper)
-    configuration = tmp_path / "exabgp.conf"
-    configuration.write_text(_CONFIGURATION.format(run=f"{sys.executable} {script}"))
-    log = tmp_path / "exabgp.log"
-    settings = {
+    configuration = directory / "exabgp.conf"
+    configuration.write_text(
+        _CONFIGURATION.format(run=f"{sys.executable} {script}", encoder=encoder)
+        + "".join(_NEIGHBOR.format_map(vars(neighbor)) for neighbor in neighbors)
+    )
+    log = directory / "exabgp.log"
+    defaults = {
         "exabgp.api.ack": "true",
         "exabgp.api.cli": "false",
-        "exabgp.api.respawn": str(respawn).lower(),
+        "exabgp.api.respawn": "true",
         "exabgp.api.terminate": "true",
         "exabgp.daemon.user": getpass.getuser(),
         "exabgp.log.destination": "stderr",
         "exabgp.log.level": "DEBUG",
         "exabgp.tcp.bind": "",
+        "PYTHONPATH": str(ROOT),
+        "OUT": str(directory),
     }
-    environment = {**os.environ, **settings, "PYTHONPATH": str(Path.cwd()), "OUT": str(tmp_path)}
     with log.open("wb") as stderr:
         process = subprocess.Popen(
-            [_PROGRAM, "server", configuration],
+            installed.command(configuration),
             stdin=subprocess.DEVNULL,
             stdout=stderr,
             stderr=stderr,
-            env=environment,
+            env={**os.environ, **defaults, **(settings or {})},
             start_new_session=True,
         )
     try:

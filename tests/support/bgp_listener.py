@@ -1,0 +1,112 @@
+"""A BGP neighbor that only listens, and keeps what it was told: an Adj-RIB-In without a router."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+
+from tests.support.bgp_messages import (
+    HEADER,
+    MalformedError,
+    Table,
+    Type,
+    decode_update,
+    message,
+    open_message,
+)
+
+HOLD_TIME_S = 180
+
+
+@dataclass
+class Listener:
+    """One neighbor of ExaBGP, which waits for it (passive) at `address` and `port`."""
+
+    asn: int
+    address: str
+    port: int = 0
+    table: Table = field(default_factory=dict)
+    """What the session announced and did not withdraw; empty without a session (RFC 4271, 9)."""
+    updates: int = 0
+    sessions: int = 0
+    """How many sessions ExaBGP has opened so far."""
+    notifications: list[tuple[int, int]] = field(default_factory=list)
+    """Code and subcode of each NOTIFICATION from ExaBGP (RFC 4271, section 4.5)."""
+    malformed: list[str] = field(default_factory=list)
+    """What was wrong with messages. Each ends its session."""
+    _writer: asyncio.StreamWriter | None = None
+    _connections: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def reset(self) -> None:
+        """Close the session without a word, as a neighbor that crashed."""
+        if self._writer is not None:
+            self._writer.close()
+
+    async def end(self) -> None:
+        """Close whatever is open."""
+        self.reset()
+        if self._connections:
+            await asyncio.wait(self._connections)
+
+    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve a connection."""
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+        writer.write(open_message(self.asn, IPv4Address("127.0.0.9"), HOLD_TIME_S))
+        try:
+            while True:
+                header = await reader.readexactly(HEADER)
+                length, kind = struct.unpack("!HB", header[16:])
+                self._take(Type(kind), await reader.readexactly(length - HEADER), writer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        except (MalformedError, ValueError) as error:
+            self.malformed.append(str(error))
+        finally:
+            if self._writer is writer:
+                self.table.clear()
+                self._writer = None
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+
+    def _take(self, kind: Type, body: bytes, writer: asyncio.StreamWriter) -> None:
+        match kind:
+            case Type.OPEN:
+                self.table.clear()
+                self.sessions += 1
+                writer.write(message(Type.KEEPALIVE))
+            case Type.KEEPALIVE:
+                # ExaBGP sends them every third of the hold time, which is often enough for ours.
+                writer.write(message(Type.KEEPALIVE))
+            case Type.UPDATE:
+                update = decode_update(body)
+                if update.withdrawn or update.announced:  # Neither: End-of-RIB (RFC 4724).
+                    self.updates += 1
+                for route in update.withdrawn:
+                    self.table.pop(route, None)
+                self.table.update(update.announced)
+            case Type.NOTIFICATION:
+                self.notifications.append((body[0], body[1]))
+
+
+@asynccontextmanager
+async def listening(asn: int = 65101, address: str = "127.0.0.1") -> AsyncIterator[Listener]:
+    """Listen on a free port of a loopback address."""
+    listener = Listener(asn, address)
+    server = await asyncio.start_server(listener.accept, address, 0)
+    listener.port = server.sockets[0].getsockname()[1]
+    try:
+        yield listener
+    finally:
+        server.close()
+        await listener.end()
+        await server.wait_closed()
