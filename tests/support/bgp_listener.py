@@ -20,6 +20,7 @@ from tests.support.bgp_messages import (
 )
 
 HOLD_TIME_S = 180
+"""What both sides propose; ExaBGP tells us that it lives every third of it."""
 
 
 @dataclass
@@ -28,6 +29,7 @@ class Listener:
 
     asn: int
     address: str
+    hold_time_s: int
     port: int = 0
     table: Table = field(default_factory=dict)
     """What the session announced and did not withdraw; empty without a session (RFC 4271, 9)."""
@@ -36,8 +38,8 @@ class Listener:
     """How many sessions ExaBGP has opened so far."""
     notifications: list[tuple[int, int]] = field(default_factory=list)
     """Code and subcode of each NOTIFICATION from ExaBGP (RFC 4271, section 4.5)."""
-    malformed: list[str] = field(default_factory=list)
-    """What was wrong with messages. Each ends its session."""
+    faults: list[str] = field(default_factory=list)
+    """What ExaBGP did that no neighbor would bear. Each ended its session."""
     _writer: asyncio.StreamWriter | None = None
     _connections: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -60,16 +62,20 @@ class Listener:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
-        writer.write(open_message(self.asn, IPv4Address("127.0.0.9"), HOLD_TIME_S))
+        writer.write(open_message(self.asn, IPv4Address("127.0.0.9"), self.hold_time_s))
         try:
             while True:
-                header = await reader.readexactly(HEADER)
-                length, kind = struct.unpack("!HB", header[16:])
-                self._take(Type(kind), await reader.readexactly(length - HEADER), writer)
+                async with asyncio.timeout(self.hold_time_s):
+                    header = await reader.readexactly(HEADER)
+                    length, kind = struct.unpack("!HB", header[16:])
+                    body = await reader.readexactly(length - HEADER)
+                self._take(Type(kind), body, writer)
+        except TimeoutError:
+            self.faults.append("hold timer expired")
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         except (MalformedError, ValueError) as error:
-            self.malformed.append(str(error))
+            self.faults.append(str(error))
         finally:
             if self._writer is writer:
                 self.table.clear()
@@ -99,9 +105,11 @@ class Listener:
 
 
 @asynccontextmanager
-async def listening(asn: int = 65101, address: str = "127.0.0.1") -> AsyncIterator[Listener]:
+async def listening(
+    asn: int = 65101, address: str = "127.0.0.1", hold_time_s: int = HOLD_TIME_S
+) -> AsyncIterator[Listener]:
     """Listen on a free port of a loopback address."""
-    listener = Listener(asn, address)
+    listener = Listener(asn, address, hold_time_s)
     server = await asyncio.start_server(listener.accept, address, 0)
     listener.port = server.sockets[0].getsockname()[1]
     try:

@@ -7,15 +7,24 @@ import os
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from ipaddress import ip_network
-from pathlib import Path
+from ipaddress import ip_address, ip_network
+from pathlib import Path as File
 
+from bgphealth.core.intents import Intents
 from bgphealth.exabgp.commands import PING
 from tests.support.bgp_listener import Listener
-from tests.support.bgp_messages import Route, Table
-from tests.support.exabgp import Encoder, Installed, Neighbor, RunningExabgp, exabgp
+from tests.support.bgp_messages import Path, Route, Table
+from tests.support.exabgp import (
+    LOCAL_ASN,
+    Encoder,
+    Installed,
+    Neighbor,
+    RunningExabgp,
+    exabgp,
+    local_address,
+)
 
-_HANDOVER = Path(__file__).with_name("handover.py")
+_HANDOVER = File(__file__).with_name("handover.py")
 
 _MARK = Route(ip_network("203.0.113.255/32"), 0)
 """Announced after what a test says, each time with another community."""
@@ -92,12 +101,28 @@ def told(listener: Listener) -> Table:
     return {route: path for route, path in listener.table.items() if route != _MARK}
 
 
-async def until(what: Callable[[], object], running: RunningExabgp) -> None:
+def as_table(intents: Intents, listener: Listener) -> Table:
+    """Return what a neighbor must have been told when ExaBGP has these intents."""
+    internal = listener.asn == LOCAL_ASN
+    table: Table = {}
+    for key, wanted in intents.items():
+        if key.neighbor is None or key.neighbor == ip_address(listener.address):
+            next_hop = wanted.next_hop or ip_address(local_address(listener.address))
+            # An internal neighbor is always told one, an external one never (RFC 4271, 5.1.5).
+            pref = (100 if wanted.local_pref is None else wanted.local_pref) if internal else None
+            path = Path(next_hop, pref, frozenset(wanted.communities))
+            table[Route(key.prefix, key.path_id)] = path
+    return table
+
+
+async def until(
+    what: Callable[[], object], running: RunningExabgp, seconds: float = PATIENCE_S
+) -> None:
     """Poll until it holds; fail with ExaBGP's log when it does not in time."""
     try:
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(seconds):
             while not what():
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.002)
     except TimeoutError:
         raise AssertionError(running.logged()) from None
 
@@ -105,7 +130,7 @@ async def until(what: Callable[[], object], running: RunningExabgp) -> None:
 @asynccontextmanager
 async def conversation(
     installed: Installed,
-    directory: Path,
+    directory: File,
     *listeners: Listener,
     events: str = "",
     encoder: Encoder = "text",

@@ -17,6 +17,8 @@ from typing import Literal, TypeVar
 
 ROOT = Path(__file__).parents[2]
 
+LOCAL_ASN = 65101
+
 _CONFIGURATION = """
 process helper {{
     run {run};
@@ -27,8 +29,8 @@ process helper {{
 _NEIGHBOR = """
 neighbor {address} {{
     router-id 127.0.0.2;
-    local-address 127.0.0.1;
-    local-as 65101;
+    local-address {local};
+    local-as {local_asn};
     peer-as {asn};
     connect {port};
     adj-rib-out true;
@@ -88,9 +90,15 @@ class Neighbor:
 
     address: str = "127.0.0.1"
     port: int = 9
-    asn: int = 65101
+    asn: int = LOCAL_ASN
     events: str = ""
     """What the helper is told of it, as ExaBGP's `api` section says it."""
+
+    @property
+    def section(self) -> str:
+        """Return it as a section of exabgp.conf."""
+        local = local_address(self.address)
+        return _NEIGHBOR.format(**vars(self), local=local, local_asn=LOCAL_ASN)
 
 
 @dataclass(frozen=True)
@@ -137,7 +145,7 @@ def exabgp(  # noqa: PLR0913 - what of ExaBGP's configuration a test may choose
     configuration = directory / "exabgp.conf"
     configuration.write_text(
         _CONFIGURATION.format(run=f"{sys.executable} {script}", encoder=encoder)
-        + "".join(_NEIGHBOR.format_map(vars(neighbor)) for neighbor in neighbors)
+        + "".join(neighbor.section for neighbor in neighbors)
     )
     log = directory / "exabgp.log"
     defaults = {
@@ -165,6 +173,11 @@ def exabgp(  # noqa: PLR0913 - what of ExaBGP's configuration a test may choose
         yield RunningExabgp(process, log)
     finally:
         _end(process)
+
+
+def local_address(neighbor: str) -> str:
+    """Return ExaBGP's own address on the session to a neighbor, both on loopback."""
+    return "::1" if ":" in neighbor else "127.0.0.1"
 
 
 def eventually(what: Callable[[], T], seconds: float = 20) -> T:

@@ -1,0 +1,169 @@
+"""Every line that bgphealth can write is `done`, and the neighbors have exactly what was wanted."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from ipaddress import ip_address, ip_network
+from itertools import count, islice, product
+from pathlib import Path
+
+import pytest
+
+from bgphealth.core.intents import Announcement, Community, Intents, RouteKey
+from bgphealth.core.reconcile import Announce, Withdraw, reconcile
+from bgphealth.core.settings import Address, Prefix
+from bgphealth.exabgp.commands import BATCH, commands, encode
+from tests.support.bgp_listener import Listener, listening
+from tests.support.conversation import as_table, conversation, told
+from tests.support.exabgp import Installed
+
+pytestmark = pytest.mark.contract
+
+EXTERNAL_ASN = 4_200_000_001
+INTERNAL, EXTERNAL, EXTERNAL_V6 = "127.0.0.1", "127.0.0.5", "::1"
+
+COMMUNITIES = (
+    (),
+    (Community(65101, 1),),
+    (Community(0, 0), Community(65535, 0), Community(65535, 65535)),
+)
+LOCAL_PREFS = (None, 0, 4_294_967_295)
+PATH_IDS = (0, 4_294_967_295)
+
+
+def prefixes(version: int) -> Iterator[Prefix]:
+    """Yield a prefix of each length, the default first, then host addresses without end."""
+    first = ip_address("198.18.0.0") if version == 4 else ip_address("2001:db8::")
+    for length in range(first.max_prefixlen):
+        yield ip_network((first, length), strict=False)
+    for n in count(int(first)):
+        yield ip_network((n, first.max_prefixlen))
+
+
+def next_hops(version: int, neighbor: str) -> tuple[Address | None, ...]:
+    """Return addresses of the family and, where the session has one of it, our own."""
+    given = ip_address("192.0.0.8" if version == 4 else "2001:db8:ffff::1")
+    own = (None,) if ip_address(neighbor).version == version else ()
+    return given, *own
+
+
+def attributes(version: int, neighbor: str) -> Iterator[Announcement]:
+    """Yield one route in every form that a single one has."""
+    (prefix,) = islice(prefixes(version), 24, 25)
+    forms = product(
+        (None, ip_address(neighbor)), PATH_IDS, next_hops(version, neighbor), LOCAL_PREFS,
+        COMMUNITIES,
+    )  # fmt: skip
+    for to, path_id, next_hop, local_pref, communities in forms:
+        key = RouteKey(prefix, path_id, to)
+        yield Announcement(key, next_hop, local_pref, communities)
+
+
+@pytest.fixture(
+    params=[(INTERNAL, 65101), (EXTERNAL, EXTERNAL_ASN), (EXTERNAL_V6, EXTERNAL_ASN)],
+    ids=["internal", "external", "external-v6"],
+)
+async def peer(request: pytest.FixtureRequest) -> AsyncIterator[Listener]:
+    address, asn = request.param
+    async with listening(asn, address) as listener:
+        yield listener
+
+
+@pytest.mark.parametrize("version", [4, 6])
+async def test_every_form_of_one_route(
+    installed: Installed, peer: Listener, version: int, tmp_path: Path
+) -> None:
+    async with conversation(installed, tmp_path, peer) as exabgp:
+        for route in attributes(version, peer.address):
+            announce, withdraw = encode(Announce(route)), encode(Withdraw(route.key))
+            assert await exabgp.say(announce) == ["done"], announce
+            assert told(peer) == as_table({route.key: route}, peer), announce
+            assert await exabgp.say(withdraw) == ["done"], withdraw
+            assert told(peer) == {}, withdraw
+        assert (peer.sessions, peer.faults) == (1, [])
+
+
+@pytest.mark.parametrize("version", [4, 6])
+async def test_every_form_of_a_batch(
+    installed: Installed, peer: Listener, version: int, tmp_path: Path
+) -> None:
+    async with conversation(installed, tmp_path, peer) as exabgp:
+        for form in attributes(version, peer.address):
+            if form.key.path_id:
+                continue  # Never in a batch.
+            routes = [
+                Announcement(
+                    form.key._replace(prefix=prefix),
+                    form.next_hop,
+                    form.local_pref,
+                    form.communities,
+                )
+                for prefix in islice(prefixes(version), BATCH)
+            ]
+            announce = encode(*map(Announce, routes))
+            withdraw = encode(*(Withdraw(route.key) for route in routes[1:]))
+            assert await exabgp.say(announce) == ["done"], announce
+            assert told(peer) == as_table({route.key: route for route in routes}, peer), announce
+            assert await exabgp.say(withdraw) == ["done"], withdraw
+            assert told(peer) == as_table({routes[0].key: routes[0]}, peer), withdraw
+            assert await exabgp.say(encode(Withdraw(routes[0].key))) == ["done"]
+            assert told(peer) == {}
+        assert (peer.sessions, peer.faults) == (1, [])
+
+
+STEPS = 30
+
+
+def keys(listeners: list[Listener]) -> list[RouteKey]:
+    """Return keys for one neighbor each, and others for all; a prefix is never both."""
+    found = []
+    for version in (4, 6):
+        shared, own = islice(prefixes(version), 12), islice(prefixes(version), 12, 48)
+        found += [RouteKey(prefix, n) for prefix in shared for n in range(3)]
+        found += [
+            RouteKey(prefix, 0, ip_address(listener.address))
+            for prefix in own
+            for listener in listeners
+        ]
+    return found
+
+
+def wanted(chance: random.Random, pool: list[RouteKey]) -> Intents:
+    """Return some routes with a few kinds of attributes, so that many of them share some."""
+    share = chance.choice((0.1, 0.5, 0.9))
+    found = {}
+    for key in pool:
+        if chance.random() < share:
+            hops = next_hops(key.prefix.version, str(key.neighbor or "::"))[: chance.choice((1, 2))]
+            next_hop = hops[-1] if key.neighbor else hops[0]
+            found[key] = Announcement(
+                key, next_hop, chance.choice(LOCAL_PREFS[:2]), chance.choice(COMMUNITIES[:2])
+            )
+    return found
+
+
+async def test_a_random_walk_ends_with_what_is_wanted(installed: Installed, tmp_path: Path) -> None:
+    """As the daemon does it: the difference between two states, in batches."""
+    seed = 0 if "CI" in os.environ else random.SystemRandom().randrange(1 << 32)
+    chance = random.Random(seed)  # noqa: S311 - a seed must give the same walk again
+    peers = [(INTERNAL, 65101), (EXTERNAL, EXTERNAL_ASN), (EXTERNAL_V6, EXTERNAL_ASN)]
+    async with AsyncExitStack() as stack:
+        listeners = [
+            await stack.enter_async_context(listening(asn, address)) for address, asn in peers
+        ]
+        exabgp = await stack.enter_async_context(conversation(installed, tmp_path, *listeners))
+        pool = keys(listeners)
+        before: Intents = {}
+        for step in range(STEPS):
+            after = wanted(chance, pool)
+            doubtful = {key for key in pool if chance.random() < 0.05}
+            lines = [c.line for c in commands(reconcile(after, before, doubtful))]
+            assert await exabgp.say(*lines) == ["done"] * len(lines), (seed, step)
+            for listener in listeners:
+                assert told(listener) == as_table(after, listener), (seed, step, listener.address)
+            before = after
+        for listener in listeners:
+            assert (listener.sessions, listener.faults) == (1, [])
