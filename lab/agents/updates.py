@@ -6,8 +6,9 @@ one line of JSON as its answer, the end of stdin is the end.
 - ``forget``: what has arrived so far does not count.
 - ``messages``: what has arrived since then, per interface: ``others``, the number of messages that
   are no UPDATE (keepalives, for the most part), and ``updates``, each with ``at``
-  (CLOCK_MONOTONIC, from the kernel's own timestamp), ``from``, and how many IPv4 prefixes it
-  ``announced`` and ``withdrew``. IPv6 prefixes are in attributes, and counted in neither.
+  (CLOCK_MONOTONIC, from the kernel's own timestamp), ``from``, how many IPv4 prefixes it
+  ``announced`` and ``withdrew`` (IPv6 prefixes are in attributes, and counted in neither), and its
+  ``body`` in hexadecimal.
 
 Between commands it sleeps and the kernel keeps the packets, so that it takes no time away from
 what is measured.
@@ -150,6 +151,7 @@ class Watched:
                             "from": found.source,
                             "announced": announced,
                             "withdrew": withdrew,
+                            "body": body.hex(),
                         }
                     )
         return {"others": others, "updates": updates}
