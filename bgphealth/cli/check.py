@@ -9,7 +9,7 @@ import click
 
 from bgphealth.config import InvalidFileError, load
 from bgphealth.core.errors import BgphealthError
-from bgphealth.core.settings import Family
+from bgphealth.core.settings import Family, Mode
 
 if TYPE_CHECKING:
     from bgphealth.cli.app import Invocation
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 """Version of the JSON output: a new field does not change it, a changed or removed one does."""
+
+_MODES = {
+    Mode.FRR: "frr: ExaBGP to this host's FRR, FRR to the ToRs; FRR installs the default",
+    Mode.DIRECT: "direct: ExaBGP to the ToRs, without FRR; announces services, no default",
+}
 
 
 @click.command()
@@ -60,6 +65,7 @@ def _valid(file: str, settings: Settings) -> dict[str, object]:
         "file": file,
         "valid": True,
         "errors": [],
+        "mode": settings.mode.value,
         "host": {
             "asn": settings.host.asn,
             "router_id": str(settings.host.router_id),
@@ -80,6 +86,8 @@ def _valid(file: str, settings: Settings) -> dict[str, object]:
                 "interface": uplink.interface,
                 "neighbor_asn": uplink.neighbor_asn,
                 "community": _community(settings, uplink),
+                "password_file": uplink.password_file,
+                "ttl_security": uplink.ttl_security,
                 "paths": [
                     {
                         "family": path.family.value,
@@ -124,7 +132,9 @@ def _timing(timing: Timing) -> dict[str, object]:
     }
 
 
-def _community(settings: Settings, uplink: UplinkSettings) -> str:
+def _community(settings: Settings, uplink: UplinkSettings) -> str | None:
+    if settings.mode is Mode.DIRECT:
+        return None
     return f"{settings.host.community_asn}:{uplink.number}"
 
 
@@ -134,6 +144,7 @@ def _summary(file: str, settings: Settings) -> list[str]:
     lines = [
         f"{file}: valid",
         "",
+        f"mode      {_MODES[settings.mode]}",
         f"host      AS {host.asn}, router id {host.router_id}, source {sources}",
         f"families  {', '.join(settings.families)}",
         f"probes    {_probing(settings)}",
@@ -144,8 +155,12 @@ def _summary(file: str, settings: Settings) -> list[str]:
         lines += _uplink(settings, uplink)
     lines.append("")
     for service in settings.services:
-        lines += _service(service)
+        lines += _service(settings, service)
     lines += ["", f"all uplinks down: {settings.all_down}", f"fallback: {_fallback(settings)}"]
+    if settings.mode is Mode.DIRECT:
+        lines.append(
+            "default route: the host's own affair; fallback defaults arrive in a later version"
+        )
     return lines
 
 
@@ -176,16 +191,19 @@ def _ms(seconds: float) -> str:
 
 def _uplink(settings: Settings, uplink: UplinkSettings) -> list[str]:
     remote = "any other AS" if uplink.neighbor_asn is None else f"AS {uplink.neighbor_asn}"
+    community = _community(settings, uplink)
+    gets = "" if community is None else f": gets what carries {community}"
     lines = [
         (
-            f"uplink {uplink.number}  {uplink.name} on {uplink.interface}, {remote}: "
-            f"gets what carries {_community(settings, uplink)}"
+            f"uplink {uplink.number}  {uplink.name} on {uplink.interface}, {remote}{gets}"
+            f"{_security(uplink)}"
         )
     ]
     for path in uplink.paths:
         via = "" if path.next_hop == path.neighbor else f", next hop {path.next_hop}"
         if path.probe_source is not None:
-            via += f", probed from {path.probe_source}"
+            spoken = "spoken to and " if settings.mode is Mode.DIRECT else ""
+            via += f", {spoken}probed from {path.probe_source}"
         asked = ", ".join(str(probe) for probe in path.gateway) or "nothing"
         if path.beyond:
             beyond = ", ".join(str(probe) for probe in path.beyond)
@@ -195,14 +213,22 @@ def _uplink(settings: Settings, uplink: UplinkSettings) -> list[str]:
     return lines
 
 
-def _service(service: ServiceSettings) -> list[str]:
+def _security(uplink: UplinkSettings) -> str:
+    """Return what protects the sessions of an uplink."""
+    said = "" if uplink.password_file is None else f"; password in {uplink.password_file}"
+    return f"{said}; TTL security" if uplink.ttl_security else said
+
+
+def _service(settings: Settings, service: ServiceSettings) -> list[str]:
+    how = (
+        "to each ToR whose uplink is up"
+        if settings.mode is Mode.DIRECT
+        else "with the community of each uplink that is up"
+    )
     asked = ", ".join(str(probe) for probe in service.checks)
     return [
         f"service  {service.name}: {f'while {asked}' if asked else 'always (no checks)'}",
-        *(
-            f"  announce {prefix} with the community of each uplink that is up"
-            for prefix in service.prefixes
-        ),
+        *(f"  announce {prefix} {how}" for prefix in service.prefixes),
     ]
 
 

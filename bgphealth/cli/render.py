@@ -12,17 +12,20 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bgphealth.config import load
+from bgphealth.config import load, passwords
 from bgphealth.core.errors import HostError, PermissionDeniedError
+from bgphealth.core.settings import Mode
 from bgphealth.exabgp import render as exabgp_render
 from bgphealth.frr import render as frr_render
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Set
 
     from bgphealth.cli.app import Invocation
+    from bgphealth.core.settings import Settings
 
-_NEW_FILE_MODE = 0o644  # Nothing secret is in these files; FRR and ExaBGP run as other users.
+_NEW_FILE_MODE = 0o644  # FRR and ExaBGP run as other users.
+_SECRET_FILE_MODE = 0o640  # It holds a password: give the file to the group of who reads it.
 
 _output = click.option(
     "-o",
@@ -44,7 +47,10 @@ def render() -> None:
 def frr(invocation: Invocation, directory: Path | None) -> None:
     """Render frr.conf for the host's own FRR."""
     file = _absolute(invocation.file)
-    _deliver({"frr.conf": frr_render.render(load(invocation.file), file)}, directory)
+    settings = load(invocation.file)
+    secrets = _passwords(settings, directory) if settings.mode is Mode.FRR else {}
+    text = frr_render.render(settings, file, secrets)
+    _deliver({"frr.conf": text}, directory, secret={"frr.conf"} if secrets else set())
 
 
 @render.command()
@@ -59,10 +65,25 @@ def exabgp(invocation: Invocation, directory: Path | None, program: str | None) 
     file = _absolute(invocation.file)
     settings = load(invocation.file)
     words = program.split() if program is not None else this_program()
-    files = {"exabgp.conf": exabgp_render.render_conf(settings, file, words)}
+    # With FRR, the sessions that have passwords are FRR's.
+    secrets = _passwords(settings, directory) if settings.mode is Mode.DIRECT else {}
+    files = {"exabgp.conf": exabgp_render.render_conf(settings, file, words, secrets)}
     if directory is not None:
         files["exabgp.env"] = exabgp_render.render_env(file)
-    _deliver(files, directory)
+    _deliver(files, directory, secret={"exabgp.conf"} if secrets else set())
+
+
+def _passwords(settings: Settings, directory: Path | None) -> Mapping[str, str]:
+    """Read the passwords of the sessions, if they go where only their reader sees them."""
+    found = passwords.read(settings)
+    if found and directory is None:
+        raise click.UsageError(
+            f"this would show the password of {', '.join(found)}; with -o DIRECTORY it goes into a "
+            "file that others cannot read"
+        )
+    for file in passwords.public(settings):
+        click.echo(f"{file}: everybody on this host can read it: chmod o= {file}", err=True)
+    return found
 
 
 def _absolute(file: Path) -> Path:
@@ -78,7 +99,10 @@ def this_program() -> list[str]:
     return [sys.executable, "-m", "bgphealth"]
 
 
-def _deliver(files: Mapping[str, str], directory: Path | None) -> None:
+def _deliver(
+    files: Mapping[str, str], directory: Path | None, secret: Set[str] = frozenset()
+) -> None:
+    """Print the files, or write them; what is `secret` is kept from other users."""
     if directory is None:
         for text in files.values():
             click.echo(text, nl=False)
@@ -87,7 +111,7 @@ def _deliver(files: Mapping[str, str], directory: Path | None) -> None:
         target = directory / name
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            _write(target, text)
+            _write(target, text, secret=name in secret)
         except PermissionError as error:
             raise PermissionDeniedError(f"{target}: permission denied") from error
         except OSError as error:
@@ -95,8 +119,11 @@ def _deliver(files: Mapping[str, str], directory: Path | None) -> None:
         click.echo(f"wrote {target}", err=True)
 
 
-def _write(target: Path, text: str) -> None:
-    """Put a file into place as a whole, or not at all; an old one's owner and mode stay."""
+def _write(target: Path, text: str, *, secret: bool) -> None:
+    """Put a file into place as a whole, or not at all; an old one's owner and mode stay.
+
+    But for the right of other users to a file with a secret in it.
+    """
     target = target.resolve()  # Behind a link, the file itself is replaced.
     old = target.stat() if target.exists() else None
     descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
@@ -104,7 +131,10 @@ def _write(target: Path, text: str) -> None:
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
             stream.write(text)
             stream.flush()
-            os.fchmod(stream.fileno(), _NEW_FILE_MODE if old is None else old.st_mode & 0o7777)
+            mode = _NEW_FILE_MODE if old is None else old.st_mode & 0o7777
+            if secret:
+                mode = _SECRET_FILE_MODE if old is None else mode & ~0o007
+            os.fchmod(stream.fileno(), mode)
             if old is not None:
                 with suppress(PermissionError):  # Only root can give a file to somebody else.
                     os.fchown(stream.fileno(), old.st_uid, old.st_gid)

@@ -10,10 +10,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bgphealth.config import fields
+from bgphealth.config import fields, modes
 from bgphealth.config.fields import label
 from bgphealth.config.problems import shown
-from bgphealth.core.settings import Address, Family, Prefix, ProbeSettings
+from bgphealth.core.settings import Address, Family, Mode, Prefix, ProbeSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,6 +40,7 @@ class Parts:
     rule conclude from absence.
     """
 
+    mode: Mode | None
     host: Host | None
     uplinks: dict[str, Uplink]
     paths: Paths | None
@@ -52,6 +53,18 @@ class Parts:
         """Return the families that the uplinks carry."""
         carried = {f for uplink in self.uplinks.values() for f in uplink.families}
         return tuple(family for family in Family if family in carried)
+
+    @property
+    def is_direct(self) -> bool:
+        """Return whether there is no FRR on the host, so that what is about it does not matter."""
+        return self.mode is Mode.DIRECT
+
+    @property
+    def discard_next_hops(self) -> tuple[Address, ...]:
+        """Return the discard next hops, as far as they are used."""
+        if self.host is None or self.is_direct:
+            return ()
+        return self.host.discard_next_hop.addresses
 
     @property
     def number_of(self) -> dict[str, int]:
@@ -72,7 +85,7 @@ def check(parts: Parts) -> list[Finding]:
 
 def _host(parts: Parts) -> Iterator[Finding]:
     host = parts.host
-    if host is None:
+    if host is None or parts.is_direct:
         return
     if host.community_asn is None and host.asn > LARGEST_COMMUNITY_ASN:
         yield (
@@ -131,7 +144,8 @@ def _uplinks(parts: Parts) -> Iterator[Finding]:
                 f"{uplink.neighbor_asn} is the host's own AS; the ToR needs another one (eBGP)",
             )
         if uplink.neighbor is None:
-            yield from _unnumbered(name, uplink)
+            if not parts.is_direct:
+                yield from _unnumbered(name, uplink)
             continue
         for key, addresses in (
             ("next_hop", uplink.next_hop),
@@ -226,7 +240,7 @@ def _own_addresses(parts: Parts) -> Iterator[Finding]:
     if parts.host is not None:
         ours |= dict.fromkeys(parts.host.source.addresses, "the host's source (host.source)")
         ours |= dict.fromkeys(
-            parts.host.discard_next_hop.addresses, "the discard next hop (host.discard_next_hop)"
+            parts.discard_next_hops, "the discard next hop (host.discard_next_hop)"
         )
     theirs = {
         address: (name, key)
@@ -286,7 +300,7 @@ def _services(parts: Parts) -> Iterator[Finding]:
                             "alone: replies to it would go where the service goes"
                         ),
                     )
-            for address in parts.host.discard_next_hop.addresses if parts.host else ():
+            for address in parts.discard_next_hops:
                 if address in prefix:
                     yield at, f"{prefix} holds the discard next hop {address}"
 
@@ -410,4 +424,7 @@ RULES: tuple[Callable[[Parts], Iterator[Finding]], ...] = (
     _beyond,
     _targets,
     _fallback,
+    modes.only_frr,
+    modes.direct,
+    modes.session_options,
 )

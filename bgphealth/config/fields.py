@@ -176,6 +176,16 @@ def interface(value: object) -> str:
     return value
 
 
+def absolute_path(value: object) -> str:
+    """Parse the absolute path of a file."""
+    if not isinstance(value, str) or not value.startswith("/") or value.endswith("/"):
+        raise WrongValueError(
+            f"must be the absolute path of a file such as /etc/bgphealth/tor1.password, "
+            f"not {shown(value)}"
+        )
+    return value
+
+
 def address(value: object) -> Address:
     """Parse an IP address. No zone (``%eth0``), no IPv4 inside IPv6, no name."""
     if not isinstance(value, str):

@@ -25,6 +25,7 @@ from bgphealth.core.settings import (
     FallbackSettings,
     Family,
     HostSettings,
+    Mode,
     ProbeKind,
     ProbeSettings,
     Quality,
@@ -87,6 +88,7 @@ def _parts(read: Document) -> Parts:
     services = _each(Service, data.get("services", {}))
     given = data.get("uplinks")
     return Parts(
+        mode=_mode(data.get("mode")),
         host=_valid(Host, data.get("host")),
         uplinks=uplinks,
         paths=_valid(Paths, data.get("paths", {})),
@@ -99,6 +101,10 @@ def _parts(read: Document) -> Parts:
             and ("uplinks",) not in read.lossy
         ),
     )
+
+
+def _mode(value: object) -> Mode | None:
+    return Mode(value) if isinstance(value, str) and value in set(Mode) else None
 
 
 def _each(model: type[_Model], section: object) -> dict[str, _Model]:
@@ -133,6 +139,8 @@ def _settings(file: File, number_of: dict[str, int]) -> Settings:
                 interface=uplink.interface,
                 neighbor_asn=uplink.neighbor_asn,
                 paths=tuple(_path(uplink, family, file.paths) for family in uplink.families),
+                password_file=uplink.password_file,
+                ttl_security=uplink.ttl_security,
             )
             for name, uplink in file.uplinks.items()
         ),

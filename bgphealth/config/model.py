@@ -120,6 +120,10 @@ class Uplink(Section):
     number: Annotated[int, PlainValidator(fields.integer(1, 65535))] | None = None
     next_hop: _Addresses | None = None
     probe_source: _Addresses | None = None
+    password_file: Annotated[str, PlainValidator(fields.absolute_path)] | None = None
+    """Holds the password of the sessions (RFC 2385). Only `bgphealth render` reads it."""
+    ttl_security: Annotated[bool, PlainValidator(fields.boolean)] = False
+    """RFC 5082: send with TTL 255 and take nothing less, so that only the link can reach us."""
 
     @property
     def families(self) -> tuple[Family, ...]:
@@ -241,7 +245,7 @@ class File(Section):
     version: Annotated[Literal[1], PlainValidator(_version)] = Field(
         description="the version of the file's format", examples=["1"]
     )
-    mode: Annotated[Mode, BeforeValidator(fields.choice(*Mode, later=("direct", "local")))] = Field(
+    mode: Annotated[Mode, BeforeValidator(fields.choice(*Mode, later=("local",)))] = Field(
         description="who speaks BGP and who installs the default", examples=["frr"]
     )
     host: Host = Field(description="the host's own identity in BGP")

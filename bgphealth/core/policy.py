@@ -3,14 +3,15 @@
 - The default via an uplink is announced while its path works; with a lower local preference while
   the path is degraded, so that it is used only when no clean one is left.
 - A service goes to the uplinks whose path of its family is up, or to the degraded ones when none
-  is: one announcement, with one community per uplink that may carry it.
+  is: one announcement, with one community per uplink that may carry it. In direct mode, where
+  ExaBGP speaks to the ToRs itself, it is one announcement to each of their ToRs, and no default.
 - While no path of a family is up, `all_down` decides; by default the last usable ones are kept,
   because taking the last path away never makes anything better.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeAlias
 
@@ -18,7 +19,16 @@ from bgphealth.core.health import Judgement, PathKey
 from bgphealth.core.hysteresis import Level
 from bgphealth.core.intents import Announcement, Community, Intents, RouteKey
 from bgphealth.core.reasons import Reason
-from bgphealth.core.settings import AllDown, Family, ServiceSettings, Settings
+from bgphealth.core.settings import (
+    AllDown,
+    Family,
+    Mode,
+    Prefix,
+    ServiceSettings,
+    Settings,
+    UplinkPath,
+    UplinkSettings,
+)
 
 INJECTED_LOCAL_PREF = 100
 """Local preference of what we announce: above the ToR's own default (50), RFC 4271 5.1.5."""
@@ -58,15 +68,24 @@ def default_key(family: Family, uplink_number: int) -> RouteKey:
     return RouteKey(family.default_prefix, uplink_number)
 
 
+def session_key(prefix: Prefix, path: UplinkPath) -> RouteKey:
+    """Return the key of a prefix towards the ToR at the other end of one path (direct mode)."""
+    return RouteKey(prefix, neighbor=path.neighbor)
+
+
 def owned(settings: Settings) -> frozenset[RouteKey]:
     """Return every route that is ours to announce or to withdraw, whatever the verdicts."""
+    prefixes = [prefix for service in settings.services for prefix in service.prefixes]
+    if settings.mode is Mode.DIRECT:
+        return frozenset(
+            session_key(prefix, path) for prefix in prefixes for _, path in _over(settings, prefix)
+        )
     defaults = (
         default_key(path.family, uplink.number)
         for uplink in settings.uplinks
         for path in uplink.paths
     )
-    prefixes = (RouteKey(prefix) for service in settings.services for prefix in service.prefixes)
-    return frozenset((*defaults, *prefixes))
+    return frozenset((*defaults, *map(RouteKey, prefixes)))
 
 
 def carriers(levels: Mapping[str, Level]) -> frozenset[str]:
@@ -102,6 +121,10 @@ def decide(settings: Settings, verdicts: Verdicts) -> Decisions:
     """Return the decision for every route that is ours."""
     usable_in = {family: usable(settings, verdicts, family) for family in settings.families}
     decisions: dict[RouteKey, Decision] = {}
+    if settings.mode is Mode.DIRECT:
+        for service in settings.services:
+            decisions.update(_decide_sessions(settings, service, verdicts, usable_in))
+        return decisions
     for uplink in settings.uplinks:
         for path in uplink.paths:
             key = default_key(path.family, uplink.number)
@@ -136,11 +159,18 @@ def _decide_default(
         return Decision(degraded, Reason.PATH_DEGRADED)
     if uplink in carrier.uplinks:
         return Decision(announcement, carrier.reason)
-    if judgement.level is Level.INIT:
-        return Decision(None, Reason.INIT)
-    if carrier.uplinks:
-        return Decision(None, Reason.PATH_DOWN)
-    return Decision(None, carrier.reason)
+    return Decision(None, _why_not(carrier, judgement))
+
+
+def _why_not(carrier: Usable, judgement: Judgement) -> Reason:
+    """Return why an uplink that shall not carry the traffic does not."""
+    match judgement.level:
+        case Level.INIT:
+            return Reason.INIT
+        case Level.DEGRADED:
+            return Reason.PATH_DEGRADED
+        case _:
+            return Reason.PATH_DOWN if carrier.uplinks else carrier.reason
 
 
 def _decide_service(
@@ -154,10 +184,8 @@ def _decide_service(
     for prefix in service.prefixes:
         key = RouteKey(prefix)
         carrier = usable_in[Family.of(prefix)]
-        if level is Level.DOWN:
-            decisions[key] = Decision(None, Reason.SERVICE_DOWN)
-        elif level is Level.INIT:
-            decisions[key] = Decision(None, Reason.INIT)
+        if not level.works:
+            decisions[key] = Decision(None, _why_not_served(level))
         elif not carrier.uplinks:
             decisions[key] = Decision(None, carrier.reason)
         else:
@@ -171,6 +199,47 @@ def _decide_service(
                     if uplink.name in carrier.uplinks
                 ),
             )
-            up = carrier.reason is Reason.PATH_UP
-            decisions[key] = Decision(announcement, Reason.SERVICE_UP if up else carrier.reason)
+            decisions[key] = Decision(announcement, _why_served(carrier))
     return decisions
+
+
+def _decide_sessions(
+    settings: Settings,
+    service: ServiceSettings,
+    verdicts: Verdicts,
+    usable_in: Mapping[Family, Usable],
+) -> dict[RouteKey, Decision]:
+    """Decide for each prefix and each ToR that could have it."""
+    level = verdicts.services[service.name].level
+    decisions = {}
+    for prefix in service.prefixes:
+        family = Family.of(prefix)
+        carrier = usable_in[family]
+        for uplink, path in _over(settings, prefix):
+            key = session_key(prefix, path)
+            if not level.works:
+                decisions[key] = Decision(None, _why_not_served(level))
+            elif uplink.name in carrier.uplinks:
+                # The host itself is the next hop; local preference stays inside an AS.
+                announcement = Announcement(key, next_hop=None, local_pref=None)
+                decisions[key] = Decision(announcement, _why_served(carrier))
+            else:
+                judgement = verdicts.paths[PathKey(uplink.name, family)]
+                decisions[key] = Decision(None, _why_not(carrier, judgement))
+    return decisions
+
+
+def _over(settings: Settings, prefix: Prefix) -> Iterator[tuple[UplinkSettings, UplinkPath]]:
+    """Return what can carry a prefix: the uplinks that have a path of its family."""
+    for uplink in settings.uplinks:
+        for path in uplink.paths:
+            if path.family is Family.of(prefix):
+                yield uplink, path
+
+
+def _why_served(carrier: Usable) -> Reason:
+    return Reason.SERVICE_UP if carrier.reason is Reason.PATH_UP else carrier.reason
+
+
+def _why_not_served(level: Level) -> Reason:
+    return Reason.INIT if level is Level.INIT else Reason.SERVICE_DOWN

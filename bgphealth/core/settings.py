@@ -41,9 +41,14 @@ _DEFAULT_PREFIX: dict[Family, Prefix] = {
 
 
 class Mode(StrEnum):
-    """Who speaks BGP with the ToRs, and who installs the default."""
+    """Who speaks BGP with the ToRs, and who installs the default.
+
+    `FRR` on this host does both, with what ExaBGP tells it. In `DIRECT` mode ExaBGP itself speaks
+    to the ToRs; the default is the host's own affair.
+    """
 
     FRR = "frr"
+    DIRECT = "direct"
 
 
 class AllDown(StrEnum):
@@ -182,6 +187,8 @@ class UplinkPath:
     `probe_source` is the address that the fabric reaches through this uplink alone; None means the
     interface's own address on the neighbor's subnet, looked up at start. An unnumbered link has no
     such address: its paths always have a `probe_source`, and a `next_hop` that is the ToR's own.
+    In direct mode `neighbor` and `probe_source` are the two ends of ExaBGP's session with the ToR,
+    so that both are always there, and nobody uses the `next_hop`.
     """
 
     family: Family
@@ -200,6 +207,8 @@ class UplinkSettings:
     `number` (from 1) is its path identifier on the injector session (RFC 7911), the low half of
     its steering community, and its offset in the numbers of tables and rules.
     `neighbor_asn` is None for "any external AS" (FRR's ``remote-as external``).
+    `password_file` holds the password of its sessions (RFC 2385), None for none; with
+    `ttl_security` they take packets from the link only (RFC 5082).
     """
 
     name: str
@@ -207,6 +216,8 @@ class UplinkSettings:
     interface: str
     neighbor_asn: int | None
     paths: tuple[UplinkPath, ...]
+    password_file: str | None
+    ttl_security: bool
 
     @property
     def is_unnumbered(self) -> bool:

@@ -17,7 +17,14 @@ from ipaddress import ip_network
 
 from bgphealth.core.errors import BgphealthError, ConfigurationError, HostError
 from bgphealth.core.health import PathKey
-from bgphealth.core.settings import Address, Family, Settings, UplinkPath, UplinkSettings
+from bgphealth.core.settings import (
+    Address,
+    Family,
+    Mode,
+    Settings,
+    UplinkPath,
+    UplinkSettings,
+)
 from bgphealth.fallback.gateways import Gateways
 from bgphealth.fallback.netlink import Interface, Netlink, OifRule, Route
 
@@ -54,6 +61,8 @@ def plan(settings: Settings, interfaces: Mapping[str, Interface], gateways: Gate
             priority = settings.fallback.rule_priority + uplink.number
             rules.add(OifRule(path.family, uplink.interface, table, priority))
             source = _source(uplink, path, interface, addresses)
+            if settings.mode is Mode.DIRECT:
+                source = _on_link(source, uplink, interface)
             gateway = path.neighbor or gateways[uplink.name]
             if isinstance(source, str) or isinstance(gateway, str):
                 why = source if isinstance(source, str) else gateway
@@ -158,6 +167,16 @@ def _source(
         if path.neighbor in address.network:
             return address.ip
     return f"{uplink.interface} has no {path.family} address in the subnet of {path.neighbor}"
+
+
+def _on_link(
+    source: Address | str, uplink: UplinkSettings, interface: Interface | None
+) -> Address | str:
+    """Return the source if the link has it: ExaBGP's session with the ToR ends there as well."""
+    here = () if interface is None else interface.addresses
+    if isinstance(source, str) or any(source == address.ip for address in here):
+        return source
+    return f"{source} is an address of this host, but not on {uplink.interface}"
 
 
 def _routes(

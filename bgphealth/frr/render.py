@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_network
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from bgphealth import templating
-from bgphealth.core.settings import Address, Family, Prefix, Settings
+from bgphealth.core.errors import ConfigurationError
+from bgphealth.core.settings import Address, Family, Mode, Prefix, Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,6 +34,8 @@ class _Session:
     remote_as: str
     next_hop_prefix: Prefix | None
     probe_prefix: Prefix | None
+    password: str | None
+    ttl_security: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +59,25 @@ class _Steering:
     community: str
 
 
-def render(settings: Settings, file: Path) -> str:
-    """Return frr.conf; `file` is what its first line tells people to edit."""
-    families = [_family(settings, family) for family in settings.families]
+def render(
+    settings: Settings, file: Path, passwords: Mapping[str, str] = MappingProxyType({})
+) -> str:
+    """Return frr.conf.
+
+    Args:
+        settings: What the file says.
+        file: What the first line tells people to edit.
+        passwords: Of the sessions to the ToRs, by uplink.
+
+    Raises:
+        ConfigurationError: The file says that there is no FRR.
+    """
+    if settings.mode is not Mode.FRR:
+        raise ConfigurationError(
+            f"{file}: mode: {settings.mode} has no FRR on this host; 'bgphealth render exabgp' "
+            "writes all that it needs"
+        )
+    families = [_family(settings, family, passwords) for family in settings.families]
     sessions = {session.neighbor: session for f in families for session in f.uplinks}
     return templating.render(
         "frr.conf.j2",
@@ -71,7 +92,7 @@ def render(settings: Settings, file: Path) -> str:
     )
 
 
-def _family(settings: Settings, family: Family) -> _FamilyPart:
+def _family(settings: Settings, family: Family, passwords: Mapping[str, str]) -> _FamilyPart:
     source = settings.host.source_for(family)
     if source is None:
         raise AssertionError(f"no source for {family}")  # Checked with the file.
@@ -88,7 +109,7 @@ def _family(settings: Settings, family: Family) -> _FamilyPart:
             if Family.of(prefix) is family
         ),
         uplinks=tuple(
-            _session(uplink, path)
+            _session(uplink, path, passwords.get(uplink.name))
             for uplink in settings.uplinks
             for path in uplink.paths
             if path.family is family
@@ -96,7 +117,7 @@ def _family(settings: Settings, family: Family) -> _FamilyPart:
     )
 
 
-def _session(uplink: UplinkSettings, path: UplinkPath) -> _Session:
+def _session(uplink: UplinkSettings, path: UplinkPath, password: str | None) -> _Session:
     return _Session(
         name=uplink.name,
         neighbor=uplink.interface if path.neighbor is None else str(path.neighbor),
@@ -106,4 +127,6 @@ def _session(uplink: UplinkSettings, path: UplinkPath) -> _Session:
         probe_prefix=ip_network(path.probe_source)
         if path.neighbor is None and path.probe_source is not None
         else None,
+        password=password,
+        ttl_security=uplink.ttl_security,
     )

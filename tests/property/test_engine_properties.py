@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,16 +24,21 @@ from bgphealth.core.hysteresis import Level
 from bgphealth.core.intents import Announcement, Intents, RouteKey
 from bgphealth.core.reasons import Reason
 from bgphealth.core.reconcile import Announce, Change, reconcile
-from bgphealth.core.settings import AllDown, Family, Role, Settings, UplinkPath
+from bgphealth.core.settings import AllDown, Family, Mode, Role, Settings, UplinkPath
 from tests.support.hosts import CHECK, FALL, RISE, host, round_of
 
-hosts = st.builds(
-    host,
-    uplinks=st.integers(1, 4),
-    families=st.sampled_from([(Family.IPV4,), (Family.IPV4, Family.IPV6)]),
-    need=st.integers(1, 2),
-    all_down=st.sampled_from(AllDown),
-)
+EITHER, FRR = tuple(Mode), (Mode.FRR,)
+
+
+def hosts(modes: Sequence[Mode]) -> st.SearchStrategy[Settings]:
+    return st.builds(
+        host,
+        uplinks=st.integers(1, 4),
+        families=st.sampled_from([(Family.IPV4,), (Family.IPV4, Family.IPV6)]),
+        need=st.integers(1, 2),
+        all_down=st.sampled_from(AllDown),
+        mode=st.sampled_from(modes),
+    )
 
 
 def _probes(path: UplinkPath) -> list[tuple[Role, int]]:
@@ -74,8 +79,8 @@ def bursts(draw: st.DrawFn, settings: Settings) -> list[Event]:
 
 
 @st.composite
-def runs(draw: st.DrawFn) -> tuple[Settings, list[Event]]:
-    settings = draw(hosts)
+def runs(draw: st.DrawFn, modes: Sequence[Mode] = EITHER) -> tuple[Settings, list[Event]]:
+    settings = draw(hosts(modes))
     burst_list = draw(st.lists(bursts(settings), max_size=25))
     return settings, [Started(0.0), *(event for burst in burst_list for event in burst)]
 
@@ -140,7 +145,7 @@ def test_no_verdict_changes_before_rise_or_fall(run: tuple[Settings, list[Event]
                 assert any(seen[-RISE:] == [Verdict.OK] * RISE for seen in mine)
 
 
-@given(runs())
+@given(runs(FRR))
 def test_never_without_a_path_while_one_works(run: tuple[Settings, list[Event]]) -> None:
     settings, events = run
     for _, _, state in states(settings, events):
@@ -151,7 +156,7 @@ def test_never_without_a_path_while_one_works(run: tuple[Settings, list[Event]])
                 assert {key.path_id for key in defaults(state.intents, family)} == numbers
 
 
-@given(runs())
+@given(runs(FRR))
 def test_a_service_goes_where_the_best_defaults_go(run: tuple[Settings, list[Event]]) -> None:
     """Both directions from one verdict: the communities name the uplinks of the defaults in use."""
     settings, events = run
@@ -171,7 +176,7 @@ def test_a_dead_service_is_never_announced(run: tuple[Settings, list[Event]]) ->
     for _, _, state in states(settings, events):
         if state.service_verdicts["dns"].level is not Level.UP:
             dns = next(s for s in settings.services if s.name == "dns")
-            assert not {RouteKey(p) for p in dns.prefixes} & set(state.intents)
+            assert not set(dns.prefixes) & {key.prefix for key in state.intents}
 
 
 @given(runs())
@@ -201,7 +206,7 @@ def test_the_effects_tell_the_whole_story(run: tuple[Settings, list[Event]]) -> 
         assert levels == {k: v.level for k, v in state.path_verdicts.items()}
 
 
-@given(runs())
+@given(runs(FRR))
 def test_keep_last_never_takes_the_last_path_away(run: tuple[Settings, list[Event]]) -> None:
     settings, events = run
     if settings.all_down is not AllDown.KEEP_LAST:
@@ -212,7 +217,7 @@ def test_keep_last_never_takes_the_last_path_away(run: tuple[Settings, list[Even
                 assert defaults(after.intents, family)
 
 
-@given(runs())
+@given(runs(FRR))
 def test_paths_that_fall_together_are_kept_together(run: tuple[Settings, list[Event]]) -> None:
     settings, events = run
     if settings.all_down is not AllDown.KEEP_LAST:
@@ -272,7 +277,7 @@ def test_reconcile_reaches_the_wanted_set_and_is_empty_there(
 @given(st.data())
 def test_no_command_on_the_way_leaves_a_family_without_a_default(data: st.DataObject) -> None:
     """Make before break: between two sets that have a default there is no instant without one."""
-    settings = data.draw(hosts)
+    settings = data.draw(hosts(FRR))
     everything = [
         Announcement(key, settings.host.discard_next_hop_for(Family.of(key.prefix)), 100)
         for key in sorted(policy.owned(settings), key=str)

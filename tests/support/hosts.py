@@ -85,13 +85,14 @@ def host(
     *,
     need: int = 1,
     all_down: AllDown = AllDown.KEEP_LAST,
+    mode: Mode = Mode.FRR,
 ) -> Settings:
     """Return a host with N uplinks, its loopback, and one checked service called dns."""
     v6 = Family.IPV6 in families
     loopback = ["10.255.10.1/32", *(["2001:db8:10::1/128"] if v6 else [])]
     service = ["192.0.2.53/32", *(["2001:db8::53/128"] if v6 else [])]
     return Settings(
-        mode=Mode.FRR,
+        mode=mode,
         host=HostSettings(
             asn=65101,
             router_id=IPv4Address("10.255.10.1"),
@@ -107,6 +108,8 @@ def host(
                 interface=f"eth{n}",
                 neighbor_asn=65000 + n,
                 paths=tuple(path(n, family, need=need) for family in families),
+                password_file=None,
+                ttl_security=False,
             )
             for n in range(1, uplinks + 1)
         ),

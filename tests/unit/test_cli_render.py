@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 HOST = GOLDEN / "dual-stack"
+PROGRAM = "/usr/bin/bgphealth"
 
 
 def bgphealth(*arguments: str | Path) -> Result:
@@ -108,6 +109,108 @@ def test_an_old_file_keeps_its_mode_and_is_replaced_as_a_whole(file: Path, tmp_p
 def test_a_new_file_can_be_read_by_other_users(file: Path, tmp_path: Path) -> None:
     bgphealth("-c", file, "render", "frr", "-o", tmp_path)
     assert stat.S_IMODE((tmp_path / "frr.conf").stat().st_mode) == 0o644
+
+
+@pytest.fixture
+def direct(tmp_path: Path) -> Path:
+    """Return a file in direct mode whose password is beside it."""
+    file = tmp_path / "in" / "bgphealth.yaml"
+    file.parent.mkdir()
+    text = (GOLDEN / "direct" / "bgphealth.yaml").read_text(encoding="utf-8")
+    file.write_text(text.replace("/etc/bgphealth", str(file.parent)), encoding="utf-8")
+    password = file.with_name("tor1.password")
+    password.write_text("not/a+secret=\n", encoding="ascii")
+    password.chmod(0o640)
+    return file
+
+
+def test_direct_exabgp_into_a_directory_keeps_the_password_from_others(
+    direct: Path, tmp_path: Path
+) -> None:
+    result = bgphealth("-c", direct, "render", "exabgp", "-o", tmp_path, "--program", PROGRAM)
+    assert result.exit_code == 0
+    assert result.output == f"wrote {tmp_path}/exabgp.conf\nwrote {tmp_path}/exabgp.env\n"
+    conf, env = tmp_path / "exabgp.conf", tmp_path / "exabgp.env"
+    assert conf.read_text() == expected("direct/exabgp.conf", direct)
+    assert [stat.S_IMODE(file.stat().st_mode) for file in (conf, env)] == [0o640, 0o644]
+
+
+def test_an_old_file_that_others_could_read_no_longer_can(direct: Path, tmp_path: Path) -> None:
+    old = tmp_path / "exabgp.conf"
+    old.write_text("old")
+    old.chmod(0o664)
+    assert bgphealth("-c", direct, "render", "exabgp", "-o", tmp_path).exit_code == 0
+    assert stat.S_IMODE(old.stat().st_mode) == 0o660
+
+
+def test_a_password_is_not_shown(direct: Path) -> None:
+    result = bgphealth("-c", direct, "render", "exabgp")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "would show the password of tor1; with -o DIRECTORY" in result.stderr
+    assert "secret" not in result.stderr
+
+
+def test_a_password_that_everybody_can_read_is_said(direct: Path, tmp_path: Path) -> None:
+    password = direct.with_name("tor1.password")
+    password.chmod(0o644)
+    result = bgphealth("-c", direct, "render", "exabgp", "-o", tmp_path)
+    assert result.exit_code == 0
+    assert f"{password}: everybody on this host can read it: chmod o= {password}" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "{}: no such file (uplinks.tor1.password_file)"),
+        (b"", "{}:1: is empty; it must hold the password and nothing else"),
+        (b"\n", "{}:1: is empty; it must hold the password and nothing else"),
+        (b"hush" * 20 + b"h\n", "{}:1: is longer than 80 characters"),
+        (b"hush; run /bin/sh\n", "{}:1: must be one line of letters, digits and "),
+        (b'hush"\n', "{}:1: must be one line of letters, digits and "),
+        (b"hush\n\n", "{}:1: must be one line of letters, digits and "),
+        (b"hush\nhush\n", "{}:1: must be one line of letters, digits and "),
+        (b"hush\xc3\xa9\n", "{}:1: must be one line of letters, digits and "),
+    ],
+)
+def test_a_wrong_password_is_said_without_saying_it_and_writes_nothing(
+    direct: Path, tmp_path: Path, content: bytes | None, said: str
+) -> None:
+    password, out = direct.with_name("tor1.password"), tmp_path / "out"
+    password.unlink()
+    if content is not None:
+        password.write_bytes(content)
+    result = bgphealth("-c", direct, "render", "exabgp", "-o", out)
+    assert (result.exit_code, out.exists()) == (78, False)
+    assert result.stderr.startswith(said.format(password))
+    assert "hush" not in result.output
+
+
+def test_the_longest_password_is_written(direct: Path, tmp_path: Path) -> None:
+    direct.with_name("tor1.password").write_bytes(b"x" * 80 + b"\r\n")
+    assert bgphealth("-c", direct, "render", "exabgp", "-o", tmp_path).exit_code == 0
+    assert f'md5-password "{"x" * 80}";' in (tmp_path / "exabgp.conf").read_text()
+
+
+def test_without_frr_there_is_no_frr_conf(direct: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = bgphealth("-c", direct, "render", "frr", "-o", out)
+    assert (result.exit_code, out.exists()) == (78, False)
+    assert result.stderr == (
+        f"{direct}: mode: direct has no FRR on this host; 'bgphealth render exabgp' writes all "
+        "that it needs\n"
+    )
+
+
+def test_with_frr_the_password_is_in_frr_conf_alone(direct: Path, tmp_path: Path) -> None:
+    text = direct.read_text(encoding="utf-8").replace("mode: direct", "mode: frr")
+    direct.write_text(text.replace("asn: 4200000101", "asn: 65101"), encoding="utf-8")
+    for what in ("frr", "exabgp"):
+        assert bgphealth("-c", direct, "render", what, "-o", tmp_path).exit_code == 0
+    assert "neighbor 10.0.1.0 password not/a+secret=" in (tmp_path / "frr.conf").read_text()
+    assert "secret" not in (tmp_path / "exabgp.conf").read_text()
+    modes = [(tmp_path / name).stat().st_mode for name in ("frr.conf", "exabgp.conf")]
+    assert [stat.S_IMODE(mode) for mode in modes] == [0o640, 0o644]
+    assert bgphealth("-c", direct, "render", "frr").exit_code == 2
 
 
 def test_a_link_stays_a_link(file: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from bgphealth import templating
 from bgphealth.config import load
 from bgphealth.core.errors import BgphealthError, ConfigurationError
+from bgphealth.core.settings import Mode
 from bgphealth.exabgp.render import render_conf, render_env
 from bgphealth.frr.render import render
 
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-FULL: dict[str, Any] = YAML(typ="safe").load(GOLDEN / "three-uplinks" / "bgphealth.yaml")
+FULL: dict[str, dict[str, Any]] = {
+    host: YAML(typ="safe").load(GOLDEN / host / "bgphealth.yaml")
+    for host in ("three-uplinks", "direct")
+}
 FILE = Path("/etc/bgphealth/bgphealth.yaml")
 MARK = "evil"
 
@@ -56,8 +60,8 @@ def places(node: object, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]
         yield path
 
 
-def with_hostile(path: tuple[Any, ...], hostile: str) -> dict[str, Any]:
-    data = copy.deepcopy(FULL)
+def with_hostile(host: str, path: tuple[Any, ...], hostile: str) -> dict[str, Any]:
+    data = copy.deepcopy(FULL[host])
     *way, last = path
     node: Any = data
     if last is None:
@@ -84,31 +88,36 @@ def rendered(data: object) -> str:
             settings = load(file)
         except ConfigurationError:
             return ""
-        return render(settings, FILE) + render_conf(settings, FILE, ["/x"]) + render_env(FILE)
+        out = render_conf(settings, FILE, ["/x"]) + render_env(FILE)
+        return out + render(settings, FILE) if settings.mode is Mode.FRR else out
 
 
-PLACES = sorted(places(FULL), key=str)
+PLACES = [(host, path) for host in FULL for path in sorted(places(FULL[host]), key=str)]
 
 
-def test_the_file_is_right_as_it_stands() -> None:
-    assert "neighbor 10.0.1.0 remote-as 4200000001" in rendered(FULL)
-    assert len(PLACES) > 60
+def test_the_files_are_right_as_they_stand() -> None:
+    assert "neighbor 10.0.1.0 remote-as 4200000001" in rendered(FULL["three-uplinks"])
+    assert "peer-as 65002;" in rendered(FULL["direct"])
+    assert len(PLACES) > 90
 
 
-@pytest.mark.parametrize("path", PLACES, ids=str)
-def test_no_place_lets_anything_through(path: tuple[Any, ...]) -> None:
+@pytest.mark.parametrize(("host", "path"), PLACES, ids=str)
+def test_no_place_lets_anything_through(host: str, path: tuple[Any, ...]) -> None:
     for hostile in HOSTILE:
-        assert MARK not in rendered(with_hostile(path, hostile)), hostile
+        assert MARK not in rendered(with_hostile(host, path, hostile)), hostile
 
 
 @given(st.sampled_from(PLACES), st.text(min_size=1, max_size=12))
-def test_whatever_is_typed_the_lines_stay_the_same(path: tuple[Any, ...], text: str) -> None:
-    out = rendered(with_hostile(path, text))
-    assert len(out.splitlines()) in {0, len(rendered(FULL).splitlines())}
+def test_whatever_is_typed_the_lines_stay_the_same(
+    place: tuple[str, tuple[Any, ...]], text: str
+) -> None:
+    host, path = place
+    out = rendered(with_hostile(host, path, text))
+    assert len(out.splitlines()) in {0, len(rendered(FULL[host]).splitlines())}
 
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
-WORDS = st.sampled_from([str(step) for path in PLACES for step in path if isinstance(step, str)])
+WORDS = st.sampled_from([str(step) for _, path in PLACES for step in path if isinstance(step, str)])
 TREES = st.recursive(
     LEAVES,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=5),
@@ -121,10 +130,10 @@ def test_any_file_is_read_or_refused(data: dict[str, object]) -> None:
     rendered(data)  # Raises for anything but ConfigurationError.
 
 
-@pytest.mark.parametrize("path", PLACES, ids=str)
-def test_any_type_anywhere_is_read_or_refused(path: tuple[Any, ...]) -> None:
+@pytest.mark.parametrize(("host", "path"), PLACES, ids=str)
+def test_any_type_anywhere_is_read_or_refused(host: str, path: tuple[Any, ...]) -> None:
     for value in (None, True, -1, 1.5, "", "x", [], ["x"], {}, {"x": "x"}, 2**70):
-        data = copy.deepcopy(FULL)
+        data = copy.deepcopy(FULL[host])
         node: Any = data
         *way, last = [step for step in path if step is not None]
         for step in way:
@@ -142,6 +151,14 @@ def test_exabgp_conf_refuses_a_path_that_is_more_than_a_word(file: str) -> None:
         render_conf(settings, Path(file), ["/usr/bin/bgphealth"])
     with pytest.raises(ConfigurationError):
         render_conf(settings, FILE, [file])
+
+
+@pytest.mark.parametrize("password", ["x y", "x;y", 'x"y', "x\ny", "{x}", "#x", "x\\y", ""])
+def test_exabgp_conf_refuses_a_password_that_is_more_than_a_word(password: str) -> None:
+    settings = load(GOLDEN / "direct" / "bgphealth.yaml")
+    with pytest.raises(ConfigurationError) as caught:
+        render_conf(settings, FILE, ["/x"], {"tor1": password})
+    assert not password or password not in str(caught.value)
 
 
 def test_templates_refuse_a_second_line_by_themselves() -> None:

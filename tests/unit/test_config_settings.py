@@ -79,6 +79,8 @@ def test_every_default(tmp_path: Path) -> None:
                         beyond_need=0,
                     ),
                 ),
+                password_file=None,
+                ttl_security=False,
             ),
         ),
         path_timing=Timing(interval_s=0.2, timeout_s=0.2, fall=3, rise=10),

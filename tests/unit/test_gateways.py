@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv6Address, ip_interface, ip_network
 
 import pytest
 
 from bgphealth.core.health import PathKey
-from bgphealth.core.settings import Family
+from bgphealth.core.settings import Family, Mode
 from bgphealth.fallback.gateways import choose
 from bgphealth.fallback.netlink import Interface, Route, Router
 from bgphealth.fallback.tables import plan
@@ -83,6 +84,24 @@ def test_without_a_gateway_there_are_rules_and_words() -> None:
 def test_a_link_that_is_down_keeps_its_sources_and_has_no_routes() -> None:
     found = plan(unnumbered_host(1), interfaces(up=False), {"tor1": ONE})
     assert (found.routes, len(found.sources)) == (frozenset(), 2)
+
+
+@pytest.mark.parametrize(("interface", "is_there"), [("eth1", True), ("lo", False)])
+def test_exabgp_needs_its_address_on_the_link(interface: str, is_there: bool) -> None:  # noqa: FBT001
+    settings = host(1, mode=Mode.DIRECT)
+    (uplink,) = settings.uplinks
+    source = ip_interface("10.0.1.1/31")
+    path = replace(uplink.paths[0], probe_source=source.ip)
+    direct = replace(settings, uplinks=(replace(uplink, paths=(path,)),))
+    here = {
+        name: Interface(index, name, up=True, addresses=(source,) if name == interface else ())
+        for index, name in enumerate(("lo", "eth1"), 1)
+    }
+    found = plan(direct, here, {})
+    assert bool(found.sources) is is_there
+    assert list(found.absent.values()) == (
+        [] if is_there else ["10.0.1.1 is an address of this host, but not on eth1"]
+    )
 
 
 def test_numbered_links_keep_link_local_addresses_off_the_default_too() -> None:

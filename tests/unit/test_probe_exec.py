@@ -193,7 +193,7 @@ async def test_what_a_check_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         beyond=(),
         beyond_need=0,
     )
-    uplink = UplinkSettings("tor1", 1, "eth1", 65001, (path,))
+    uplink = UplinkSettings("tor1", 1, "eth1", 65001, (path,), None, ttl_security=False)
     told = await environment_of(
         ExecProber(path_environment(uplink, path, 17901), lambda: ip_address("2001:db8:1::1"))
     )
