@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lab.driver import Driver
+    from lab.topology import Topology
 
 OUTPUT = Path(__file__).resolve().parent / "out"
 
 TIMEOUT_S = 60.0
+_DAEMONS = Path("/etc/frr/daemons")
 _POLL_S = 0.1
 
 Missing = list[str]
@@ -60,7 +62,7 @@ def missing(driver: Driver) -> Missing:
     lacking = [
         f"{s.node}: {s.family} session with {s.neighbor} is {s.state}" for s in found if not s.is_up
     ]
-    silent = set(driver.topology.nodes) - {s.node for s in found}
+    silent = _routers(driver.topology) - {s.node for s in found}
     lacking += [f"{node}: no BGP session" for node in sorted(silent)]
     if driver.topology.name in dual_tor.NAMES and not lacking:
         lacking = routes_missing(routes.snapshot(driver))
@@ -70,6 +72,15 @@ def missing(driver: Driver) -> Missing:
                     f"{dual_tor.SERVER}: {count} injected {family} default paths in use, not 2"
                 )
     return lacking
+
+
+def _routers(topology: Topology) -> set[str]:
+    """Return the nodes that run FRR."""
+    return {
+        name
+        for name in topology.nodes
+        if any(bind.target == _DAEMONS for bind in topology.binds(name))
+    }
 
 
 def routes_missing(seen: routes.Snapshot) -> Missing:

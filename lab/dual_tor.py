@@ -6,6 +6,8 @@ from typing import Final
 
 NAME: Final = "dual-tor"
 UNNUMBERED: Final = "dual-tor-unnumbered"
+DIRECT: Final = "dual-tor-direct"
+"""Without FRR on the server, whose default nobody steers: nothing is measured on it."""
 
 NAMES: Final = (NAME, UNNUMBERED)
 """Topologies with the same nodes, interfaces, loopbacks and targets; only the links differ."""

@@ -51,6 +51,15 @@ def unnumbered_lab(
         yield driver
 
 
+@pytest.fixture(scope="module")
+def direct_lab(
+    _machine: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[NamespaceDriver]:
+    """Bring dual-tor-direct up for one module."""
+    with _brought_up(dual_tor.DIRECT, tmp_path_factory.mktemp("lab-state")) as driver:
+        yield driver
+
+
 @contextmanager
 def _brought_up(name: str, state_directory: Path) -> Iterator[NamespaceDriver]:
     with pytest.MonkeyPatch.context() as patch:

@@ -11,6 +11,8 @@ from ruamel.yaml import YAML
 from lab import dual_tor, topology
 from lab.errors import TopologyError
 
+SHIPPED = (*dual_tor.NAMES, dual_tor.DIRECT)
+
 GOOD = """\
 name: small
 topology:
@@ -84,11 +86,11 @@ def test_knows_the_shipped_topologies_by_name() -> None:
     with pytest.raises(TopologyError, match=r"there is no topology 'nowhere' \(known: .*dual-tor"):
         topology.find("nowhere")
 
-    for name in dual_tor.NAMES:
+    for name in SHIPPED:
         assert topology.load(topology.find(name)).name == name
 
 
-@pytest.mark.parametrize("name", dual_tor.NAMES)
+@pytest.mark.parametrize("name", SHIPPED)
 def test_the_topologies_are_valid_for_containerlab(name: str) -> None:
     place = os.environ.get("CLAB_SCHEMA")
     if place is None or not Path(place).is_file():

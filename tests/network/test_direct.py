@@ -1,0 +1,196 @@
+"""Mode direct: a server without FRR, and real ToRs that learn and lose its prefixes one by one."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib import metadata
+
+import pytest
+
+from lab import convergence, dual_tor, faults, routes
+from lab.namespaces import NamespaceDriver
+from tests.support.laboratory import configure
+
+FILE = "/etc/bgphealth/bgphealth.yaml"
+PREFIXES = {
+    "ipv4": ("10.255.10.1/32", "192.0.2.53/32"),
+    "ipv6": ("2001:db8:10::1/128", "2001:db8::53/128"),
+}
+SERVICES = {"192.0.2.53/32", "2001:db8::53/128"}
+ALL = {prefix for family in PREFIXES.values() for prefix in family}
+SERVER_ENDS = {
+    "tor1": {"ipv4": "10.0.1.1", "ipv6": "2001:db8:1::1"},
+    "tor2": {"ipv4": "10.0.2.1", "ipv6": "2001:db8:2::1"},
+}
+UNPROTECTED_S = 8.0
+"""Several times as long as ExaBGP takes to connect again."""
+
+Lab = NamespaceDriver
+
+
+def learned(lab: Lab, tor: str) -> set[str]:
+    """Return what a ToR's bgpd has from the server itself, not from the core."""
+    found: set[str] = set()
+    for family, prefixes in PREFIXES.items():
+        for prefix in prefixes:
+            asked = ["vtysh", "-c", f"show bgp {family} unicast {prefix} json"]
+            paths = json.loads(lab.run(tor, asked).stdout or "{}").get("paths", [])
+            if SERVER_ENDS[tor][family] in {path["peer"]["peerId"] for path in paths}:
+                found.add(prefix)
+    return found
+
+
+def sessions(lab: Lab, tor: str) -> Mapping[str, routes.Session]:
+    ends = set(SERVER_ENDS[tor].values())
+    return {s.neighbor: s for s in routes.sessions(lab, [tor]) if s.neighbor in ends}
+
+
+def up(lab: Lab, tor: str) -> set[str]:
+    return {session.neighbor for session in sessions(lab, tor).values() if session.is_up}
+
+
+def until(what: str, holds: Callable[[], bool]) -> None:
+    convergence.wait_until(what, lambda: [] if holds() else ["it is not so"], 30.0)
+
+
+def settled(lab: Lab) -> None:
+    until("both ToRs have everything", lambda: learned(lab, "tor1") == learned(lab, "tor2") == ALL)
+
+
+@contextmanager
+def fault(lab: Lab, name: str) -> Iterator[None]:
+    faults.run_steps(lab, faults.FAULTS[name].inject)
+    try:
+        yield
+    finally:
+        faults.run_steps(lab, faults.FAULTS[name].heal)
+
+
+@pytest.fixture(autouse=True)
+def _settled(direct_lab: Lab) -> None:
+    settled(direct_lab)
+
+
+def test_each_tor_has_every_prefix_with_the_server_as_next_hop(direct_lab: Lab) -> None:
+    for tor, ends in SERVER_ENDS.items():
+        for family, prefixes in PREFIXES.items():
+            for prefix in prefixes:
+                asked = ["vtysh", "-c", f"show bgp {family} unicast {prefix} json"]
+                paths = json.loads(direct_lab.run(tor, asked).stdout)["paths"]
+                (path,) = [p for p in paths if p["peer"]["peerId"] == ends[family]]
+                assert path["aspath"]["string"] == "65101"
+                hops = {h["ip"] for h in path["nexthops"] if h.get("scope") != "link-local"}
+                assert hops == {ends[family]}
+                assert "community" not in path
+
+
+def test_silent_loss_behind_a_tor_takes_the_prefixes_from_that_tor_alone(direct_lab: Lab) -> None:
+    drops = {tor: sessions(direct_lab, tor) for tor in SERVER_ENDS}
+    default = direct_lab.run(dual_tor.SERVER, ["ip", "route", "show", "default"]).stdout
+    with fault(direct_lab, "uplink-blackhole"):
+        until("tor2 has lost everything", lambda: learned(direct_lab, "tor2") == set())
+        assert learned(direct_lab, "tor1") == ALL
+        # Told, not torn down: a ToR that drops what it forwards keeps its sessions.
+        assert up(direct_lab, "tor2") == set(SERVER_ENDS["tor2"].values())
+    settled(direct_lab)
+    for tor, before in drops.items():
+        after = sessions(direct_lab, tor)
+        assert {n: s.drops for n, s in after.items()} == {n: s.drops for n, s in before.items()}
+    # In this mode the default is the host's own affair.
+    assert direct_lab.run(dual_tor.SERVER, ["ip", "route", "show", "default"]).stdout == default
+
+
+def test_a_dead_service_leaves_both_tors_and_the_host_loopback_stays(direct_lab: Lab) -> None:
+    with fault(direct_lab, "service-down"):
+        until(
+            "no ToR has the service",
+            lambda: all(learned(direct_lab, tor) == ALL - SERVICES for tor in SERVER_ENDS),
+        )
+    settled(direct_lab)
+
+
+def announcements(lab: Lab) -> int:
+    log = lab.run(dual_tor.SERVER, ["cat", dual_tor.EXABGP_LOG]).stdout
+    return log.count('"event": "announce"')
+
+
+def test_a_dead_helper_takes_nothing_away(direct_lab: Lab) -> None:
+    before = announcements(direct_lab)
+
+    def is_back() -> bool:
+        assert learned(direct_lab, "tor1") == learned(direct_lab, "tor2") == ALL
+        return announcements(direct_lab) >= before + len(SERVER_ENDS) * len(ALL)
+
+    with fault(direct_lab, "helper-kill"):
+        until("the next one has decided on everything", is_back)
+    assert is_back()
+
+
+def test_a_dead_exabgp_takes_everything_away_until_it_is_back(direct_lab: Lab) -> None:
+    with fault(direct_lab, "exabgp-kill"):
+        until("tor1 has nothing", lambda: learned(direct_lab, "tor1") == set())
+    settled(direct_lab)
+
+
+@pytest.mark.parametrize(
+    ("tor", "wrong", "right"),
+    [
+        ("tor1", "neighbor SERVER password another", "neighbor SERVER password laboratory"),
+        # The ToR sends with TTL 1 then, as bgpd does to any external neighbor.
+        ("tor2", "no neighbor SERVER ttl-security hops 1", "neighbor SERVER ttl-security hops 1"),
+    ],
+    ids=["password", "ttl"],
+)
+def test_a_session_needs_its_password_and_packets_from_the_link(
+    direct_lab: Lab, tor: str, wrong: str, right: str
+) -> None:
+    if "ttl" in wrong and metadata.version("exabgp").startswith("4."):
+        pytest.skip("ExaBGP 4 sends with TTL 255, but does not look at what it gets")
+    bgp = f"router bgp {65000 + int(tor[-1])}"
+    configure(direct_lab, tor, bgp, wrong)
+    try:
+        again = [word for end in SERVER_ENDS[tor].values() for word in ("-c", f"clear bgp {end}")]
+        direct_lab.run(tor, ["vtysh", *again])
+        end = time.monotonic() + UNPROTECTED_S
+        while time.monotonic() < end:
+            assert up(direct_lab, tor) == set()
+    finally:
+        configure(direct_lab, tor, bgp, right)
+        # Anew: a connection that nobody answers is given up after a minute.
+        faults.run_steps(direct_lab, faults.FAULTS["exabgp-kill"].inject)
+    settled(direct_lab)
+
+
+def test_the_commands_of_a_dry_run_name_their_neighbor(direct_lab: Lab) -> None:
+    wanted = {
+        f"neighbor {gateway} announce route {prefix} next-hop self"
+        for family, prefixes in PREFIXES.items()
+        for gateway in dual_tor.LINK_GATEWAY[dual_tor.NAME][family].values()
+        for prefix in prefixes
+    }
+    command = f"bgphealth -c {FILE} run --dry-run & echo $! >/run/dry-run.pid; wait"
+    with direct_lab.popen(dual_tor.SERVER, ["sh", "-c", command]) as dry_run:
+        assert dry_run.stdout is not None
+        try:
+            said = {next(dry_run.stdout).rstrip() for _ in wanted}
+        finally:
+            direct_lab.run(dual_tor.SERVER, ["sh", "-c", "kill $(cat /run/dry-run.pid)"])
+            dry_run.communicate(timeout=10)
+    assert said == wanted
+
+
+def test_every_probe_is_ok(direct_lab: Lab) -> None:
+    command = ["bgphealth", "-c", FILE, "probe"]
+    done = direct_lab.run(dual_tor.SERVER, command, check=False)
+    assert done.returncode == 0, done.stdout
+    assert "vtysh" not in done.stdout
+
+
+def test_the_password_is_in_no_log_and_for_no_other_user(direct_lab: Lab) -> None:
+    log = direct_lab.run(dual_tor.SERVER, ["cat", dual_tor.EXABGP_LOG]).stdout
+    assert "laboratory" not in log
+    asked = ["stat", "-c", "%a", "/etc/exabgp/exabgp.conf"]
+    assert direct_lab.run(dual_tor.SERVER, asked).stdout == "640\n"
