@@ -200,14 +200,15 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 FILES = [
     block
-    for page in (DOCS / "configuration.md", DOCS / "host.md", DOCS / "probes.md")
+    for page in (DOCS / f"{name}.md" for name in ("configuration", "direct", "host", "probes"))
     for block in blocks(page)
     if block.language == "yaml" and block.text.startswith("version:")
 ]
 
 
 def test_there_are_examples_on_all_pages() -> None:
-    assert {block.page for block in FILES} == {"configuration.md", "host.md", "probes.md"}
+    pages = {"configuration.md", "direct.md", "host.md", "probes.md"}
+    assert {block.page for block in FILES} == pages
 
 
 @pytest.mark.parametrize("block", FILES, ids=lambda block: block.page)
@@ -218,20 +219,21 @@ def test_examples_are_valid(block: Block, tmp_path: Path) -> None:
 
 
 def quoted() -> list[tuple[str, str]]:
-    """Return each file in configuration.md with the output of `check` that is quoted after it."""
+    """Return each file in these pages with the output of `check` that is quoted after it."""
     return [
         (file.text, output.text)
-        for file, output in pairwise(blocks(DOCS / "configuration.md"))
+        for page in ("configuration.md", "direct.md")
+        for file, output in pairwise(blocks(DOCS / page))
         if (file.language, output.language) == ("yaml", "text")
     ]
 
 
 def test_output_is_quoted() -> None:
-    assert len(quoted()) == 4
+    assert len(quoted()) == 5
 
 
 @pytest.mark.parametrize(
-    ("file", "output"), quoted(), ids=["complete", "minimal", "kinds", "wrong"]
+    ("file", "output"), quoted(), ids=["complete", "minimal", "kinds", "wrong", "direct"]
 )
 def test_quoted_output_is_what_check_prints(
     file: str, output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
