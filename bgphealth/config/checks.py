@@ -115,7 +115,8 @@ def _source_families(parts: Parts) -> Iterator[Finding]:
         return
     have = parts.host.source.families
     for family in parts.families:
-        if family not in have:
+        # Without FRR there is no default that needs it.
+        if family not in have and not parts.is_direct:
             carrier = next(n for n, u in parts.uplinks.items() if family in u.families)
             yield (
                 ("host", "source", family.value),

@@ -99,6 +99,33 @@ def test_every_default(tmp_path: Path) -> None:
     )
 
 
+def test_direct_mode_has_both_ends_of_each_session(tmp_path: Path) -> None:
+    settings = read(
+        tmp_path,
+        """\
+version: 1
+mode: direct
+host: {asn: 4200000101, router_id: 127.0.0.2, source: 192.0.0.8}
+uplinks:
+  tor1:
+    interface: eth1
+    neighbor: {ipv4: 10.0.1.0, ipv6: "2001:db8:1::"}
+    neighbor_asn: 65001
+    probe_source: {ipv4: 10.0.1.1, ipv6: "2001:db8:1::1"}
+    password_file: /etc/bgphealth/tor1.password
+    ttl_security: true
+services: {dns: {prefixes: ["2001:db8::53/128"]}}
+""",
+    )
+    (uplink,) = settings.uplinks
+    assert settings.mode is Mode.DIRECT
+    assert [(str(p.neighbor), str(p.probe_source)) for p in uplink.paths] == [
+        ("10.0.1.0", "10.0.1.1"),
+        ("2001:db8:1::", "2001:db8:1::1"),
+    ]
+    assert (uplink.password_file, uplink.ttl_security) == ("/etc/bgphealth/tor1.password", True)
+
+
 def test_targets_go_to_the_paths_of_their_family(tmp_path: Path) -> None:
     settings = read(
         tmp_path,
