@@ -94,33 +94,6 @@ def test_vtysh_would_say_so_if_it_did_not(tmp_path: Path) -> None:
     assert vtysh(broken, tmp_path).returncode != 0
 
 
-def exabgp(conf: str, directory: Path) -> subprocess.CompletedProcess[str]:
-    file = directory / "exabgp.conf"
-    file.write_text(conf, encoding="utf-8")
-    old = metadata.version("exabgp").startswith("4.")
-    return subprocess.run(
-        [needed("exabgp"), "--test" if old else "validate", file],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-
-
-@pytest.mark.contract
-@pytest.mark.parametrize("host", HOSTS)
-def test_exabgp_takes_exabgp_conf(host: str, tmp_path: Path) -> None:
-    # ExaBGP looks for the program, and ours need not be installed.
-    done = exabgp(exabgp_conf(host, program=sys.executable), tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-@pytest.mark.contract
-def test_exabgp_would_say_so_if_it_did_not(tmp_path: Path) -> None:
-    broken = exabgp_conf("dual-stack", program=sys.executable).replace("add-path", "ad-path")
-    assert exabgp(broken, tmp_path).returncode != 0
-
-
 @pytest.mark.contract
 def test_exabgp_reads_exabgp_env(tmp_path: Path) -> None:
     if metadata.version("exabgp").startswith("4."):

@@ -164,6 +164,19 @@ def test_a_session_needs_its_password_and_packets_from_the_link(
     settled(direct_lab)
 
 
+def test_each_session_is_known_by_the_address_of_its_routes(direct_lab: Lab) -> None:
+    """Else nothing would be asserted again when a session comes back."""
+    log = direct_lab.run(dual_tor.SERVER, ["cat", dual_tor.EXABGP_LOG]).stdout
+    events = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    assert {event["neighbor"] for event in events if event["event"] == "neighbor_up"} == {
+        gateway
+        for gateways in dual_tor.LINK_GATEWAY[dual_tor.NAME].values()
+        for gateway in gateways.values()
+    }
+    wrong = {"exabgp_refused", "exabgp_unexpected_line"}
+    assert not wrong & {event["event"] for event in events}
+
+
 def test_the_commands_of_a_dry_run_name_their_neighbor(direct_lab: Lab) -> None:
     wanted = {
         f"neighbor {gateway} announce route {prefix} next-hop self"
