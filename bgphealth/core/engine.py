@@ -153,7 +153,7 @@ def step(  # noqa: PLR0911 - one for each kind of event
     """
     match event:
         case Started():
-            return _decide(state, event.at, ())
+            return decide(state, event.at, ())
         case PathProbed():
             return _answered(state, event)
         case PathProbeOverdue():
@@ -204,13 +204,13 @@ def _judge_paths(
         for key, verdict in verdicts.items()
         if _differs(state.path_verdicts[key], verdict)
     ]
-    decide = bool(effects)
-    if decide or held_since != state.held_since:
-        path_verdicts = {**state.path_verdicts, **verdicts} if decide else state.path_verdicts
+    differs = bool(effects)
+    if differs or held_since != state.held_since:
+        path_verdicts = {**state.path_verdicts, **verdicts} if differs else state.path_verdicts
         state = state._replace(path_verdicts=path_verdicts, held_since=held_since)
     state, paces = _pace(state, at, {*changed, *verdicts})
     effects += paces
-    return _decide(state, at, tuple(effects)) if decide else (state, tuple(effects))
+    return decide(state, at, tuple(effects)) if differs else (state, tuple(effects))
 
 
 def _share_fate(
@@ -309,7 +309,7 @@ def _judge_service(state: State, event: ServiceChecked) -> tuple[State, tuple[Ef
     if not _differs(old, new):
         return state, ()
     state = state._replace(service_verdicts={**state.service_verdicts, event.service: new})
-    return _decide(state, event.at, (ServiceChanged(event.at, event.service, old, new),))
+    return decide(state, event.at, (ServiceChanged(event.at, event.service, old, new),))
 
 
 def _differs(before: Judgement, after: Judgement) -> bool:
@@ -317,9 +317,10 @@ def _differs(before: Judgement, after: Judgement) -> bool:
     return (before.level, before.reason) != (after.level, after.reason)
 
 
-def _decide(
+def decide(
     state: State, at: float, effects: tuple[Effect, ...]
 ) -> tuple[State, tuple[Effect, ...]]:
+    """Ask the policy about the whole host; return the state, and these effects with its own."""
     state = state._replace(last_usable=_last_usable(state))
     verdicts = policy.Verdicts(state.path_verdicts, state.service_verdicts, state.last_usable)
     before, after = state.decisions, policy.decide(state.settings, verdicts)
@@ -340,6 +341,6 @@ def _last_usable(state: State) -> Mapping[Family, frozenset[str]]:
     last = dict(state.last_usable)
     for family in state.settings.families:
         levels = {k.uplink: v.level for k, v in state.path_verdicts.items() if k.family is family}
-        if carriers := policy.carriers(levels):
+        if carriers := policy.carriers(levels, last.get(family, frozenset())):
             last[family] = carriers
     return last

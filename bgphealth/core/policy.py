@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeAlias
 
@@ -88,12 +88,21 @@ def owned(settings: Settings) -> frozenset[RouteKey]:
     return frozenset((*defaults, *map(RouteKey, prefixes)))
 
 
-def carriers(levels: Mapping[str, Level]) -> frozenset[str]:
-    """Return the uplinks that are up; if there are none, the degraded ones."""
-    for wanted in (Level.UP, Level.DEGRADED):
-        if found := frozenset(name for name, level in levels.items() if level is wanted):
-            return found
-    return frozenset()
+def carriers(levels: Mapping[str, Level], last: Set[str] = frozenset()) -> frozenset[str]:
+    """Return the uplinks that are up; if there are none, the degraded ones.
+
+    Those of `last`, which carried before, stay beside the ones that are up while they wait for a
+    verdict again, after a reload. When they are the only ones, nobody can tell: none is returned.
+    """
+    clean, degraded = (_at(levels, level) for level in (Level.UP, Level.DEGRADED))
+    waiting = _at(levels, Level.INIT) & last
+    if clean:
+        return clean | waiting
+    return frozenset() if waiting else degraded
+
+
+def _at(levels: Mapping[str, Level], wanted: Level) -> frozenset[str]:
+    return frozenset(name for name, level in levels.items() if level is wanted)
 
 
 def usable(settings: Settings, verdicts: Verdicts, family: Family) -> Usable:
@@ -103,9 +112,11 @@ def usable(settings: Settings, verdicts: Verdicts, family: Family) -> Usable:
         for uplink in settings.uplinks
         if PathKey(uplink.name, family) in verdicts.paths
     }
-    if working := carriers(judged):
-        return Usable(working, Reason.PATH_UP)
     last = verdicts.last_usable.get(family, frozenset())
+    if working := carriers(judged, last):
+        return Usable(working, Reason.PATH_UP)
+    if any(judged.get(name) is Level.INIT for name in last):
+        return Usable(frozenset(), Reason.INIT)
     if not last:
         waiting = Level.INIT in judged.values()
         return Usable(last, Reason.INIT if waiting else Reason.ALL_DOWN_NOTHING_TO_KEEP)
@@ -157,7 +168,7 @@ def _decide_default(
     if judgement.level is Level.DEGRADED:
         degraded = replace(announcement, local_pref=DEGRADED_LOCAL_PREF)
         return Decision(degraded, Reason.PATH_DEGRADED)
-    if uplink in carrier.uplinks:
+    if uplink in carrier.uplinks and judgement.level is not Level.INIT:
         return Decision(announcement, carrier.reason)
     return Decision(None, _why_not(carrier, judgement))
 
@@ -217,14 +228,14 @@ def _decide_sessions(
         carrier = usable_in[family]
         for uplink, path in _over(settings, prefix):
             key = session_key(prefix, path)
+            judgement = verdicts.paths[PathKey(uplink.name, family)]
             if not level.works:
                 decisions[key] = Decision(None, _why_not_served(level))
-            elif uplink.name in carrier.uplinks:
+            elif uplink.name in carrier.uplinks and judgement.level is not Level.INIT:
                 # The host itself is the next hop; local preference stays inside an AS.
                 announcement = Announcement(key, next_hop=None, local_pref=None)
                 decisions[key] = Decision(announcement, _why_served(carrier))
             else:
-                judgement = verdicts.paths[PathKey(uplink.name, family)]
                 decisions[key] = Decision(None, _why_not(carrier, judgement))
     return decisions
 

@@ -34,3 +34,4 @@ class Reason(StrEnum):
     ALL_DOWN_SHARED_FATE = "all_down_shared_fate"
     ALL_DOWN_WITHDRAW = "all_down_withdraw"
     ALL_DOWN_NOTHING_TO_KEEP = "all_down_nothing_to_keep"
+    NOT_IN_FILE = "not_in_file"

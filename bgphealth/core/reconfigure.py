@@ -1,0 +1,110 @@
+"""Another file for a running engine: ``reconfigure(state, settings, at) -> (state, effects)``.
+
+What is asked as before keeps its health and its verdict. What is asked anew waits for its first
+verdict, and meanwhile its routes are left as they are: an edited path or service must not lose
+its traffic for having been edited. Routes that left the file are withdrawn at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bgphealth.core import engine, policy
+from bgphealth.core.engine import DecisionChanged, Effect, State
+from bgphealth.core.health import PathHealth, PathKey, ServiceHealth
+from bgphealth.core.hysteresis import Hysteresis
+from bgphealth.core.policy import Decision
+from bgphealth.core.reasons import Reason
+from bgphealth.core.settings import Family, ServiceSettings, Settings, UplinkPath, UplinkSettings
+
+
+def reconfigure(state: State, settings: Settings, at: float) -> tuple[State, tuple[Effect, ...]]:
+    """Return the state under other settings, and what changed; with the same ones nothing does."""
+    if settings == state.settings:
+        return state, ()
+    paths = {
+        PathKey(uplink.name, path.family): _path(state, settings, uplink, path)
+        for uplink in settings.uplinks
+        for path in uplink.paths
+    }
+    services = {s.name: _service(state.services.get(s.name), s) for s in settings.services}
+    # A verdict may be held against the probes (shared fate): it stays while they are the same.
+    path_verdicts = {
+        key: state.path_verdicts[key]
+        if _is_asked_alike(state.paths.get(key), path)
+        else path.judge()
+        for key, path in paths.items()
+    }
+    removed = [
+        DecisionChanged(at, key, state.decisions[key], Decision(None, Reason.NOT_IN_FILE))
+        for key in sorted(state.decisions.keys() - policy.owned(settings), key=str)
+    ]
+    held_since = {key: since for key, since in state.held_since.items() if key in paths}
+    kept = {key for key in paths if _is_asked_alike(state.paths.get(key), paths[key])}
+    may_hurry = settings.suspect_interval_s is not None
+    after = State(
+        settings=settings,
+        paths=paths,
+        services=services,
+        path_verdicts=path_verdicts,
+        service_verdicts={name: service.judge() for name, service in services.items()},
+        last_usable=_last_usable(state, settings),
+        decisions=state.decisions,
+        held_since=held_since,
+        suspects=frozenset(state.suspects & kept) if may_hurry else frozenset(),
+    )
+    return engine.decide(after, at, tuple(removed))
+
+
+def _path(state: State, settings: Settings, uplink: UplinkSettings, path: UplinkPath) -> PathHealth:
+    """Return the health of a path: what is known of each probe, if it is asked the same way."""
+    fresh = PathHealth.initial(path, settings.quality)
+    before = state.paths.get(PathKey(uplink.name, path.family))
+    old = next((u for u in state.settings.uplinks if u.name == uplink.name), None)
+    if before is None or old is None or old.interface != uplink.interface:
+        return fresh
+    if _asked_from(before.settings) == _asked_from(path) and before.quality == settings.quality:
+        probes = {key: before.probes.get(key, probe) for key, probe in fresh.probes.items()}
+        kept = before._replace(settings=path, probes=probes)
+        if before.link_up:
+            return kept._replace(degraded=kept.why_degraded())
+    return fresh.after_link(up=before.link_up)
+
+
+def _asked_from(path: UplinkPath) -> object:
+    """Return what every answer of a path depends on."""
+    return path.neighbor, path.probe_source
+
+
+def _is_asked_alike(before: PathHealth | None, after: PathHealth) -> bool:
+    """Tell whether everything that a verdict is made of is as it was."""
+    if before is None:
+        return False
+    return before._replace(settings=after.settings) == after and (
+        before.settings.beyond_need == after.settings.beyond_need
+    )
+
+
+def _service(before: ServiceHealth | None, service: ServiceSettings) -> ServiceHealth:
+    known = before.checks if before is not None else {}
+    details = before.details if before is not None else {}
+    return ServiceHealth(
+        service,
+        {check: known.get(check, Hysteresis()) for check in service.checks},
+        {check: detail for check, detail in details.items() if check in service.checks},
+    )
+
+
+def _last_usable(state: State, settings: Settings) -> Mapping[Family, frozenset[str]]:
+    """Return which uplinks were last usable, of those that there still are.
+
+    Where none of them is left, all that were there before stand in for them: none of them may be
+    the last path that is taken away.
+    """
+    last: dict[Family, frozenset[str]] = {}
+    for family, names in state.last_usable.items():
+        there = {u.name for u in settings.uplinks for p in u.paths if p.family is family}
+        before = {key.uplink for key in state.paths if key.family is family}
+        if left := (names & there) or (before & there if names else set()):
+            last[family] = frozenset(left)
+    return last

@@ -1,0 +1,205 @@
+"""Another file for a running engine: what was not changed goes on as if nothing had happened."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bgphealth.core import engine, policy
+from bgphealth.core.engine import State
+from bgphealth.core.events import Event, LinkChanged, Started, Verdict
+from bgphealth.core.health import PathKey
+from bgphealth.core.hysteresis import Level
+from bgphealth.core.reasons import Reason
+from bgphealth.core.reconfigure import reconfigure
+from bgphealth.core.settings import (
+    AllDown,
+    Family,
+    ProbeKind,
+    ProbeSettings,
+    ServiceSettings,
+    Settings,
+    Timing,
+    UplinkSettings,
+)
+from tests.property.test_engine_properties import bursts
+from tests.support.hosts import RISE, checked, host, round_of
+
+FULL = host(uplinks=4, families=(Family.IPV4, Family.IPV6))
+WEB = ServiceSettings("web", (ip_network("192.0.2.80/32"),), (), Timing(1, 1, 3, 3))
+
+
+def _edited(uplink: UplinkSettings, edit: str) -> UplinkSettings:
+    probe = ProbeSettings(ProbeKind.ICMP, ip_address("198.51.100.9"))
+    match edit:
+        case "interface":
+            return replace(uplink, interface=f"other{uplink.number}")
+        case "gateway":
+            paths = tuple(replace(p, gateway=(*p.gateway, probe)) for p in uplink.paths)
+        case "fewer":
+            paths = tuple(replace(p, beyond=p.beyond[:1]) for p in uplink.paths)
+        case "source":
+            paths = tuple(replace(p, probe_source=p.next_hop) for p in uplink.paths)
+        case _:
+            return uplink
+    return replace(uplink, paths=paths)
+
+
+@st.composite
+def files(draw: st.DrawFn) -> Settings:
+    chosen = draw(st.lists(st.sampled_from(range(4)), min_size=1, unique=True))
+    edits = st.sampled_from(["", "", "interface", "gateway", "fewer", "source"])
+    uplinks = tuple(_edited(FULL.uplinks[n], draw(edits)) for n in sorted(chosen))
+    services = (*FULL.services, WEB) if draw(st.booleans()) else FULL.services
+    return replace(FULL, uplinks=uplinks, services=services)
+
+
+@st.composite
+def _grown(draw: st.DrawFn, state: State) -> State:
+    events: list[Event] = [e for b in draw(st.lists(bursts(state.settings), max_size=8)) for e in b]
+    for event in events:
+        state, _ = engine.step(state, event)
+    return state
+
+
+def _up(settings: Settings) -> State:
+    state, _ = engine.step(engine.initial(settings), Started(0.0))
+    answers = [e for _ in range(RISE) for u in settings.uplinks for e in round_of(u, Verdict.OK)]
+    events: list[Event] = [*answers, *[checked(Verdict.OK)] * RISE]
+    for event in events:
+        state, _ = engine.step(state, event)
+    return state
+
+
+@st.composite
+def reloads(draw: st.DrawFn) -> list[tuple[State, State]]:
+    """A run with several reloads: the state before and after each of them."""
+    state = _up(draw(files()))
+    pairs = []
+    for _ in range(draw(st.integers(1, 4))):
+        before = draw(_grown(state))
+        state, _ = reconfigure(before, draw(files()), 1.0)
+        pairs.append((before, state))
+    return pairs
+
+
+@given(files(), st.data())
+def test_the_same_file_changes_nothing(settings: Settings, data: st.DataObject) -> None:
+    state, _ = engine.step(engine.initial(settings), Started(0.0))
+    state = data.draw(_grown(state))
+    assert reconfigure(state, replace(settings), 1.0) == (state, ())
+
+
+@given(reloads())
+def test_no_route_that_stays_in_the_file_is_withdrawn(pairs: list[tuple[State, State]]) -> None:
+    """It stays as it is announced, or it waits for a verdict and is left alone."""
+    for before, after in pairs:
+        waits = policy.undecided(after.decisions)
+        for key in before.intents.keys() & policy.owned(after.settings):
+            assert key in after.intents or key in waits
+
+
+@given(reloads())
+def test_a_service_loses_no_uplink_that_carried_it(pairs: list[tuple[State, State]]) -> None:
+    for before, after in pairs:
+        left = {u.number for u in after.settings.uplinks}
+        for key, announced in before.intents.items():
+            new = after.intents.get(key)
+            if key.path_id or new is None:
+                continue
+            kept = {c.value for c in announced.communities} & left
+            assert kept <= {c.value for c in new.communities}
+
+
+@given(reloads())
+def test_what_is_asked_as_before_keeps_its_verdict(pairs: list[tuple[State, State]]) -> None:
+    for before, after in pairs:
+        old = {u.name: u for u in before.settings.uplinks}
+        for uplink in after.settings.uplinks:
+            if old.get(uplink.name) != uplink:
+                continue
+            for path in uplink.paths:
+                key = PathKey(uplink.name, path.family)
+                assert after.path_verdicts[key] == before.path_verdicts[key]
+                assert after.paths[key].probes == before.paths[key].probes
+        for service in ("loopback", "dns"):
+            assert after.service_verdicts[service] == before.service_verdicts[service]
+
+
+@given(reloads())
+def test_nothing_of_what_left_the_file_is_left(pairs: list[tuple[State, State]]) -> None:
+    for _, after in pairs:
+        owned = policy.owned(after.settings)
+        names = {u.name for u in after.settings.uplinks}
+        assert after.decisions.keys() == owned
+        assert {key.uplink for key in after.paths} == names
+        assert {key.uplink for key in {*after.held_since, *after.suspects}} <= names
+        assert all(last <= names for last in after.last_usable.values())
+
+
+@given(files(), files(), st.data())
+def test_after_it_the_verdicts_are_those_of_a_fresh_start(
+    first: Settings, second: Settings, data: st.DataObject
+) -> None:
+    """Once everything has been asked anew, where it came from makes no difference."""
+    old, _ = engine.step(engine.initial(first), Started(0.0))
+    reloaded, _ = reconfigure(data.draw(_grown(old)), second, 1.0)
+    fresh, _ = engine.step(engine.initial(second), Started(0.0))
+    links = [e for u in second.uplinks for e in _link_up(u)]
+    answers = [e for _ in range(RISE * 6) for u in second.uplinks for e in round_of(u, Verdict.OK)]
+    events: list[Event] = [*links, *answers, *[checked(Verdict.OK)] * RISE]
+    for event in events:
+        reloaded, _ = engine.step(reloaded, event)
+        fresh, _ = engine.step(fresh, event)
+    assert reloaded.intents == fresh.intents
+
+
+def _link_up(uplink: UplinkSettings) -> list[Event]:
+    return [LinkChanged(1.0, uplink.name, up=True)]
+
+
+def test_an_edited_uplink_keeps_its_traffic_until_its_first_verdict() -> None:
+    settings = host(uplinks=2)
+    state = _up(settings)
+    edited = replace(
+        settings, uplinks=(settings.uplinks[0], _edited(settings.uplinks[1], "interface"))
+    )
+    after, effects = reconfigure(state, edited, 1.0)
+    key = policy.default_key(Family.IPV4, 2)
+    assert after.path_verdicts[PathKey("tor2", Family.IPV4)].level is Level.INIT
+    assert policy.undecided(after.decisions) == {key}
+    services = [k for k in after.intents if not k.path_id]
+    assert all(after.intents[k] == state.intents[k] for k in services)
+    assert [e.key for e in effects if isinstance(e, engine.DecisionChanged)] == [key]
+
+
+def test_a_link_that_is_down_stays_down_in_the_new_file() -> None:
+    settings = host(uplinks=2)
+    state, _ = engine.step(_up(settings), LinkChanged(0.5, "tor2", up=False))
+    edited = replace(
+        settings, uplinks=(settings.uplinks[0], _edited(settings.uplinks[1], "source"))
+    )
+    after, _ = reconfigure(state, edited, 1.0)
+    assert after.path_verdicts[PathKey("tor2", Family.IPV4)].reason is Reason.LINK_DOWN
+
+
+def test_a_service_that_left_the_file_is_withdrawn_at_once() -> None:
+    state = _up(host(uplinks=2))
+    settings = replace(state.settings, services=state.settings.services[:1])
+    after, effects = reconfigure(state, settings, 1.0)
+    gone = policy.owned(state.settings) - policy.owned(settings)
+    decided = {e.key: e.after.reason for e in effects if isinstance(e, engine.DecisionChanged)}
+    assert decided == dict.fromkeys(gone, Reason.NOT_IN_FILE)
+    assert not gone & after.intents.keys()
+    (wanted,) = (e for e in effects if isinstance(e, engine.IntentsChanged))
+    assert not gone & (wanted.intents.keys() | wanted.undecided)
+
+
+def test_all_down_withdraw_does_not_take_an_edited_uplink_for_dead() -> None:
+    state = _up(host(uplinks=1, all_down=AllDown.WITHDRAW))
+    edited = replace(state.settings, uplinks=(_edited(state.settings.uplinks[0], "interface"),))
+    after, _ = reconfigure(state, edited, 1.0)
+    assert policy.undecided(after.decisions) == state.intents.keys()
