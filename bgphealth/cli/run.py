@@ -6,15 +6,16 @@ import asyncio
 import os
 import stat
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 import click
 
 from bgphealth import config
-from bgphealth.daemon import log
-from bgphealth.daemon.program import Program
+from bgphealth.daemon import life, log
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bgphealth.cli.app import Invocation
     from bgphealth.core.settings import Settings
 
@@ -31,28 +32,32 @@ def run(invocation: Invocation, *, dry_run: bool, verbose: bool) -> None:
     """Probe, decide and steer, as ExaBGP's process.
 
     ExaBGP starts it (see `bgphealth render exabgp`) and reads its stdout as commands; logs go to
-    stderr. Ends with status 0 when ExaBGP goes away or a signal says so.
+    stderr. Ends with status 0 when ExaBGP goes away or a signal says so. SIGHUP reads the file
+    again. A file that is wrong is waited for; what is announced stays as it is meanwhile.
     """
     if invocation.commands_fd is None:
         raise AssertionError("stdout is not guarded")  # The entry point does it for `run`.
-    settings = config.load(invocation.file)
-    if not dry_run and sys.stdin.isatty():
+    if dry_run:
+        settings = config.load(invocation.file)
+        with os.fdopen(invocation.commands_fd, "w", encoding="ascii") as stdout:
+            asyncio.run(_dry_run(settings, stdout, verbose=verbose))
+        return
+    if sys.stdin.isatty():
         raise click.UsageError(
             "stdin is a terminal, not ExaBGP; 'bgphealth render exabgp' writes the configuration "
             "that starts this program, 'bgphealth run --dry-run' shows what it would send"
         )
-    if not dry_run and stat.S_ISREG(os.fstat(invocation.commands_fd).st_mode):
+    if stat.S_ISREG(os.fstat(invocation.commands_fd).st_mode):
         raise click.UsageError(
             "stdout is a file, not ExaBGP; 'bgphealth run --dry-run >FILE' works"
         )
-    asyncio.run(_run(settings, invocation.commands_fd, dry_run=dry_run, verbose=verbose))
+    with os.fdopen(invocation.commands_fd, "wb", buffering=0) as stdout_pipe:
+        asyncio.run(_run(invocation.file, stdout_pipe, verbose=verbose))
 
 
-async def _run(settings: Settings, commands_fd: int, *, dry_run: bool, verbose: bool) -> None:
-    program = Program(settings, log.configure(verbose=verbose))
-    if dry_run:
-        with os.fdopen(commands_fd, "w", encoding="ascii") as stdout:
-            await program.dry_run(stdout)
-        return
-    with os.fdopen(commands_fd, "wb", buffering=0) as stdout_pipe:
-        await program.run(sys.stdin.buffer, stdout_pipe)
+async def _dry_run(settings: Settings, stdout: TextIO, *, verbose: bool) -> None:
+    await life.dry_run(settings, log.configure(verbose=verbose), stdout)
+
+
+async def _run(file: Path, stdout: BinaryIO, *, verbose: bool) -> None:
+    await life.Life(file, log.configure(verbose=verbose)).run(sys.stdin.buffer, stdout)

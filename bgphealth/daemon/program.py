@@ -8,25 +8,42 @@ there are no locks.
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import replace
-from typing import BinaryIO, NamedTuple, TextIO
+from typing import NamedTuple, TextIO
 
 from structlog.typing import FilteringBoundLogger
 
 from bgphealth.core import engine, policy
-from bgphealth.core.events import Event, LinkChanged, Started
+from bgphealth.core.engine import Effect
+from bgphealth.core.errors import BgphealthError
+from bgphealth.core.events import Event, LinkChanged, PathProbed, ServiceChecked, Started
 from bgphealth.core.health import PathKey
+from bgphealth.core.intents import RouteKey
+from bgphealth.core.reasons import Reason
+from bgphealth.core.reconcile import Withdraw
+from bgphealth.core.reconfigure import reconfigure
 from bgphealth.core.settings import Address, Settings
+from bgphealth.daemon import standing
+from bgphealth.daemon.lifeline import Lifeline
+from bgphealth.daemon.notify import Notifier
 from bgphealth.daemon.probing import Probing
 from bgphealth.daemon.questions import KernelView
+from bgphealth.daemon.remembered import Remembered
 from bgphealth.daemon.reporting import Reporter
-from bgphealth.exabgp import pipe
 from bgphealth.exabgp.commands import PING
-from bgphealth.exabgp.driver import Driver, DriverEvent, ShutdownNotice
+from bgphealth.exabgp.driver import Acknowledged, Driver, DriverEvent, Refused
+from bgphealth.fallback import leftovers
+from bgphealth.fallback.netlink import Netlink
+from bgphealth.fallback.tables import Applied
 from bgphealth.fallback.watch import Sources, UplinkWatch
+
+LATE_S = 5.0
+"""How long ExaBGP may leave anything unanswered before there is no progress any more."""
+
+_PATIENCE = 3
+_SLACK_S = 2.0
 
 
 class _Steered(NamedTuple):
@@ -37,7 +54,7 @@ class _Steered(NamedTuple):
 
 
 class Program:
-    """One run of the program over one file. Needs a running event loop."""
+    """One run of the program. Needs a running event loop."""
 
     def __init__(self, settings: Settings, log: FilteringBoundLogger) -> None:
         self._settings = settings
@@ -50,29 +67,49 @@ class Program:
         self._deciding = False
         self._links: Mapping[str, bool] = {}
         self._sources = Sources({}, {}, {})
-        self._stop_reason: asyncio.Future[str] = self._loop.create_future()
+        self._broken: asyncio.Future[None] = self._loop.create_future()
         self._watch = self._watch_uplinks(settings)
+        self._watching: asyncio.Task[None]
+        self._group: asyncio.TaskGroup
+        self._remembered: Remembered | None = None
+        self._owned: Set[RouteKey] = policy.owned(settings)
+        self._leaving: set[RouteKey] = set()
+        self._to_remember = asyncio.Event()
+        self._saving = asyncio.Lock()
+        self._answered_at = self._loop.time()
+        self.notifier: Notifier | None = None
+        """Who hears how it goes, if anybody."""
 
-    async def run(self, stdin: BinaryIO, stdout: BinaryIO) -> None:
-        """Run under ExaBGP until it goes away or a signal says so.
+    @property
+    def settings(self) -> Settings:
+        """The file as it counts now."""
+        return self._settings
 
-        Raises:
-            ConfigurationError, HostError, PermissionDeniedError: the host is not as the file says.
-        """
+    async def run(self, life: Lifeline, remembered: Remembered) -> None:
+        """Run under ExaBGP until cancelled."""
         await self._watch.start()
-        writer = pipe.Writer()
-        driver = Driver(writer.write, policy.owned(self._settings), self._driver_event)
-        await pipe.connect(stdin, stdout, writer, driver.received, self._exabgp_gone)
-        try:
-            await self._serve(driver)
-        finally:
-            writer.close()
+        self._remembered = remembered
+        left = remembered.load() - self._owned
+        self._leaving |= left
+        # Before anything is announced: what is announced must be known to be ours.
+        self._save()
+        driver = Driver(life.writer.write, self._owned | left, self._driver_event)
+        life.listen(driver.received)
+        for key in sorted(left, key=str):
+            at, reason = self._loop.time(), str(Reason.NOT_IN_FILE)
+            self._log.info("withdraw", at=at, route=str(key), reason=reason)
+        await self._serve(driver)
 
     async def dry_run(self, stdout: TextIO) -> None:
-        """Probe and decide, print what would be sent, and touch nothing."""
+        """Probe and decide, print what would be sent, and touch nothing, until cancelled.
+
+        Raises:
+            ConfigurationError: an interface does not exist.
+        """
         settings = self._settings
         read_only = replace(settings, fallback=replace(settings.fallback, enabled=False))
         self._watch = self._watch_uplinks(read_only)
+        await self._watch.require()
         await self._watch.start()
 
         async def write(data: bytes) -> None:
@@ -87,26 +124,62 @@ class Program:
         driver = Driver(write, frozenset(), self._driver_event)
         await self._serve(driver)
 
+    async def reload(self, settings: Settings) -> None:
+        """Go on with another file. What it does not change goes on undisturbed."""
+        if self._steered is None or settings == self._settings:
+            return
+        before, self._settings = self._settings, settings
+        driver = self._steered.driver
+        owned_before, self._owned = self._owned, policy.owned(settings)
+        self._leaving = (self._leaving | owned_before) - self._owned
+        # Before anything is announced: what is announced must be known to be ours.
+        await self._save_aside()
+        is_asked_otherwise = _asked(before) != _asked(settings)
+        if is_asked_otherwise:
+            # Before the engine knows: an answer about the old interface is none about the new one.
+            self._steered.probing.close()
+        self._state, effects = reconfigure(self._state, settings, self._loop.time())
+        self._take(effects, self._steered)
+        # New ones are asserted as soon as they are decided, like all that is ours at a start.
+        driver.doubt(owned_before ^ self._owned)
+        if (before.uplinks, before.fallback) != (settings.uplinks, settings.fallback):
+            await self._watch_others(before)
+        if is_asked_otherwise:
+            probing = Probing(settings, self._kernel, self._post)
+            for path in self._state.suspects:
+                probing.pace(path, suspect=True)
+            self._steered = _Steered(driver, probing)
+            self._answered_at = self._loop.time()
+        self._tell_standing()
+
+    def makes_progress(self, late_s: float = LATE_S) -> bool:
+        """Tell whether probes are answered or time out, and ExaBGP answers in time."""
+        if self._steered is None:
+            return True
+        timings = (self._settings.path_timing, *(s.timing for s in self._settings.services))
+        bound_s = _PATIENCE * min(t.interval_s + t.timeout_s for t in timings) + _SLACK_S
+        silent_s = self._loop.time() - self._answered_at
+        return silent_s < bound_s and self._steered.driver.late_s < late_s
+
     async def _serve(self, driver: Driver) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._loop.add_signal_handler(number, self._stop, signal.Signals(number).name)
-        kernel = KernelView(self._source, self._on_link, self._link)
-        probing = Probing(self._settings, kernel, self._post)
+        probing = Probing(self._settings, self._kernel, self._post)
         self._steered = _Steered(driver, probing)
         self._post(Started(self._loop.time()))
         self._log.info("started", uplinks=[u.name for u in self._settings.uplinks])
         try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [
-                    group.create_task(driver.run()),
-                    group.create_task(self._watch.run()),
-                ]
-                reason = await self._stop_reason
-                self._log.info("stopped", reason=reason)
-                for task in tasks:
-                    task.cancel()
+            async with asyncio.TaskGroup() as self._group:
+                self._group.create_task(driver.run())
+                self._group.create_task(self._remember())
+                self._watching = self._group.create_task(self._watch.run())
+                await self._broken
         finally:
-            probing.close()
+            self._steered.probing.close()
+            self._steered = None
+            self._save()
+
+    @property
+    def _kernel(self) -> KernelView:
+        return KernelView(self._source, self._on_link, self._link)
 
     def _post(self, event: Event) -> None:
         """Take an event; decide at once, one event after the other."""
@@ -119,14 +192,21 @@ class Program:
                 self._decide(self._events.popleft(), self._steered)
         except Exception as error:  # noqa: BLE001 - raised where the program waits
             # A mistake of ours: end loudly rather than go on with half a decision.
-            if not self._stop_reason.done():
-                self._stop_reason.set_exception(error)
+            if not self._broken.done():
+                self._broken.set_exception(error)
         finally:
             self._deciding = False
 
     def _decide(self, event: Event, steered: _Steered) -> None:
+        if isinstance(event, PathProbed | ServiceChecked):
+            self._answered_at = event.at
         self._reporter.answer(event)
         self._state, effects = engine.step(self._state, event)
+        if effects:
+            self._take(effects, steered)
+            self._tell_standing()
+
+    def _take(self, effects: tuple[Effect, ...], steered: _Steered) -> None:
         for effect in effects:
             self._reporter.effect(effect)
             match effect:
@@ -134,6 +214,27 @@ class Program:
                     steered.driver.want(intents, undecided)
                 case engine.PaceChanged(path=path, suspect=suspect):
                     steered.probing.pace(path, suspect=suspect)
+
+    def _tell_standing(self) -> None:
+        if self.notifier is not None:
+            self.notifier.status(standing.in_words(self._state))
+            if standing.is_decided(self._state):
+                self.notifier.ready()
+
+    def _save(self) -> None:
+        if self._remembered is not None:
+            self._remembered.save(self._owned | self._leaving)
+
+    async def _save_aside(self) -> None:
+        # A slow disk must not stop the probes.
+        async with self._saving:
+            await asyncio.to_thread(self._save)
+
+    async def _remember(self) -> None:
+        while True:
+            await self._to_remember.wait()
+            self._to_remember.clear()
+            await self._save_aside()
 
     def _source(self, path: PathKey) -> Address | str:
         return self._sources.of(path)
@@ -147,9 +248,26 @@ class Program:
     def _watch_uplinks(self, settings: Settings) -> UplinkWatch:
         return UplinkWatch(settings, self._links_seen, self._sources_seen, self._reporter.kernel)
 
+    async def _watch_others(self, before: Settings) -> None:
+        """Follow the uplinks of the file as it is now, and leave nothing of the others."""
+        self._watching.cancel()
+        await asyncio.wait({self._watching})
+        try:
+            async with Netlink() as netlink:
+                done = await leftovers.remove(before, self._settings, netlink)
+        except BgphealthError as error:
+            failed = {uplink.name: error for uplink in before.uplinks}
+            self._reporter.kernel(Applied((), failed))
+        else:
+            self._reporter.kernel(Applied(tuple(done), {}))
+        self._links = {}
+        self._watch = self._watch_uplinks(self._settings)
+        await self._watch.start()
+        self._watching = self._group.create_task(self._watch.run())
+
     def _links_seen(self, links: Mapping[str, bool]) -> None:
         for uplink, up in links.items():
-            if self._links.get(uplink, True) != up:
+            if self._links.get(uplink) != up:
                 self._post(LinkChanged(self._loop.time(), uplink, up))
         self._links = links
 
@@ -159,12 +277,25 @@ class Program:
 
     def _driver_event(self, event: DriverEvent) -> None:
         self._reporter.driver(event)
-        if isinstance(event, ShutdownNotice):
-            self._stop("exabgp_shutdown")
+        match event:
+            case Acknowledged(command):
+                gone = {c.key for c in command.changes if isinstance(c, Withdraw)}
+            case Refused(Withdraw(key)) if key.neighbor is not None:
+                # ExaBGP does not know that neighbor any more, so nothing is announced to it.
+                gone = {key}
+            case _:
+                return
+        if gone & self._leaving:
+            self._leaving -= gone
+            self._to_remember.set()
 
-    def _exabgp_gone(self) -> None:
-        self._stop("exabgp_gone")
 
-    def _stop(self, reason: str) -> None:
-        if not self._stop_reason.done():
-            self._stop_reason.set_result(reason)
+def _asked(settings: Settings) -> object:
+    """Return everything that probing depends on."""
+    return (
+        settings.uplinks,
+        settings.path_timing,
+        settings.suspect_interval_s,
+        settings.fallback.table,
+        [(s.name, s.prefixes, s.checks, s.timing) for s in settings.services],
+    )

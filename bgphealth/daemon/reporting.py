@@ -20,6 +20,7 @@ from bgphealth.core.engine import (
 from bgphealth.core.events import Event, PathProbed, ServiceChecked, Verdict
 from bgphealth.core.health import Judgement, PathKey
 from bgphealth.core.hysteresis import Level
+from bgphealth.core.reasons import Reason
 from bgphealth.exabgp.driver import (
     Acknowledged,
     Answering,
@@ -159,7 +160,8 @@ class Reporter:
                 communities=[str(community) for community in announcement.communities],
                 reason=str(reason),
             )
-        elif effect.before is not None and effect.before.announcement is not None:
-            self._log.info("withdraw", **route, reason=str(reason))
-        else:
+        elif reason is Reason.INIT or effect.before is None or not effect.before.announcement:
+            # What waits for a verdict, as after a reload, is left as it is.
             self._log.debug("not_announced", **route, reason=str(reason))
+        else:
+            self._log.info("withdraw", **route, reason=str(reason))

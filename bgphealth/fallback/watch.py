@@ -65,18 +65,23 @@ class UplinkWatch:
         self._applied = applied
         self._gateways = GatewaySearch(settings, ask=settings.fallback.enabled)
 
-    async def start(self) -> None:
-        """Look for the first time; here, unlike later, whatever is wrong is raised.
+    async def require(self) -> None:
+        """Look whether the interfaces are there, for somebody who can mend the file at once.
 
         Raises:
-            ConfigurationError: an interface does not exist.
-            HostError: a table is used by somebody else.
-            PermissionDeniedError: CAP_NET_ADMIN is missing.
+            ConfigurationError: one does not exist.
+            HostError: the kernel does not tell.
         """
         async with Netlink() as netlink:
             require_interfaces(self._settings, await netlink.interfaces())
-            for error in (await self._look(netlink)).failed.values():
-                raise error
+
+    async def start(self) -> None:
+        """Look for the first time. What is wrong concerns its own uplink, and may pass."""
+        try:
+            async with Netlink() as netlink:
+                await self._look(netlink)
+        except BgphealthError as error:
+            self._cannot_look(error)
 
     async def run(self) -> None:
         """Look again after every change, and every `RECHECK_S`."""
@@ -91,8 +96,10 @@ class UplinkWatch:
                 try:
                     await self._look(netlink)
                 except BgphealthError as error:
-                    failed = {uplink.name: error for uplink in self._settings.uplinks}
-                    self._applied(Applied((), failed))
+                    self._cannot_look(error)
+
+    def _cannot_look(self, error: BgphealthError) -> None:
+        self._applied(Applied((), {uplink.name: error for uplink in self._settings.uplinks}))
 
     async def _follow(self, changed: asyncio.Event) -> None:
         async for _ in changes(routers=self._gateways.is_needed):

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from bgphealth import config
 from bgphealth.core.events import PathProbed, PathProbeOverdue, ServiceChecked
 from bgphealth.daemon import log
+from bgphealth.daemon.lifeline import Lifeline
 from bgphealth.daemon.program import Program
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ async def _run(settings: Settings) -> None:
     program = _Counted(settings)
     print(json.dumps({"ready": True}), flush=True)
     asyncio.get_running_loop().add_reader(0, _answer, program)
-    await program.dry_run(io.StringIO())
+    await Lifeline().hold(program.dry_run(io.StringIO()))
 
 
 def main() -> None:

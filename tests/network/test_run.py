@@ -3,108 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
-import sys
-import tempfile
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 
-from tests.support.neighbors import configuration, neighbors
+from tests.support.neighbors import neighbors
 from tests.support.netns import ip, isolated
+from tests.support.program import BOTH_UP, Run, program
 
 pytestmark = pytest.mark.network
-
-_BOTH = "next-hop 192.0.0.8 local-preference 100 community [65101:1 65101:2]"
-BOTH_UP = [
-    "announce route 0.0.0.0/0 next-hop 10.0.1.0 path-information 0.0.0.1 local-preference 100",
-    "announce route 0.0.0.0/0 next-hop 10.0.2.0 path-information 0.0.0.2 local-preference 100",
-    f"announce route 10.255.10.1/32 {_BOTH}",
-    f"announce route 192.0.2.53/32 {_BOTH}",
-]
-
-
-class Run:
-    """A run of the program, with the test in ExaBGP's place."""
-
-    def __init__(self, process: Process) -> None:
-        self.process = process
-        self.commands: list[str] = []
-        self.log: list[dict[str, object]] = []
-        self.answering = True
-        self._tasks = [
-            asyncio.create_task(self._take_commands()),
-            asyncio.create_task(self._take_log()),
-        ]
-
-    def table(self) -> dict[str, str]:
-        """What ExaBGP's table would be: route and path to the whole command."""
-        table: dict[str, str] = {}
-        for command in self.commands:
-            words = command.split()
-            path = words[words.index("path-information") + 1] if "path-information" in words else ""
-            if words[0] == "announce":
-                table[f"{words[2]} {path}".strip()] = command
-            else:
-                table.pop(f"{words[2]} {path}".strip(), None)
-        return table
-
-    def events(self, name: str) -> list[dict[str, object]]:
-        return [entry for entry in self.log if entry["event"] == name]
-
-    async def until(self, true: Callable[[], object]) -> None:
-        try:
-            async with asyncio.timeout(20):
-                while not true():
-                    await asyncio.sleep(0.01)
-        except TimeoutError:
-            raise AssertionError(f"commands: {self.commands}\nlog: {self.log}") from None
-
-    async def ends(self, within_s: float = 10) -> int:
-        async with asyncio.timeout(within_s):
-            await asyncio.gather(*self._tasks)
-            return await self.process.wait()
-
-    def reply(self, data: bytes) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(data)
-
-    async def _take_commands(self) -> None:
-        assert self.process.stdout is not None
-        async for line in self.process.stdout:
-            self.commands.append(line.decode().rstrip())
-            if self.answering:
-                self.reply(b"done\n")
-
-    async def _take_log(self) -> None:
-        assert self.process.stderr is not None
-        async for line in self.process.stderr:
-            if line.startswith(b"{"):
-                self.log.append(json.loads(line))
-            else:
-                self.log.append({"event": "text", "text": line.decode()})
-
-
-@asynccontextmanager
-async def program(
-    *arguments: str, uplinks: int = 2, wrapper: tuple[str, ...] = ()
-) -> AsyncIterator[Run]:
-    with tempfile.TemporaryDirectory() as directory:
-        file = configuration(Path(directory), uplinks)
-        bgphealth = [sys.executable, "-m", "bgphealth", "-c", str(file), "run", *arguments]
-        process = await asyncio.create_subprocess_exec(
-            *wrapper, *bgphealth, stdin=PIPE, stdout=PIPE, stderr=PIPE
-        )
-        try:
-            yield Run(process)
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
 
 
 def downs(run: Run) -> list[dict[str, object]]:
@@ -213,24 +120,35 @@ async def test_a_silent_exabgp_stops_neither_probing_nor_reading() -> None:
 
 
 @isolated
-async def test_an_interface_that_does_not_exist_is_said_and_nothing_is_written() -> None:
+async def test_an_interface_that_does_not_exist_is_a_path_that_is_down() -> None:
     with neighbors(1):
         async with program(uplinks=2) as run:
+            await run.until(lambda: "0.0.0.0/0 0.0.0.1" in run.table())
+            await run.until(lambda: "[65101:1]" in run.table()["192.0.2.53/32"])
+            (change,) = downs(run)
+            assert (change["uplink"], change["reason"]) == ("tor2", "link_down")
+
+
+@isolated
+async def test_an_interface_that_does_not_exist_is_said_to_whoever_tries() -> None:
+    with neighbors(1):
+        async with program("--dry-run", uplinks=2) as run:
             assert await run.ends() == 78
             assert run.commands == []
             text = "".join(str(entry["text"]) for entry in run.log)
         assert "uplinks.tor2.interface: eth2 does not exist on this host" in text
-        assert "1790" not in ip("rule")
 
 
 @isolated
-async def test_without_the_capability_it_says_so() -> None:
+async def test_without_the_capability_it_says_so_and_asserts_nothing() -> None:
     without = ("setpriv", "--bounding-set", "-net_admin", "--inh-caps", "-net_admin")
     with neighbors(1):
         async with program(uplinks=1, wrapper=without) as run:
-            status = await run.ends()
-            text = "".join(str(entry.get("text")) for entry in run.log)
-        assert (status, "CAP_NET_ADMIN" in text) == (77, True), text
+            await run.until(lambda: run.events("kernel_not_changed"))
+            assert "CAP_NET_ADMIN" in str(run.events("kernel_not_changed")[0]["error"])
+            await run.until(lambda: run.events("probe_unknown"))
+            assert run.process.returncode is None
+            assert run.commands == []
 
 
 @isolated

@@ -10,7 +10,9 @@ import pytest
 from bgphealth.core.errors import ConfigurationError, HostError, PermissionDeniedError
 from bgphealth.core.health import PathKey
 from bgphealth.core.settings import Family
+from bgphealth.fallback import leftovers
 from bgphealth.fallback import watch as watch_module
+from bgphealth.fallback.netlink import Netlink
 from tests.support.hosts import host
 from tests.support.netns import ip, isolated
 from tests.support.watching import Seen, until
@@ -97,8 +99,10 @@ async def test_a_table_of_somebody_else_is_left_alone() -> None:
     ip("route", "add", "203.0.113.0/24", "via", "10.0.1.0", "table", "17901", "proto", "static")
     before = ip("route", "show", "table", "17901")
     seen = Seen(host())
-    with pytest.raises(HostError, match="table 17901 holds 1 ipv4 routes that are not ours"):
-        await seen.watch.start()
+    await seen.watch.start()
+    (applied,) = seen.applied
+    assert isinstance(applied.failed["tor1"], HostError)
+    assert "table 17901 holds 1 ipv4 routes that are not ours" in str(applied.failed["tor1"])
     assert ip("route", "show", "table", "17901") == before
     # Its probes might leave through another uplink: better none. The other uplink is served.
     assert "not ours" in str(seen.sources.of(PathKey("tor1", V4)))
@@ -109,7 +113,7 @@ async def test_a_table_of_somebody_else_is_left_alone() -> None:
 async def test_an_interface_that_is_not_there_is_an_error_of_the_file() -> None:
     two_links()
     with pytest.raises(ConfigurationError) as error:
-        await Seen(host(uplinks=4)).watch.start()
+        await Seen(host(uplinks=4)).watch.require()
     assert str(error.value).splitlines() == [
         "uplinks.tor3.interface: eth3 does not exist on this host",
         "uplinks.tor4.interface: eth4 does not exist on this host",
@@ -119,13 +123,41 @@ async def test_an_interface_that_is_not_there_is_an_error_of_the_file() -> None:
 
 
 @isolated
+async def test_an_interface_that_is_not_there_keeps_no_other_from_working() -> None:
+    two_links()
+    seen = Seen(host(uplinks=3))
+    await seen.watch.start()
+    assert seen.links == {"tor1": True, "tor2": True, "tor3": False}
+    assert str(seen.sources.of(PathKey("tor2", V4))) == "10.0.2.1"
+    assert seen.sources.of(PathKey("tor3", V4)) == "eth3 does not exist"
+
+
+@isolated
+async def test_what_uplinks_had_that_left_the_file_is_removed() -> None:
+    two_links()
+    await Seen(host(families=(V4, V6))).watch.start()
+    ip("route", "add", "203.0.113.0/24", "via", "10.0.2.0", "table", "17902", "proto", "static")
+    async with Netlink() as netlink:
+        await leftovers.remove(host(families=(V4, V6)), host(uplinks=1, families=(V4, V6)), netlink)
+        assert await leftovers.remove(host(), host(), netlink) == []
+    assert "oif eth2" not in ip("rule") + ip("-6", "rule")
+    assert ip("route", "show", "table", "17902").split()[0] == "203.0.113.0/24"
+    assert "via 10.0.1.0" in ip("route", "show", "table", "17901")
+    assert "oif eth1" in ip("rule")
+
+
+@isolated
 async def test_without_the_capability_the_error_says_which() -> None:
     import os  # noqa: PLC0415 - this process alone drops its privileges
 
     two_links()
     os.setuid(65534)
-    with pytest.raises(PermissionDeniedError, match="CAP_NET_ADMIN"):
-        await Seen(host()).watch.start()
+    seen = Seen(host())
+    await seen.watch.start()
+    for error in seen.applied[0].failed.values():
+        assert isinstance(error, PermissionDeniedError)
+        assert "CAP_NET_ADMIN" in str(error)
+    assert seen.applied[0].failed.keys() == {"tor1", "tor2"}
 
 
 @isolated

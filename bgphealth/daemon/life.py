@@ -1,0 +1,156 @@
+"""The life of the process under ExaBGP, from the first byte on its pipe to the last.
+
+Whatever happens, ExaBGP must neither be frozen by unread replies nor ended by a helper that keeps
+dying. So the pipe is read from the beginning, a start that comes too soon after others waits, and a
+file that is wrong is waited for, not died of: what was announced stays announced meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO, TextIO
+
+from structlog.typing import FilteringBoundLogger
+
+from bgphealth import config
+from bgphealth.core.errors import BgphealthError
+from bgphealth.core.settings import Settings
+from bgphealth.daemon import places, reload, starts
+from bgphealth.daemon.lifeline import Lifeline
+from bgphealth.daemon.notify import Notifier
+from bgphealth.daemon.program import Program
+from bgphealth.daemon.remembered import Remembered
+
+READY_S = 30.0
+"""The service manager is told after this time that the start is over, whatever is missing."""
+
+_LOOK_S = 1.0
+"""How often to look at a wrong file, and how often the watchdog is fed at least."""
+
+
+async def dry_run(settings: Settings, log: FilteringBoundLogger, stdout: TextIO) -> None:
+    """Probe, decide and print until a signal comes; write nothing anywhere."""
+    reason = await Lifeline().hold(Program(settings, log).dry_run(stdout))
+    log.info("stopped", reason=reason)
+
+
+class Life:
+    """One run over one file. Needs a running event loop."""
+
+    def __init__(self, file: Path, log: FilteringBoundLogger) -> None:
+        self._file = file
+        self._log = log
+        self._lifeline = Lifeline()
+        self._notifier = Notifier()
+        self._program: Program | None = None
+
+    async def run(self, stdin: BinaryIO, stdout: BinaryIO) -> None:
+        """Run until ExaBGP goes away or a signal says so."""
+        lifeline = self._lifeline
+        await lifeline.connect(stdin, stdout)
+        pid_file = self._write_pid()
+        try:
+            reason = await lifeline.hold(self._live())
+            self._notifier.stopping()
+            self._log.info("stopped", reason=reason)
+        finally:
+            lifeline.writer.close()
+            with suppress(OSError):
+                if pid_file.read_text(encoding="ascii") == f"{os.getpid()}\n":
+                    pid_file.unlink()
+
+    async def _live(self) -> None:
+        start = await asyncio.to_thread(starts.note, self._start_files())
+        beating = asyncio.create_task(self._beat())
+        try:
+            if start.wait_s:
+                self._log.error("crash_loop", starts=start.recent, wait_s=round(start.wait_s, 1))
+                self._notifier.status(f"waiting: started {start.recent} times within a minute")
+                await asyncio.sleep(start.wait_s)
+            await self._steer(await self._first_good_file())
+        except Exception:
+            if start.is_noted:
+                raise
+            # Nothing can be written down: the only way not to die too often is to die late.
+            self._log.exception("crashed", wait_s=starts.LINGER_S)
+            await asyncio.sleep(starts.LINGER_S)
+            raise
+        finally:
+            beating.cancel()
+
+    def _start_files(self) -> list[Path]:
+        state = places.state_file(self._file)
+        runtime = places.runtime_file(self._file, "starts")
+        return [runtime, state.with_name(runtime.name)]
+
+    async def _first_good_file(self) -> Settings:
+        """Return the file as soon as it is right; ExaBGP keeps what it has until then."""
+        said: list[str] = []
+        while True:
+            looked = _signature(self._file)
+            self._lifeline.reload.clear()
+            try:
+                return await asyncio.to_thread(config.load, self._file)
+            except BgphealthError as error:
+                if said != (said := str(error).splitlines()):
+                    self._log.error("file_refused", file=str(self._file), problems=said)
+                    self._notifier.status(f"waiting: {said[0]}")
+            while looked == _signature(self._file) and not self._lifeline.reload.is_set():
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._lifeline.reload.wait(), _LOOK_S)
+
+    async def _steer(self, settings: Settings) -> None:
+        program = self._program = Program(settings, self._log)
+        program.notifier = self._notifier
+        remembered = Remembered(places.state_file(self._file), self._log)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(program.run(self._lifeline, remembered))
+            group.create_task(self._reload(program))
+
+    async def _reload(self, program: Program) -> None:
+        while True:
+            await self._lifeline.reload.wait()
+            self._lifeline.reload.clear()
+            self._notifier.reloading()
+            try:
+                after, said = await asyncio.to_thread(reload.load, self._file, program.settings)
+            except BgphealthError as error:
+                problems = str(error).splitlines()
+                self._log.error("reload_refused", file=str(self._file), problems=problems)
+            else:
+                await program.reload(after)
+                self._log.info("reloaded", **said)
+                if files := said.get("render"):
+                    self._log.warning("render_needed", files=files)
+            self._notifier.reloaded()
+
+    async def _beat(self) -> None:
+        """Feed the watchdog for as long as there is progress, and no longer."""
+        ready_at = asyncio.get_running_loop().time() + READY_S
+        beat_s = min(_LOOK_S, (self._notifier.watchdog_s or 2 * _LOOK_S) / 2)
+        while True:
+            progress = self._program is None or self._program.makes_progress()
+            if progress and not self._lifeline.exabgp_is_stopped:
+                self._notifier.watchdog()
+            if asyncio.get_running_loop().time() >= ready_at:
+                self._notifier.ready()
+            await asyncio.sleep(beat_s)
+
+    def _write_pid(self) -> Path:
+        """Write down whom to send SIGHUP to; without that file, it has to be looked up."""
+        file = places.runtime_file(self._file, "pid")
+        with suppress(OSError):
+            places.replace_file(file, f"{os.getpid()}\n")
+        return file
+
+
+def _signature(file: Path) -> object:
+    """Return what changes when a file does; a missing one has a signature of its own."""
+    try:
+        found = file.stat()
+    except OSError as error:
+        return error.errno
+    return found.st_ino, found.st_size, found.st_mtime_ns

@@ -1,0 +1,56 @@
+"""Where a run keeps what outlives it: the directories that systemd makes, or those of the FHS."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+_STATE = Path("/var/lib/bgphealth")
+_RUNTIME = Path("/run/bgphealth")
+
+
+def state_file(file: Path, environment: Mapping[str, str] = os.environ) -> Path:
+    """Return where to remember what must outlive a reboot (systemd's StateDirectory=).
+
+    The name is that of the configuration file: two programs on one host have two files.
+    """
+    return _directory("STATE_DIRECTORY", _STATE, environment) / f"{file.stem}.routes.json"
+
+
+def runtime_file(file: Path, kind: str, environment: Mapping[str, str] = os.environ) -> Path:
+    """Return where to keep what a reboot may forget (systemd's RuntimeDirectory=)."""
+    return _directory("RUNTIME_DIRECTORY", _RUNTIME, environment) / f"{file.stem}.{kind}"
+
+
+def replace_file(target: Path, text: str) -> None:
+    """Put a file into place as a whole and for good, or not at all; make its directory.
+
+    Raises:
+        OSError: it could not be done; an old file is as it was.
+    """
+    target.parent.mkdir(exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(name).replace(target)
+    except BaseException:
+        with suppress(OSError):
+            Path(name).unlink()
+        raise
+    directory = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _directory(variable: str, default: Path, environment: Mapping[str, str]) -> Path:
+    # systemd separates several directories by colons; the first one is ours.
+    first = environment.get(variable, "").partition(":")[0]
+    return Path(first) if first.startswith("/") else default

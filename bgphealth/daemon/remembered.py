@@ -1,0 +1,115 @@
+"""Remember which routes are ours, so that one which leaves the file while we are away is withdrawn.
+
+ExaBGP keeps what was announced while bgphealth is away. A prefix that is deleted from the file
+meanwhile would stay announced for ever, because nobody would know any more that it is ours.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Set
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+
+from structlog.typing import FilteringBoundLogger
+
+from bgphealth.core.intents import RouteKey
+from bgphealth.daemon.places import replace_file
+
+VERSION = 1
+
+_LARGEST_BYTES = 16 * 1024 * 1024  # A route takes about 70 bytes.
+_MAX_PATH_ID = 0xFFFFFFFF
+
+
+class Remembered:
+    """The routes that are ours, in a file. Its content is never trusted, its absence no error."""
+
+    def __init__(self, file: Path, log: FilteringBoundLogger) -> None:
+        self._file = file
+        self._log = log
+        self._written: Set[RouteKey] | None = None
+        self._trouble = ""
+
+    def load(self) -> frozenset[RouteKey]:
+        """Return what an earlier run left; nothing, with a warning, if that makes no sense."""
+        try:
+            # Not to wait for whoever made a named pipe of it.
+            descriptor = os.open(self._file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            with os.fdopen(descriptor, "rb") as stream:
+                raw = stream.read(_LARGEST_BYTES + 1)
+        except FileNotFoundError:
+            return frozenset()
+        except OSError as error:
+            self._log.warning("state_ignored", file=str(self._file), why=error.strerror)
+            return frozenset()
+        try:
+            self._written = decode(raw or b"")
+        except ValueError as error:
+            self._log.warning("state_ignored", file=str(self._file), why=str(error))
+            return frozenset()
+        return frozenset(self._written)
+
+    def save(self, routes: Set[RouteKey]) -> None:
+        """Write them, if they are not what is there; what prevents it is logged once."""
+        if routes == self._written:
+            return
+        try:
+            replace_file(self._file, encode(routes))
+        except OSError as error:
+            self._written = None
+            if self._trouble != (trouble := f"{self._file.parent}: {error.strerror}"):
+                self._log.warning("state_not_kept", why=trouble, do=_DO)
+            self._trouble = trouble
+        else:
+            self._written, self._trouble = frozenset(routes), ""
+
+
+_DO = (
+    "give the user of ExaBGP that directory (StateDirectory=bgphealth in the unit, or "
+    "$STATE_DIRECTORY); without it, what leaves the file while bgphealth is away stays announced"
+)
+
+
+def encode(routes: Set[RouteKey]) -> str:
+    """Return the routes as JSON."""
+    entries = [
+        {
+            "prefix": str(key.prefix),
+            "path_id": key.path_id,
+            "neighbor": None if key.neighbor is None else str(key.neighbor),
+        }
+        for key in sorted(routes, key=lambda key: (key.prefix.version, str(key)))
+    ]
+    return json.dumps({"version": VERSION, "routes": entries}, indent=1) + "\n"
+
+
+def decode(raw: bytes) -> frozenset[RouteKey]:
+    """Return the routes of a file, all of them or none.
+
+    Raises:
+        ValueError: it is not such a file, or one of its routes is none; the text says why.
+    """
+    if len(raw) > _LARGEST_BYTES:
+        raise ValueError("it is larger than 16 MiB")
+    try:
+        data = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise ValueError("it is not JSON") from None
+    if not isinstance(data, dict) or not isinstance(data.get("routes"), list):
+        raise ValueError("it is not bgphealth's")  # noqa: TRY004 - a value of the file, not a type
+    if data.get("version") != VERSION:
+        raise ValueError("it is of another version of bgphealth")
+    return frozenset(_route(entry) for entry in data["routes"])
+
+
+def _route(entry: object) -> RouteKey:
+    match entry:
+        case {"prefix": str(prefix), "path_id": int(path_id), "neighbor": str() | None as neighbor}:
+            pass
+        case _:
+            raise ValueError("an entry of it is no route")
+    if isinstance(path_id, bool) or not 0 <= path_id <= _MAX_PATH_ID or "%" in f"{neighbor}":
+        raise ValueError("an entry of it is no route")
+    return RouteKey(ip_network(prefix), path_id, None if neighbor is None else ip_address(neighbor))
