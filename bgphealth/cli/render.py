@@ -15,7 +15,9 @@ import click
 from bgphealth.config import load, passwords
 from bgphealth.core.errors import HostError, PermissionDeniedError
 from bgphealth.core.settings import Mode
+from bgphealth.daemon.places import runtime_file
 from bgphealth.exabgp import render as exabgp_render
+from bgphealth.exabgp import unit
 from bgphealth.frr import render as frr_render
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from bgphealth.cli.app import Invocation
     from bgphealth.core.settings import Settings
 
+_CONF = Path("/etc/exabgp/exabgp.conf")
 _NEW_FILE_MODE = 0o644  # FRR and ExaBGP run as other users.
 _SECRET_FILE_MODE = 0o640  # It holds a password: give the file to the group of who reads it.
 
@@ -33,6 +36,29 @@ _output = click.option(
     "directory",
     type=click.Path(path_type=Path, file_okay=False),
     help="Write into this directory instead of stdout.",
+)
+
+_program = click.option(
+    "--program",
+    help="bgphealth's absolute path, and arguments if it needs any. [default: this program]",
+)
+_user = click.option(
+    "--user", default="exabgp", show_default=True, help="The user and group that ExaBGP runs as."
+)
+
+
+def _exabgp_here() -> Path:
+    """Return the ExaBGP that was installed with this program, else the one in the PATH."""
+    beside = Path(sys.executable).with_name("exabgp")
+    return beside if beside.exists() else Path(shutil.which("exabgp") or beside)
+
+
+_exabgp_program = click.option(
+    "--exabgp",
+    "exabgp_program",
+    type=click.Path(path_type=Path),
+    default=_exabgp_here,
+    help="ExaBGP's absolute path. [default: the one beside this program]",
 )
 
 
@@ -55,22 +81,68 @@ def frr(invocation: Invocation, directory: Path | None) -> None:
 
 @render.command()
 @_output
-@click.option(
-    "--program",
-    help="bgphealth's absolute path, and arguments if it needs any. [default: this program]",
-)
+@_program
 @click.pass_obj
 def exabgp(invocation: Invocation, directory: Path | None, program: str | None) -> None:
     """Render exabgp.conf, and with -o exabgp.env as well."""
-    file = _absolute(invocation.file)
     settings = load(invocation.file)
-    words = program.split() if program is not None else this_program()
-    # With FRR, the sessions that have passwords are FRR's.
-    secrets = _passwords(settings, directory) if settings.mode is Mode.DIRECT else {}
-    files = {"exabgp.conf": exabgp_render.render_conf(settings, file, words, secrets)}
-    if directory is not None:
-        files["exabgp.env"] = exabgp_render.render_env(file)
+    secrets = _exabgp_passwords(settings, directory)
+    files = _exabgp_files(settings, _absolute(invocation.file), program, secrets)
+    if directory is None:
+        del files["exabgp.env"]
     _deliver(files, directory, secret={"exabgp.conf"} if secrets else set())
+
+
+@render.command()
+@_output
+@_user
+@_exabgp_program
+@click.pass_obj
+def systemd(
+    invocation: Invocation, directory: Path | None, user: str, exabgp_program: Path
+) -> None:
+    """Render exabgp.service, which runs ExaBGP with /etc/exabgp/exabgp.conf."""
+    file = _absolute(invocation.file)
+    _deliver(_unit(load(invocation.file), file, exabgp_program, user), directory)
+
+
+@render.command("all")
+@click.option(
+    "-o",
+    "--output",
+    "directory",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="The directory to write into.",
+)
+@_program
+@_user
+@_exabgp_program
+@click.pass_obj
+def render_all(
+    invocation: Invocation, directory: Path, program: str | None, user: str, exabgp_program: Path
+) -> None:
+    """Render everything into one directory, to look at and to compare."""
+    file, settings = _absolute(invocation.file), load(invocation.file)
+    files = _unit(settings, file, exabgp_program, user)
+    secrets = _exabgp_passwords(settings, directory)
+    files |= _exabgp_files(settings, file, program, secrets)
+    secret = {"exabgp.conf"} if secrets else set()
+    if settings.mode is Mode.FRR:
+        secrets = _passwords(settings, directory)
+        files["frr.conf"] = frr_render.render(settings, file, secrets)
+        secret = {"frr.conf"} if secrets else set()
+    _deliver(files, directory, secret)
+
+
+def _exabgp_files(
+    settings: Settings, file: Path, program: str | None, secrets: Mapping[str, str]
+) -> dict[str, str]:
+    words = program.split() if program is not None else this_program()
+    return {
+        "exabgp.conf": exabgp_render.render_conf(settings, file, words, secrets),
+        "exabgp.env": exabgp_render.render_env(file),
+    }
 
 
 def _passwords(settings: Settings, directory: Path | None) -> Mapping[str, str]:
@@ -84,6 +156,18 @@ def _passwords(settings: Settings, directory: Path | None) -> Mapping[str, str]:
     for file in passwords.public(settings):
         click.echo(f"{file}: everybody on this host can read it: chmod o= {file}", err=True)
     return found
+
+
+def _exabgp_passwords(settings: Settings, directory: Path | None) -> Mapping[str, str]:
+    """Read what exabgp.conf needs: with FRR, the sessions that have passwords are FRR's."""
+    return _passwords(settings, directory) if settings.mode is Mode.DIRECT else {}
+
+
+def _unit(settings: Settings, file: Path, exabgp: Path, user: str) -> dict[str, str]:
+    # As the unit will see it: its RuntimeDirectory is the default one.
+    pid_file = runtime_file(file, "pid", {})
+    host = unit.Host(file, _absolute(exabgp), _CONF, pid_file, user)
+    return {"exabgp.service": unit.render(settings, host)}
 
 
 def _absolute(file: Path) -> Path:

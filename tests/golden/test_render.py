@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bgphealth.config import load
+from bgphealth.core.errors import ConfigurationError
+from bgphealth.exabgp import unit
 from bgphealth.exabgp.render import render_conf, render_env
 from bgphealth.frr.render import render
 
@@ -71,6 +73,57 @@ def test_exabgp_conf(host: str, golden: Callable[[str, str], None]) -> None:
 
 def test_exabgp_env(golden: Callable[[str, str], None]) -> None:
     golden("exabgp.env", render_env(FILE))
+
+
+def exabgp_service(host: str = "dual-stack", exabgp: str = "/opt/bgphealth/bin/exabgp") -> str:
+    return unit.render(
+        load(HERE / host / "bgphealth.yaml"),
+        unit.Host(
+            file=FILE,
+            exabgp=Path(exabgp),
+            conf=Path("/etc/exabgp/exabgp.conf"),
+            pid_file=Path("/run/bgphealth/bgphealth.pid"),
+        ),
+    )
+
+
+def test_exabgp_service(golden: Callable[[str, str], None]) -> None:
+    golden("exabgp.service", exabgp_service())
+
+
+def verify(text: str, directory: Path) -> subprocess.CompletedProcess[str]:
+    file = directory / "exabgp.service"
+    file.write_text(text, encoding="utf-8")
+    return subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", file],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+WITH_SYSTEMD = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="there is no systemd on this machine"
+)
+
+
+@WITH_SYSTEMD
+def test_systemd_takes_the_unit(tmp_path: Path) -> None:
+    done = verify(exabgp_service(exabgp="/bin/true"), tmp_path)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+@WITH_SYSTEMD
+def test_systemd_would_say_so_if_it_did_not(tmp_path: Path) -> None:
+    broken = exabgp_service(exabgp="/bin/true").replace("Type=notify", "Type=notified")
+    assert "notified" in verify(broken, tmp_path).stderr
+
+
+@pytest.mark.parametrize("exabgp", ["/opt/a b/exabgp", "/opt/%h/exabgp", "/opt/$X", "exabgp"])
+def test_what_systemd_would_not_take_as_one_word_is_refused(exabgp: str) -> None:
+    with pytest.raises(ConfigurationError):
+        exabgp_service(exabgp=exabgp)
 
 
 def vtysh(conf: str, directory: Path) -> subprocess.CompletedProcess[str]:

@@ -1,0 +1,71 @@
+"""A service leaves the file while bgphealth is away: bgpd must not keep its prefix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from lab import convergence, dual_tor, routes
+from lab.faults import FAULTS, run_steps
+
+if TYPE_CHECKING:
+    from lab.namespaces import NamespaceDriver
+
+FILE = "/etc/bgphealth/bgphealth.yaml"
+
+
+def exabgp(lab: NamespaceDriver) -> str:
+    return lab.run(dual_tor.SERVER, ["cat", "/run/exabgp.pid"]).stdout
+
+
+@contextmanager
+def without_services(lab: NamespaceDriver) -> Iterator[None]:
+    """Have another file in the place of the one that the topology binds."""
+    edited = "/run/without-services.yaml"
+    shell = f"sed '/^services:/,/^$/d' {FILE} >{edited} && mount --bind {edited} {FILE}"
+    lab.run(dual_tor.SERVER, ["sh", "-c", shell])
+    try:
+        yield
+    finally:
+        lab.run(dual_tor.SERVER, ["umount", FILE])
+
+
+def wait_service_gone(lab: NamespaceDriver) -> None:
+    def missing() -> list[str]:
+        seen = routes.snapshot(lab)
+        still = [f for f in dual_tor.FAMILIES if seen.core_service[f].uplinks]
+        others = [*seen.core_loopback.values(), *seen.server_default.values()]
+        lost = [str(route) for route in others if len(route.uplinks) < len(dual_tor.TOR_BEHIND)]
+        return [*(f"the core has the {family} service" for family in still), *lost]
+
+    convergence.wait_until("the service is withdrawn, and nothing else", missing)
+
+
+def test_a_service_that_left_the_file_is_withdrawn_by_the_next_bgphealth(
+    lab: NamespaceDriver,
+) -> None:
+    convergence.wait_converged(lab)
+    before = exabgp(lab)
+    with without_services(lab):
+        run_steps(lab, FAULTS["helper-kill"].inject)
+        wait_service_gone(lab)
+        for family, address in dual_tor.SERVICE.items():
+            shown = lab.run(
+                dual_tor.SERVER, ["vtysh", "-c", f"show bgp {family} unicast {address}"]
+            ).stdout
+            assert "not in table" in shown
+    # ExaBGP has been there all the time: without bgphealth's memory it would have kept the prefix.
+    assert exabgp(lab) == before
+    lab.run(dual_tor.SERVER, ["sh", "-c", "kill -HUP $(cat /run/bgphealth/bgphealth.pid)"])
+    convergence.wait_converged(lab)
+
+
+def test_a_service_that_left_the_file_is_withdrawn_by_a_reload(lab: NamespaceDriver) -> None:
+    convergence.wait_converged(lab)
+    reload = ["sh", "-c", "kill -HUP $(cat /run/bgphealth/bgphealth.pid)"]
+    with without_services(lab):
+        lab.run(dual_tor.SERVER, reload)
+        wait_service_gone(lab)
+    lab.run(dual_tor.SERVER, reload)
+    convergence.wait_converged(lab)
