@@ -46,8 +46,12 @@ async def first_good_file(self):
 life.Life._steer = steer
 life.Life._first_good_file = first_good_file
 configured = log.configure(verbose=False)
-stdout = os.fdopen(fd, "wb", 0)
-asyncio.run(life.Life(out / "bgphealth.yaml", configured).run(sys.stdin.buffer, stdout))
+
+async def main():
+    stdout = os.fdopen(fd, "wb", 0)
+    await life.Life(out / "bgphealth.yaml", configured).run(sys.stdin.buffer, stdout)
+
+asyncio.run(main())
 """
 
 DEATHS = 7

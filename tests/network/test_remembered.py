@@ -12,6 +12,7 @@ from lab.faults import FAULTS, run_steps
 if TYPE_CHECKING:
     from lab.namespaces import NamespaceDriver
 
+LENGTH = {"ipv4": 32, "ipv6": 128}
 FILE = "/etc/bgphealth/bgphealth.yaml"
 
 
@@ -52,7 +53,8 @@ def test_a_service_that_left_the_file_is_withdrawn_by_the_next_bgphealth(
         wait_service_gone(lab)
         for family, address in dual_tor.SERVICE.items():
             shown = lab.run(
-                dual_tor.SERVER, ["vtysh", "-c", f"show bgp {family} unicast {address}"]
+                dual_tor.SERVER,
+                ["vtysh", "-c", f"show bgp {family} unicast {address}/{LENGTH[family]}"],
             ).stdout
             assert "not in table" in shown
     # ExaBGP has been there all the time: without bgphealth's memory it would have kept the prefix.
