@@ -202,15 +202,15 @@ def _judge_paths(
     effects: list[Effect] = [
         PathChanged(at, key, state.path_verdicts[key], verdict)
         for key, verdict in verdicts.items()
-        if _differs(state.path_verdicts[key], verdict)
+        if differs(state.path_verdicts[key], verdict)
     ]
-    differs = bool(effects)
-    if differs or held_since != state.held_since:
-        path_verdicts = {**state.path_verdicts, **verdicts} if differs else state.path_verdicts
+    is_news = bool(effects)
+    if is_news or held_since != state.held_since:
+        path_verdicts = {**state.path_verdicts, **verdicts} if is_news else state.path_verdicts
         state = state._replace(path_verdicts=path_verdicts, held_since=held_since)
     state, paces = _pace(state, at, {*changed, *verdicts})
     effects += paces
-    return decide(state, at, tuple(effects)) if differs else (state, tuple(effects))
+    return decide(state, at, tuple(effects)) if is_news else (state, tuple(effects))
 
 
 def _share_fate(
@@ -306,13 +306,13 @@ def _judge_service(state: State, event: ServiceChecked) -> tuple[State, tuple[Ef
         return state, ()
     state = state._replace(services={**state.services, event.service: after})
     old, new = state.service_verdicts[event.service], after.judge()
-    if not _differs(old, new):
+    if not differs(old, new):
         return state, ()
     state = state._replace(service_verdicts={**state.service_verdicts, event.service: new})
     return decide(state, event.at, (ServiceChanged(event.at, event.service, old, new),))
 
 
-def _differs(before: Judgement, after: Judgement) -> bool:
+def differs(before: Judgement, after: Judgement) -> bool:
     """Tell a change of verdict from a mere change of evidence, which is no transition."""
     return (before.level, before.reason) != (after.level, after.reason)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bgphealth.core import engine, policy
-from bgphealth.core.engine import DecisionChanged, Effect, State
+from bgphealth.core.engine import DecisionChanged, Effect, PathChanged, ServiceChanged, State
 from bgphealth.core.health import PathHealth, PathKey, ServiceHealth
 from bgphealth.core.hysteresis import Hysteresis
 from bgphealth.core.policy import Decision
@@ -35,6 +35,17 @@ def reconfigure(state: State, settings: Settings, at: float) -> tuple[State, tup
         else path.judge()
         for key, path in paths.items()
     }
+    service_verdicts = {name: service.judge() for name, service in services.items()}
+    judged: list[Effect] = [
+        PathChanged(at, key, old, path_verdicts[key])
+        for key, old in state.path_verdicts.items()
+        if key in path_verdicts and engine.differs(old, path_verdicts[key])
+    ]
+    judged += [
+        ServiceChanged(at, name, old, service_verdicts[name])
+        for name, old in state.service_verdicts.items()
+        if name in service_verdicts and engine.differs(old, service_verdicts[name])
+    ]
     removed = [
         DecisionChanged(at, key, state.decisions[key], Decision(None, Reason.NOT_IN_FILE))
         for key in sorted(state.decisions.keys() - policy.owned(settings), key=str)
@@ -47,13 +58,13 @@ def reconfigure(state: State, settings: Settings, at: float) -> tuple[State, tup
         paths=paths,
         services=services,
         path_verdicts=path_verdicts,
-        service_verdicts={name: service.judge() for name, service in services.items()},
+        service_verdicts=service_verdicts,
         last_usable=_last_usable(state, settings),
         decisions=state.decisions,
         held_since=held_since,
         suspects=frozenset(state.suspects & kept) if may_hurry else frozenset(),
     )
-    return engine.decide(after, at, tuple(removed))
+    return engine.decide(after, at, (*judged, *removed))
 
 
 def _path(state: State, settings: Settings, uplink: UplinkSettings, path: UplinkPath) -> PathHealth:

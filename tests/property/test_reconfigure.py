@@ -18,6 +18,7 @@ from bgphealth.core.reconfigure import reconfigure
 from bgphealth.core.settings import (
     AllDown,
     Family,
+    Mode,
     ProbeKind,
     ProbeSettings,
     ServiceSettings,
@@ -28,7 +29,10 @@ from bgphealth.core.settings import (
 from tests.property.test_engine_properties import bursts
 from tests.support.hosts import RISE, checked, host, round_of
 
-FULL = host(uplinks=4, families=(Family.IPV4, Family.IPV6))
+FULL, DIRECT = (
+    host(uplinks=4, families=(Family.IPV4, Family.IPV6), mode=mode)
+    for mode in (Mode.FRR, Mode.DIRECT)
+)
 WEB = ServiceSettings("web", (ip_network("192.0.2.80/32"),), (), Timing(1, 1, 3, 3))
 
 
@@ -49,12 +53,21 @@ def _edited(uplink: UplinkSettings, edit: str) -> UplinkSettings:
 
 
 @st.composite
-def files(draw: st.DrawFn) -> Settings:
+def files(draw: st.DrawFn, full: Settings) -> Settings:
     chosen = draw(st.lists(st.sampled_from(range(4)), min_size=1, unique=True))
     edits = st.sampled_from(["", "", "interface", "gateway", "fewer", "source"])
-    uplinks = tuple(_edited(FULL.uplinks[n], draw(edits)) for n in sorted(chosen))
-    services = (*FULL.services, WEB) if draw(st.booleans()) else FULL.services
-    return replace(FULL, uplinks=uplinks, services=services)
+    uplinks = tuple(_edited(full.uplinks[n], draw(edits)) for n in sorted(chosen))
+    services = (*full.services, WEB) if draw(st.booleans()) else full.services
+    return replace(full, uplinks=uplinks, services=services)
+
+
+@st.composite
+def two_files(draw: st.DrawFn) -> tuple[Settings, Settings]:
+    full = draw(hosts)
+    return draw(files(full)), draw(files(full))
+
+
+hosts = st.sampled_from([FULL, DIRECT])
 
 
 @st.composite
@@ -77,16 +90,17 @@ def _up(settings: Settings) -> State:
 @st.composite
 def reloads(draw: st.DrawFn) -> list[tuple[State, State]]:
     """A run with several reloads: the state before and after each of them."""
-    state = _up(draw(files()))
+    full = draw(hosts)
+    state = _up(draw(files(full)))
     pairs = []
     for _ in range(draw(st.integers(1, 4))):
         before = draw(_grown(state))
-        state, _ = reconfigure(before, draw(files()), 1.0)
+        state, _ = reconfigure(before, draw(files(full)), 1.0)
         pairs.append((before, state))
     return pairs
 
 
-@given(files(), st.data())
+@given(hosts.flatmap(files), st.data())
 def test_the_same_file_changes_nothing(settings: Settings, data: st.DataObject) -> None:
     state, _ = engine.step(engine.initial(settings), Started(0.0))
     state = data.draw(_grown(state))
@@ -103,15 +117,18 @@ def test_no_route_that_stays_in_the_file_is_withdrawn(pairs: list[tuple[State, S
 
 
 @given(reloads())
-def test_a_service_loses_no_uplink_that_carried_it(pairs: list[tuple[State, State]]) -> None:
+def test_a_service_loses_no_uplink_for_having_been_edited(pairs: list[tuple[State, State]]) -> None:
+    """Only one that is down, or degraded, by the answers that still count."""
     for before, after in pairs:
-        left = {u.number for u in after.settings.uplinks}
+        names = {u.number: u.name for u in after.settings.uplinks}
         for key, announced in before.intents.items():
             new = after.intents.get(key)
             if key.path_id or new is None:
                 continue
-            kept = {c.value for c in announced.communities} & left
-            assert kept <= {c.value for c in new.communities}
+            for community in set(announced.communities) - set(new.communities):
+                if name := names.get(community.value):
+                    path = PathKey(name, Family.of(key.prefix))
+                    assert after.path_verdicts[path].level in {Level.DOWN, Level.DEGRADED}
 
 
 @given(reloads())
@@ -140,11 +157,12 @@ def test_nothing_of_what_left_the_file_is_left(pairs: list[tuple[State, State]])
         assert all(last <= names for last in after.last_usable.values())
 
 
-@given(files(), files(), st.data())
+@given(two_files(), st.data())
 def test_after_it_the_verdicts_are_those_of_a_fresh_start(
-    first: Settings, second: Settings, data: st.DataObject
+    both: tuple[Settings, Settings], data: st.DataObject
 ) -> None:
     """Once everything has been asked anew, where it came from makes no difference."""
+    first, second = both
     old, _ = engine.step(engine.initial(first), Started(0.0))
     reloaded, _ = reconfigure(data.draw(_grown(old)), second, 1.0)
     fresh, _ = engine.step(engine.initial(second), Started(0.0))
@@ -176,6 +194,16 @@ def test_an_edited_uplink_keeps_its_traffic_until_its_first_verdict() -> None:
     assert [e.key for e in effects if isinstance(e, engine.DecisionChanged)] == [key]
 
 
+def test_every_verdict_that_a_reload_changes_is_said() -> None:
+    settings = host(uplinks=2)
+    edited = replace(
+        settings, uplinks=(settings.uplinks[0], _edited(settings.uplinks[1], "interface"))
+    )
+    _, effects = reconfigure(_up(settings), edited, 1.0)
+    (said,) = (e for e in effects if isinstance(e, engine.PathChanged))
+    assert (said.path.uplink, said.before.level, said.after.level) == ("tor2", Level.UP, Level.INIT)
+
+
 def test_a_link_that_is_down_stays_down_in_the_new_file() -> None:
     settings = host(uplinks=2)
     state, _ = engine.step(_up(settings), LinkChanged(0.5, "tor2", up=False))
@@ -203,3 +231,30 @@ def test_all_down_withdraw_does_not_take_an_edited_uplink_for_dead() -> None:
     edited = replace(state.settings, uplinks=(_edited(state.settings.uplinks[0], "interface"),))
     after, _ = reconfigure(state, edited, 1.0)
     assert policy.undecided(after.decisions) == state.intents.keys()
+
+
+def test_a_tor_keeps_its_prefixes_until_the_first_verdict_of_its_edited_uplink() -> None:
+    """Mode direct, where each ToR has announcements of its own."""
+    settings = host(uplinks=2, mode=Mode.DIRECT)
+    state = _up(settings)
+    edited = replace(
+        settings, uplinks=(settings.uplinks[0], _edited(settings.uplinks[1], "gateway"))
+    )
+    _, effects = reconfigure(state, edited, 1.0)
+    tor2 = settings.uplinks[1].paths[0].neighbor
+    waiting = {key for key in state.intents if key.neighbor == tor2}
+    assert waiting
+    (wanted,) = (e for e in effects if isinstance(e, engine.IntentsChanged))
+    assert wanted.undecided == waiting
+    assert wanted.intents.keys() == state.intents.keys() - waiting
+
+
+def test_a_tor_that_left_the_file_loses_its_prefixes_at_once() -> None:
+    settings = host(uplinks=2, mode=Mode.DIRECT)
+    state = _up(settings)
+    after, effects = reconfigure(state, replace(settings, uplinks=settings.uplinks[:1]), 1.0)
+    tor2 = settings.uplinks[1].paths[0].neighbor
+    decided = {e.key: e.after.reason for e in effects if isinstance(e, engine.DecisionChanged)}
+    gone = {key for key in state.intents if key.neighbor == tor2}
+    assert decided == dict.fromkeys(gone, Reason.NOT_IN_FILE)
+    assert after.intents.keys() == state.intents.keys() - gone
