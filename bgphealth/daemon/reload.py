@@ -66,18 +66,32 @@ def changes(before: Settings, after: Settings) -> dict[str, list[str]]:
 
 
 def stale_files(before: Settings, after: Settings, file: Path) -> list[str]:
-    """Return which rendered files would be other ones now."""
+    """Return which rendered files would be other ones now.
+
+    A password that was changed inside its file is not noticed: only `render` reads passwords.
+    """
     # Absolute, as ExaBGP's has to be; which program it starts makes no difference.
     file = Path("/") / file
     files = {
         "exabgp.conf": [
-            exabgp_render.render_conf(settings, file, ["/bgphealth"])
+            exabgp_render.render_conf(settings, file, ["/bgphealth"], _stand_ins(settings))
             for settings in (before, after)
         ]
     }
     if after.mode is Mode.FRR:
-        files["frr.conf"] = [frr_render.render(settings, file) for settings in (before, after)]
+        files["frr.conf"] = [
+            frr_render.render(settings, file, _stand_ins(settings)) for settings in (before, after)
+        ]
     return [name for name, (old, new) in files.items() if old != new]
+
+
+def _stand_ins(settings: Settings) -> dict[str, str]:
+    """Return, instead of passwords, what changes with the files that they are in."""
+    return {
+        uplink.name: uplink.password_file.encode().hex()
+        for uplink in settings.uplinks
+        if uplink.password_file is not None
+    }
 
 
 def _differences(

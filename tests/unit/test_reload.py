@@ -1,0 +1,87 @@
+"""What a reload says: what was changed, what is refused, what is to be rendered again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+
+import pytest
+
+from bgphealth.core.settings import Mode, ServiceSettings, Settings, Timing, UplinkSettings
+from bgphealth.daemon import reload
+from tests.support.hosts import host
+
+FILE = Path("/etc/bgphealth/bgphealth.yaml")
+FILES = ("/etc/a password", "/etc/another")
+WEB = ServiceSettings("web", (ip_network("192.0.2.80/32"),), (), Timing(1, 1, 3, 3))
+
+
+def settings(mode: Mode) -> Settings:
+    """Return a host with passwords, whose uplinks say from where they are spoken to."""
+    base = host(mode=mode)
+    return replace(base, uplinks=tuple(_protected(uplink) for uplink in base.uplinks))
+
+
+def _protected(uplink: UplinkSettings) -> UplinkSettings:
+    paths = tuple(
+        replace(path, probe_source=ip_address(f"10.0.{uplink.number}.1")) for path in uplink.paths
+    )
+    return replace(uplink, paths=paths, password_file=FILES[0])
+
+
+def on_tor2(edit: Callable[[UplinkSettings], UplinkSettings]) -> Callable[[Settings], Settings]:
+    def edited(before: Settings) -> Settings:
+        first, second = before.uplinks
+        return replace(before, uplinks=(first, edit(second)))
+
+    return edited
+
+
+@pytest.mark.parametrize(
+    ("edit", "with_frr", "direct"),
+    [
+        (lambda s: s, [], []),
+        (lambda s: replace(s, suspect_interval_s=None), [], []),
+        (lambda s: replace(s, services=(*s.services, WEB)), ["frr.conf"], []),
+        (lambda s: replace(s, uplinks=s.uplinks[:1]), ["frr.conf"], ["exabgp.conf"]),
+        (on_tor2(lambda u: replace(u, ttl_security=True)), ["frr.conf"], ["exabgp.conf"]),
+        (on_tor2(lambda u: replace(u, password_file=None)), ["frr.conf"], ["exabgp.conf"]),
+        (on_tor2(lambda u: replace(u, password_file=FILES[1])), ["frr.conf"], ["exabgp.conf"]),
+    ],
+    ids=["nothing", "timing", "service", "uplink", "ttl", "no password", "another password file"],
+)
+def test_what_is_to_be_rendered_again(
+    edit: Callable[[Settings], Settings], with_frr: list[str], direct: list[str]
+) -> None:
+    for mode, wanted in ((Mode.FRR, with_frr), (Mode.DIRECT, direct)):
+        before = settings(mode)
+        assert reload.stale_files(before, edit(before), FILE) == wanted
+
+
+def test_what_only_a_restart_can_change_is_refused() -> None:
+    before = settings(Mode.FRR)
+    after = replace(before, mode=Mode.DIRECT, host=replace(before.host, asn=65102))
+    assert [line.partition(":")[0] for line in reload.refusals(before, after)] == [
+        "mode",
+        "host.asn",
+    ]
+    assert reload.refusals(before, replace(before, uplinks=before.uplinks[:1])) == []
+
+
+def test_what_was_changed_is_named() -> None:
+    before = settings(Mode.FRR)
+    after = replace(
+        before,
+        uplinks=before.uplinks[:1],
+        services=(before.services[0], WEB),
+        suspect_interval_s=None,
+    )
+    assert reload.changes(before, before) == {}
+    assert reload.changes(before, after) == {
+        "uplinks_removed": ["tor2"],
+        "services_added": ["web"],
+        "services_removed": ["dns"],
+        "sections_changed": ["paths"],
+    }
