@@ -45,6 +45,7 @@ class Reporter:
         self._kernel_errors: Mapping[str, str] = {}
         self._absent: Mapping[PathKey, str] = {}
         self._unasked: dict[tuple[str, ...], str] = {}
+        self._lost_sessions: dict[str, str] = {}
 
     def effect(self, effect: Effect) -> None:
         """Log one effect of the engine."""
@@ -111,9 +112,16 @@ class Reporter:
     def _neighbor(self, event: NeighborState) -> None:
         match event.state:
             case "up":
+                self._lost_sessions.pop(event.neighbor, None)
                 self._log.info("neighbor_up", neighbor=event.neighbor)
             case "down":
-                self._log.warning("neighbor_down", neighbor=event.neighbor, reason=event.reason)
+                lost = {"neighbor": event.neighbor, "reason": event.reason}
+                # ExaBGP says it again after each attempt to connect.
+                if self._lost_sessions.get(event.neighbor) == event.reason:
+                    self._log.debug("neighbor_down", **lost)
+                else:
+                    self._log.warning("neighbor_down", **lost)
+                self._lost_sessions[event.neighbor] = event.reason
             case _:
                 self._log.debug("neighbor_connected", neighbor=event.neighbor)
 
