@@ -12,7 +12,7 @@ import pytest
 
 from lab import convergence, dual_tor, faults, routes
 from lab.namespaces import NamespaceDriver
-from tests.support.laboratory import configure
+from tests.support.laboratory import configure, edited, reload
 
 FILE = "/etc/bgphealth/bgphealth.yaml"
 PREFIXES = {
@@ -127,6 +127,56 @@ def test_a_dead_helper_takes_nothing_away(direct_lab: Lab) -> None:
     with fault(direct_lab, "helper-kill"):
         until("the next one has decided on everything", is_back)
     assert is_back()
+
+
+def logged(lab: Lab, name: str) -> list[dict[str, str]]:
+    log = lab.run(dual_tor.SERVER, ["cat", dual_tor.EXABGP_LOG]).stdout
+    events = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    return [event for event in events if event["event"] == name]
+
+
+@contextmanager
+def reloaded(lab: Lab, script: str) -> Iterator[None]:
+    """Have another file for a while; the sessions must not notice, neither then nor afterwards."""
+    before = {tor: sessions(lab, tor) for tor in SERVER_ENDS}
+    with edited(lab, script):
+        reload(lab)
+        yield
+    reload(lab)
+    settled(lab)
+    for tor, old in before.items():
+        assert {n: s.drops for n, s in sessions(lab, tor).items()} == {
+            n: s.drops for n, s in old.items()
+        }
+
+
+def test_a_service_that_leaves_the_file_leaves_both_tors(direct_lab: Lab) -> None:
+    with reloaded(direct_lab, "/^services:/,/^$/d"):
+        until(
+            "no ToR has the service",
+            lambda: all(learned(direct_lab, tor) == ALL - SERVICES for tor in SERVER_ENDS),
+        )
+
+
+def test_a_tor_that_leaves_the_file_loses_everything_and_the_other_nothing(direct_lab: Lab) -> None:
+    with reloaded(direct_lab, "/^  tor2:/,/ttl_security/d"):
+        until("tor2 has lost everything", lambda: learned(direct_lab, "tor2") == set())
+        assert learned(direct_lab, "tor1") == ALL
+    # ExaBGP knew its neighbors all the time.
+    assert logged(direct_lab, "exabgp_refused") == []
+
+
+def test_paths_that_are_asked_otherwise_lose_nothing_meanwhile(direct_lab: Lab) -> None:
+    withdrawn, judged = logged(direct_lab, "withdraw"), logged(direct_lab, "path_changed")
+
+    def is_judged_anew() -> bool:
+        assert learned(direct_lab, "tor1") == learned(direct_lab, "tor2") == ALL
+        changes = logged(direct_lab, "path_changed")[len(judged) :]
+        return {"init", "up"} <= {change["to"] for change in changes}
+
+    with reloaded(direct_lab, "s/gateway: .*/gateway: [{icmp: neighbor}, {link: carrier}]/"):
+        until("each path has a verdict again", is_judged_anew)
+    assert logged(direct_lab, "withdraw") == withdrawn
 
 
 def test_a_dead_exabgp_takes_everything_away_until_it_is_back(direct_lab: Lab) -> None:

@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from lab import convergence, dual_tor, routes
 from lab.faults import FAULTS, run_steps
+from tests.support.laboratory import edited, reload
 
 if TYPE_CHECKING:
     from lab.namespaces import NamespaceDriver
 
 LENGTH = {"ipv4": 32, "ipv6": 128}
-FILE = "/etc/bgphealth/bgphealth.yaml"
+WITHOUT_SERVICES = "/^services:/,/^$/d"
 
 
 def exabgp(lab: NamespaceDriver) -> str:
     return lab.run(dual_tor.SERVER, ["cat", "/run/exabgp.pid"]).stdout
-
-
-@contextmanager
-def without_services(lab: NamespaceDriver) -> Iterator[None]:
-    """Have another file in the place of the one that the topology binds."""
-    edited = "/run/without-services.yaml"
-    shell = f"sed '/^services:/,/^$/d' {FILE} >{edited} && mount --bind {edited} {FILE}"
-    lab.run(dual_tor.SERVER, ["sh", "-c", shell])
-    try:
-        yield
-    finally:
-        lab.run(dual_tor.SERVER, ["umount", FILE])
 
 
 def wait_service_gone(lab: NamespaceDriver) -> None:
@@ -48,7 +35,7 @@ def test_a_service_that_left_the_file_is_withdrawn_by_the_next_bgphealth(
 ) -> None:
     convergence.wait_converged(lab)
     before = exabgp(lab)
-    with without_services(lab):
+    with edited(lab, WITHOUT_SERVICES):
         run_steps(lab, FAULTS["helper-kill"].inject)
         wait_service_gone(lab)
         for family, address in dual_tor.SERVICE.items():
@@ -59,15 +46,14 @@ def test_a_service_that_left_the_file_is_withdrawn_by_the_next_bgphealth(
             assert "not in table" in shown
     # ExaBGP has been there all the time: without bgphealth's memory it would have kept the prefix.
     assert exabgp(lab) == before
-    lab.run(dual_tor.SERVER, ["sh", "-c", "kill -HUP $(cat /run/bgphealth/bgphealth.pid)"])
+    reload(lab)
     convergence.wait_converged(lab)
 
 
 def test_a_service_that_left_the_file_is_withdrawn_by_a_reload(lab: NamespaceDriver) -> None:
     convergence.wait_converged(lab)
-    reload = ["sh", "-c", "kill -HUP $(cat /run/bgphealth/bgphealth.pid)"]
-    with without_services(lab):
-        lab.run(dual_tor.SERVER, reload)
+    with edited(lab, WITHOUT_SERVICES):
+        reload(lab)
         wait_service_gone(lab)
-    lab.run(dual_tor.SERVER, reload)
+    reload(lab)
     convergence.wait_converged(lab)

@@ -3,11 +3,39 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from lab import convergence, dual_tor, watch
 from lab.namespaces import NamespaceDriver
 
 TORS = tuple(dual_tor.TOR_BEHIND.values())
+FILE = "/etc/bgphealth/bgphealth.yaml"
+
+
+@contextmanager
+def edited(lab: NamespaceDriver, script: str) -> Iterator[None]:
+    """Have the file, edited by sed(1), in the place of the one that the topology binds."""
+    other = "/run/edited.yaml"
+    shell = f"sed '{script}' {FILE} >{other} && mount --bind {other} {FILE}"
+    lab.run(dual_tor.SERVER, ["sh", "-c", shell])
+    try:
+        yield
+    finally:
+        lab.run(dual_tor.SERVER, ["umount", FILE])
+
+
+def reload(lab: NamespaceDriver) -> None:
+    """Have the file read again, and wait for it."""
+
+    def count() -> int:
+        log = lab.run(dual_tor.SERVER, ["cat", dual_tor.EXABGP_LOG]).stdout
+        assert '"event": "reload_refused"' not in log
+        return log.count('"event": "reloaded"')
+
+    before = count()
+    lab.run(dual_tor.SERVER, ["sh", "-c", "kill -HUP $(cat /run/bgphealth/bgphealth.pid)"])
+    convergence.wait_until("a reload", lambda: [] if count() > before else ["its log line"])
 
 
 def verdicts_since(lab: NamespaceDriver, at: float) -> list[watch.Verdict]:
