@@ -109,11 +109,20 @@ def test_the_same_file_changes_nothing(settings: Settings, data: st.DataObject) 
 
 @given(reloads())
 def test_no_route_that_stays_in_the_file_is_withdrawn(pairs: list[tuple[State, State]]) -> None:
-    """It stays as it is announced, or it waits for a verdict and is left alone."""
+    """It stays as it is announced, or it waits for a verdict and is left alone.
+
+    Unless an edit has brought up another path of the family, and its own is not as good.
+    """
     for before, after in pairs:
         waits = policy.undecided(after.decisions)
         for key in before.intents.keys() & policy.owned(after.settings):
-            assert key in after.intents or key in waits
+            if key in after.intents or key in waits:
+                continue
+            assert after.decisions[key].reason in {Reason.PATH_DOWN, Reason.PATH_DEGRADED}
+            family = Family.of(key.prefix)
+            others = {p: v for p, v in after.path_verdicts.items() if p.family is family}
+            up = [path for path, verdict in others.items() if verdict.level is Level.UP]
+            assert any(before.path_verdicts.get(path) != others[path] for path in up)
 
 
 @given(reloads())
