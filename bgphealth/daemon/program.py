@@ -25,7 +25,7 @@ from bgphealth.core.reasons import Reason
 from bgphealth.core.reconcile import Withdraw
 from bgphealth.core.reconfigure import reconfigure
 from bgphealth.core.settings import Address, Settings
-from bgphealth.daemon import standing
+from bgphealth.daemon import settling, standing
 from bgphealth.daemon.lifeline import Lifeline
 from bgphealth.daemon.notify import Notifier
 from bgphealth.daemon.probing import Probing
@@ -77,6 +77,7 @@ class Program:
         self._to_remember = asyncio.Event()
         self._saving = asyncio.Lock()
         self._answered_at = self._loop.time()
+        self._settling = True
         self.notifier: Notifier | None = None
         """Who hears how it goes, if anybody."""
 
@@ -165,6 +166,7 @@ class Program:
         probing = Probing(self._settings, self._kernel, self._post)
         self._steered = _Steered(driver, probing)
         self._post(Started(self._loop.time()))
+        self._loop.call_later(settling.longest_s(self._settings), self._settle)
         self._log.info("started", uplinks=[u.name for u in self._settings.uplinks])
         try:
             async with asyncio.TaskGroup() as self._group:
@@ -210,10 +212,20 @@ class Program:
         for effect in effects:
             self._reporter.effect(effect)
             match effect:
-                case engine.IntentsChanged(intents=intents, undecided=undecided):
-                    steered.driver.want(intents, undecided)
+                case engine.IntentsChanged():
+                    self._want(steered.driver)
                 case engine.PaceChanged(path=path, suspect=suspect):
                     steered.probing.pace(path, suspect=suspect)
+
+    def _want(self, driver: Driver) -> None:
+        held = settling.held(self._state) if self._settling else frozenset()
+        wanted = {key: a for key, a in self._state.intents.items() if key not in held}
+        driver.want(wanted, policy.undecided(self._state.decisions) | held)
+
+    def _settle(self) -> None:
+        self._settling = False
+        if self._steered is not None:
+            self._want(self._steered.driver)
 
     def _tell_standing(self) -> None:
         if self.notifier is not None:

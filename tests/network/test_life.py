@@ -73,6 +73,26 @@ async def test_what_left_the_file_while_it_was_away_is_withdrawn() -> None:
 
 
 @isolated
+async def test_the_first_verdict_takes_no_service_away_from_the_other_uplinks() -> None:
+    """The run before may have left it announced to all of them."""
+    with neighbors(2), file_of() as file:
+        async with program_over(file) as run:
+            await run.until(lambda: is_up(run))
+            said = [c for c in run.routes() if "192.0.2.53/32" in c or "10.255.10.1/32" in c]
+            assert len(said) == 2
+
+
+@isolated
+async def test_a_path_that_never_gets_a_verdict_is_not_waited_for() -> None:
+    with neighbors(2), file_of() as file:
+        ip("address", "flush", "dev", "eth2")
+        async with program_over(file) as run:
+            await run.until(lambda: "192.0.2.53/32" in run.table())
+            assert run.table()["192.0.2.53/32"].endswith("[65101:1]")
+            assert [e for e in run.events("path_changed") if e["uplink"] == "tor2"] == []
+
+
+@isolated
 async def test_what_was_not_acknowledged_is_not_forgotten() -> None:
     with neighbors(1), file_of(1) as file:
         with_web(file)
