@@ -182,7 +182,7 @@ async def test_sighup_follows_the_file() -> None:
             first, second = run.events("reloaded")
             assert (first["services_added"], second["services_removed"]) == (["web"], ["web"])
             assert run.events("render_needed")[0]["files"] == ["frr.conf"]
-            assert WEB not in remembered(file)
+            await run.until(lambda: WEB not in remembered(file))
             # All that was said is about that one prefix.
             said = [command for command in run.routes() if command.startswith("withdraw")]
             assert len(said) == 1
