@@ -1,11 +1,16 @@
-"""Every line that bgphealth can write is `done`, and the neighbors have exactly what was wanted."""
+"""Every line that bgphealth can write is `done`, and the neighbors have exactly what was wanted.
+
+E8: these lines are the common ground of ExaBGP 4.2.25 and 5.0.15.
+"""
 
 from __future__ import annotations
 
 import os
 import random
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from itertools import count, islice, product
 from pathlib import Path
@@ -18,12 +23,15 @@ from bgphealth.core.settings import Address, Prefix
 from bgphealth.exabgp.commands import BATCH, commands, encode
 from tests.support.bgp_listener import Listener, listening
 from tests.support.conversation import as_table, conversation, told
-from tests.support.exabgp import Installed
+from tests.support.exabgp import LOCAL_ASN, Installed
 
 pytestmark = pytest.mark.contract
 
 EXTERNAL_ASN = 4_200_000_001
 INTERNAL, EXTERNAL, EXTERNAL_V6 = "127.0.0.1", "127.0.0.5", "::1"
+
+QUIET = {"exabgp.log.level": "WARNING"}
+"""There is much to do, and half of the time ExaBGP would write its log."""
 
 COMMUNITIES = (
     (),
@@ -63,7 +71,7 @@ def attributes(version: int, neighbor: str) -> Iterator[Announcement]:
 
 
 @pytest.fixture(
-    params=[(INTERNAL, 65101), (EXTERNAL, EXTERNAL_ASN), (EXTERNAL_V6, EXTERNAL_ASN)],
+    params=[(INTERNAL, LOCAL_ASN), (EXTERNAL, EXTERNAL_ASN), (EXTERNAL_V6, EXTERNAL_ASN)],
     ids=["internal", "external", "external-v6"],
 )
 async def peer(request: pytest.FixtureRequest) -> AsyncIterator[Listener]:
@@ -72,12 +80,11 @@ async def peer(request: pytest.FixtureRequest) -> AsyncIterator[Listener]:
         yield listener
 
 
-@pytest.mark.parametrize("version", [4, 6])
-async def test_every_form_of_one_route(
-    installed: Installed, peer: Listener, version: int, tmp_path: Path
+async def test_e8_every_form_of_one_route(
+    installed: Installed, peer: Listener, tmp_path: Path
 ) -> None:
-    async with conversation(installed, tmp_path, peer) as exabgp:
-        for route in attributes(version, peer.address):
+    async with conversation(installed, tmp_path, peer, settings=QUIET) as exabgp:
+        for route in (*attributes(4, peer.address), *attributes(6, peer.address)):
             announce, withdraw = encode(Announce(route)), encode(Withdraw(route.key))
             assert await exabgp.say(announce) == ["done"], announce
             assert told(peer) == as_table({route.key: route}, peer), announce
@@ -86,22 +93,16 @@ async def test_every_form_of_one_route(
         assert (peer.sessions, peer.faults) == (1, [])
 
 
-@pytest.mark.parametrize("version", [4, 6])
-async def test_every_form_of_a_batch(
-    installed: Installed, peer: Listener, version: int, tmp_path: Path
+async def test_e8_every_form_of_a_batch(
+    installed: Installed, peer: Listener, tmp_path: Path
 ) -> None:
-    async with conversation(installed, tmp_path, peer) as exabgp:
-        for form in attributes(version, peer.address):
+    async with conversation(installed, tmp_path, peer, settings=QUIET) as exabgp:
+        for form in (*attributes(4, peer.address), *attributes(6, peer.address)):
             if form.key.path_id:
                 continue  # Never in a batch.
             routes = [
-                Announcement(
-                    form.key._replace(prefix=prefix),
-                    form.next_hop,
-                    form.local_pref,
-                    form.communities,
-                )
-                for prefix in islice(prefixes(version), BATCH)
+                replace(form, key=form.key._replace(prefix=prefix))
+                for prefix in islice(prefixes(form.key.prefix.version), BATCH)
             ]
             announce = encode(*map(Announce, routes))
             withdraw = encode(*(Withdraw(route.key) for route in routes[1:]))
@@ -111,6 +112,61 @@ async def test_every_form_of_a_batch(
             assert told(peer) == as_table({routes[0].key: routes[0]}, peer), withdraw
             assert await exabgp.say(encode(Withdraw(routes[0].key))) == ["done"]
             assert told(peer) == {}
+        assert (peer.sessions, peer.faults) == (1, [])
+
+
+def spent_s(process: subprocess.Popen[bytes]) -> float:
+    """Return the processor time that a process has used."""
+    stat = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def test_e7_batches_cost_exabgp_less(installed: Installed, tmp_path: Path) -> None:
+    """Its processor time for 1,000 routes, one by one and in batches of our size."""
+    hop, _ = next_hops(4, INTERNAL)
+    routes = [
+        Announce(Announcement(RouteKey(prefix), hop, 90, COMMUNITIES[1]))
+        for prefix in islice(prefixes(4), 1000)
+    ]
+    async with (
+        listening() as peer,
+        conversation(installed, tmp_path, peer, settings=QUIET) as exabgp,
+    ):
+        spent = {}
+        for size in (1, BATCH):
+            lines = [encode(*routes[n : n + size]) for n in range(0, len(routes), size)]
+            before = spent_s(exabgp.running.process)
+            await exabgp.say(*lines)
+            spent[size] = spent_s(exabgp.running.process) - before
+            assert len(told(peer)) == len(routes)
+            await exabgp.say(*(encode(Withdraw(route.announcement.key)) for route in routes))
+            assert told(peer) == {}
+        assert spent[BATCH] < spent[1], spent
+
+
+@pytest.mark.parametrize("version", [4, 6])
+async def test_e7_batches_make_the_same_table(
+    installed: Installed, version: int, tmp_path: Path
+) -> None:
+    """Of any size, also one that `commands` never makes, and a line of several pages."""
+    hop = next_hops(version, EXTERNAL)[0]
+    routes = [
+        Announcement(RouteKey(prefix), hop, 90, COMMUNITIES[1])
+        for prefix in islice(prefixes(version), 1000)
+    ]
+    desired = {route.key: route for route in routes}
+    async with (
+        listening() as peer,
+        conversation(installed, tmp_path, peer, settings=QUIET) as exabgp,
+    ):
+        for size in (1, 25, BATCH, len(routes)):
+            batches = [routes[first : first + size] for first in range(0, len(routes), size)]
+            lines = [encode(*map(Announce, batch)) for batch in batches]
+            assert await exabgp.say(*lines) == ["done"] * len(lines), size
+            assert told(peer) == as_table(desired, peer), size
+            lines = [encode(*(Withdraw(route.key) for route in batch)) for batch in batches]
+            assert await exabgp.say(*lines) == ["done"] * len(lines), size
+            assert told(peer) == {}, size
         assert (peer.sessions, peer.faults) == (1, [])
 
 
@@ -149,12 +205,14 @@ async def test_a_random_walk_ends_with_what_is_wanted(installed: Installed, tmp_
     """As the daemon does it: the difference between two states, in batches."""
     seed = 0 if "CI" in os.environ else random.SystemRandom().randrange(1 << 32)
     chance = random.Random(seed)  # noqa: S311 - a seed must give the same walk again
-    peers = [(INTERNAL, 65101), (EXTERNAL, EXTERNAL_ASN), (EXTERNAL_V6, EXTERNAL_ASN)]
+    peers = [(INTERNAL, LOCAL_ASN), (EXTERNAL, EXTERNAL_ASN), (EXTERNAL_V6, EXTERNAL_ASN)]
     async with AsyncExitStack() as stack:
         listeners = [
             await stack.enter_async_context(listening(asn, address)) for address, asn in peers
         ]
-        exabgp = await stack.enter_async_context(conversation(installed, tmp_path, *listeners))
+        exabgp = await stack.enter_async_context(
+            conversation(installed, tmp_path, *listeners, settings=QUIET)
+        )
         pool = keys(listeners)
         before: Intents = {}
         for step in range(STEPS):

@@ -1,4 +1,4 @@
-"""The facts about ExaBGP's process API that the driver rests on, on a real ExaBGP.
+"""The facts E1 to E6 about ExaBGP as the parent of its helper, 4.2.25 and 5.0.15 alike unless said.
 
 Each fact is shown with and without our remedy, so that the remedy cannot rot unnoticed.
 """
@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -37,8 +41,12 @@ LINGER = "\ntime.sleep(60)\n"
 
 
 def wait_for(directory: Path, name: str, running: RunningExabgp) -> str:
-    assert eventually((directory / name).exists), running.log.read_text()[-3000:]
+    assert eventually((directory / name).exists), running.logged()
     return (directory / name).read_text()
+
+
+def has_logged(running: RunningExabgp, words: str) -> bool:
+    return words in running.log.read_text(errors="replace")
 
 
 STRAY = 'print("announce route 203.0.113.1/32 next-hop 192.0.0.8", flush=True)\n'
@@ -99,6 +107,13 @@ def test_e2_unread_replies_freeze_exabgp_even_for_sigterm(
         assert stuck, wchan.read_text()
         running.process.terminate()
         assert running.status_within(3) is None
+        running.process.kill()
+
+
+def test_e3_done_comes_with_every_neighbor_down(installed: Installed, tmp_path: Path) -> None:
+    helper = PRELUDE + "fd = 1\n" + MEANT + 'note("reply", reply)\n' + LINGER
+    with exabgp(installed, tmp_path, helper) as running:
+        assert wait_for(tmp_path, "reply", running) == "done"
 
 
 DRIVER = """
@@ -140,7 +155,7 @@ def test_e2_remedy_the_driver_reads_every_reply(installed: Installed, tmp_path: 
     """More changes than replies fit the pipe (13,107 times "done\\n"), and ExaBGP still ends."""
     helper = PRELUDE + DRIVER.format(ROUTES=7_000)
     with exabgp(installed, tmp_path, helper) as running:
-        assert eventually((tmp_path / "result").exists, 120), running.log.read_text()[-3000:]
+        assert eventually((tmp_path / "result").exists, 120), running.logged()
         assert (tmp_path / "result").read_text() == "0"
         running.process.terminate()
         assert running.status_within(10) is not None
@@ -150,7 +165,7 @@ def test_e4_a_community_by_name_shuts_exabgp_down(installed: Installed, tmp_path
     line = "announce route 192.0.2.1/32 next-hop 192.0.0.8 community [graceful-shutdown]"
     helper = PRELUDE + f'os.write(1, b"{line}\\n")\n' + LINGER
     with exabgp(installed, tmp_path, helper) as running:
-        assert running.status_within(10) == 0, running.log.read_text()[-3000:]
+        assert running.status_within(10) == 0, running.logged()
 
 
 def test_e4_remedy_the_same_community_as_a_number_is_just_announced(
@@ -173,27 +188,13 @@ note("table", table(1))
         assert running.status_within(1) is None
 
 
-def test_every_line_that_we_emit_is_done(installed: Installed, tmp_path: Path) -> None:
-    build = """
-from ipaddress import ip_address, ip_network
-from bgphealth.core.intents import Announcement, Community, RouteKey
-from bgphealth.core.reconcile import Announce, Withdraw
-from bgphealth.exabgp.commands import encode
-v4, v6 = ip_address("10.0.1.0"), ip_address("2001:db8:1::")
-communities = (Community(0, 0), Community(65535, 65535))
-routes = [
-    Announcement(RouteKey(ip_network("0.0.0.0/0"), 1), v4, 100),
-    Announcement(RouteKey(ip_network("::/0"), 4294967295), v6, 0),
-    Announcement(RouteKey(ip_network("192.0.2.0/24")), v4, 4294967295, (Community(65101, 1),)),
-    Announcement(RouteKey(ip_network("2001:db8::53/128")), v6, 100, communities),
-]
-changes = [Announce(route) for route in routes] + [Withdraw(route.key) for route in routes]
-replies = [ask(1, encode(change)) for change in changes]
-note("replies", " ".join(replies))
+COUNT = (
+    PRELUDE
+    + """
+with (out / "starts").open("a") as starts:
+    starts.write(".")
 """
-    with exabgp(installed, tmp_path, PRELUDE + build + LINGER) as running:
-        assert wait_for(tmp_path, "replies", running) == " ".join(["done"] * 8)
-
+)
 
 # Announces at its first start, and at its second start says what is in ExaBGP's table.
 MORTAL = """
@@ -215,19 +216,106 @@ def test_e5_a_helper_that_is_killed_is_started_again_and_its_routes_stay(
         assert running.status_within(1) is None
 
 
-NO_RESPAWN = {"exabgp.api.respawn": "false"}
+@contextmanager
+def terminating_or_not(
+    installed: Installed,
+    directory: Path,
+    helper: str,
+    settings: Mapping[str, str] | None = None,
+) -> Iterator[dict[bool, RunningExabgp]]:
+    """Run it twice, with exabgp.api.terminate and without."""
+    with ExitStack() as stack:
+        running = {}
+        for terminate in (True, False):
+            own = directory / str(terminate)
+            own.mkdir()
+            link = own / "python"  # For the helper to remove.
+            link.symlink_to(sys.executable)
+            running[terminate] = stack.enter_context(
+                exabgp(
+                    installed,
+                    own,
+                    helper,
+                    settings={**(settings or {}), "exabgp.api.terminate": str(terminate).lower()},
+                    python=str(link),
+                )
+            )
+        yield running
 
 
 def test_e5_without_respawn_exabgp_goes_on_without_anybody(
     installed: Installed, tmp_path: Path
 ) -> None:
-    """Its routes would stay for ever, so the rendered exabgp.env says respawn = true."""
-    with exabgp(installed, tmp_path, PRELUDE + MORTAL + LINGER, settings=NO_RESPAWN) as running:
-        os.kill(int(wait_for(tmp_path, "first", running)), signal.SIGKILL)
-        assert running.status_within(3) is None
-        assert not (tmp_path / "second").exists()
+    """Whatever exabgp.api.terminate says; with respawn it starts the helper again either way.
+
+    The routes would stay for ever, so the rendered exabgp.env says respawn = true.
+    """
+    no_respawn = {"exabgp.api.respawn": "false"}
+    with terminating_or_not(installed, tmp_path, PRELUDE + MORTAL + LINGER, no_respawn) as both:
+        for terminate, running in both.items():
+            os.kill(int(wait_for(tmp_path / str(terminate), "first", running)), signal.SIGKILL)
+        for terminate, running in both.items():
+            ended = partial(has_logged, running, "process helper ended")
+            assert eventually(ended), running.logged()
+            assert running.status_within(1) is None, terminate
+            assert not (tmp_path / str(terminate) / "second").exists()
 
 
 def test_e5_a_helper_that_keeps_dying_ends_exabgp(installed: Installed, tmp_path: Path) -> None:
-    with exabgp(installed, tmp_path, "") as running:
-        assert running.status_within(20) is not None, running.log.read_text()[-3000:]
+    """With status 0, after more than five deaths in 64 s, whatever exabgp.api.terminate says."""
+    with terminating_or_not(installed, tmp_path, COUNT) as both:
+        for terminate, running in both.items():
+            assert running.status_within(60) == 0, running.logged()
+            # The 64 s begin anew with every 64th second of the clock: it can be twice as many.
+            assert 6 <= len((tmp_path / str(terminate) / "starts").read_text()) <= 12
+
+
+def test_e5_terminate_is_about_a_helper_that_cannot_be_started(
+    installed: Installed, tmp_path: Path
+) -> None:
+    """Without it ExaBGP then goes on, and ends its sessions.
+
+    With it 5.0.15 ends in an orderly way, and 4.2.25 by a mistake of its own.
+    """
+    helper = PRELUDE + 'note("first")\n(out / "python").unlink()\n'
+    with terminating_or_not(installed, tmp_path, helper) as both:
+        status = both[True].status_within(20)
+        assert status == (1 if installed.is_4 else 0), both[True].logged()
+        assert ("AttributeError" in both[True].log.read_text()) == installed.is_4
+        assert eventually(partial(has_logged, both[False], "lost the helper process"))
+        assert both[False].status_within(1) is None
+
+
+# Says so when it is told to end, and does not.
+STUBBORN = """
+import signal
+signal.signal(signal.SIGTERM, lambda *_: note("term"))
+note("up", str(os.getpid()))
+while True:
+    time.sleep(60)
+"""
+
+
+def test_e6_a_helper_that_does_not_end(installed: Installed, tmp_path: Path) -> None:
+    """5.0.15 kills it two seconds after SIGTERM; 4.2.25 waits for it for ever."""
+    with exabgp(installed, tmp_path, PRELUDE + STUBBORN) as running:
+        helper = int(wait_for(tmp_path, "up", running))
+        try:
+            running.process.terminate()
+            wait_for(tmp_path, "term", running)
+            if installed.is_4:
+                assert running.status_within(5) is None
+                os.kill(helper, signal.SIGKILL)
+            assert running.status_within(10) is not None
+            assert not Path(f"/proc/{helper}").exists()
+        finally:
+            if Path(f"/proc/{helper}").exists():
+                os.kill(helper, signal.SIGKILL)
+
+
+def test_e6_a_helper_that_ends_at_sigterm(installed: Installed, tmp_path: Path) -> None:
+    helper = PRELUDE + 'note("up", str(os.getpid()))\n' + LINGER
+    with exabgp(installed, tmp_path, helper) as running:
+        wait_for(tmp_path, "up", running)
+        running.process.terminate()
+        assert running.status_within(10) == 0

@@ -34,12 +34,16 @@ class Listener:
     table: Table = field(default_factory=dict)
     """What the session announced and did not withdraw; empty without a session (RFC 4271, 9)."""
     updates: int = 0
+    ends_of_rib: int = 0
     sessions: int = 0
     """How many sessions ExaBGP has opened so far."""
     notifications: list[tuple[int, int]] = field(default_factory=list)
     """Code and subcode of each NOTIFICATION from ExaBGP (RFC 4271, section 4.5)."""
     faults: list[str] = field(default_factory=list)
     """What ExaBGP did that no neighbor would bear. Each ended its session."""
+    speaks: asyncio.Event = field(default_factory=asyncio.Event)
+    """While it is cleared, a new connection gets no OPEN: no session comes up, and none fails."""
+    _server: asyncio.Server | None = None
     _writer: asyncio.StreamWriter | None = None
     _connections: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -48,20 +52,28 @@ class Listener:
         if self._writer is not None:
             self._writer.close()
 
-    async def end(self) -> None:
-        """Close whatever is open."""
+    async def start(self) -> None:
+        """Accept connections; the first time on a free port, then on the same."""
+        self._server = await asyncio.start_server(self._accept, self.address, self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """Close whatever is open, and refuse connections."""
+        if self._server is not None:
+            self._server.close()
         self.reset()
+        self.speaks.set()
         if self._connections:
             await asyncio.wait(self._connections)
 
-    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve a connection."""
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.create_task(self._serve(reader, writer))
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
+        await self.speaks.wait()
         writer.write(open_message(self.asn, IPv4Address("127.0.0.9"), self.hold_time_s))
         try:
             while True:
@@ -95,8 +107,10 @@ class Listener:
                 writer.write(message(Type.KEEPALIVE))
             case Type.UPDATE:
                 update = decode_update(body)
-                if update.withdrawn or update.announced:  # Neither: End-of-RIB (RFC 4724).
+                if update.withdrawn or update.announced:
                     self.updates += 1
+                else:  # RFC 4724, section 2.
+                    self.ends_of_rib += 1
                 for route in update.withdrawn:
                     self.table.pop(route, None)
                 self.table.update(update.announced)
@@ -108,13 +122,11 @@ class Listener:
 async def listening(
     asn: int = 65101, address: str = "127.0.0.1", hold_time_s: int = HOLD_TIME_S
 ) -> AsyncIterator[Listener]:
-    """Listen on a free port of a loopback address."""
+    """Listen on a loopback address."""
     listener = Listener(asn, address, hold_time_s)
-    server = await asyncio.start_server(listener.accept, address, 0)
-    listener.port = server.sockets[0].getsockname()[1]
+    listener.speaks.set()
+    await listener.start()
     try:
         yield listener
     finally:
-        server.close()
-        await listener.end()
-        await server.wait_closed()
+        await listener.stop()

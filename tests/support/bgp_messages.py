@@ -146,11 +146,10 @@ def _routes(data: bytes, afi: int) -> Iterator[Route]:
 def _paths(attributes: dict[int, bytes], next_hop: bytes, nlri: bytes, afi: int) -> Table:
     if missing := {Attribute.ORIGIN, Attribute.AS_PATH} - attributes.keys():
         raise MalformedError(f"missing well-known attributes {missing}")
-    # Of an IPv6 next hop there may be two, the global one first (RFC 2545, section 3).
-    size = 4 if afi == IPV4 else 16
-    if len(next_hop) < size:
-        raise MalformedError(f"no next hop of AFI {afi}")
-    hop = ip_address(next_hop[:size])
+    # An IPv6 next hop can be two, the global one first (RFC 2545, 3). Nobody agreed on RFC 8950.
+    if len(next_hop) not in ((4,) if afi == IPV4 else (16, 32)):
+        raise MalformedError(f"a next hop of {len(next_hop)} octets in AFI {afi}")
+    hop = ip_address(next_hop[:16])
     local_pref = attributes.get(Attribute.LOCAL_PREF)
     communities = attributes.get(Attribute.COMMUNITIES, b"")
     path = Path(

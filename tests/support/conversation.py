@@ -42,11 +42,16 @@ class Conversation:
         listeners: Sequence[Listener],
         reader: asyncio.StreamReader,
         transport: asyncio.WriteTransport,
+        *,
+        acks: bool,
     ) -> None:
         self.running = running
+        self.greeting: list[str] = []
+        """What ExaBGP wrote until all its neighbors were there."""
         self._listeners = listeners
         self._reader = reader
         self._transport = transport
+        self._acks = acks
         self._marks = 0
 
     def write(self, *lines: str) -> None:
@@ -61,7 +66,7 @@ class Conversation:
                     return text
         return ""
 
-    async def say(self, *lines: str, acks: bool = True) -> list[str]:
+    async def say(self, *lines: str) -> list[str]:
         """Write lines; return what ExaBGP wrote until it and its neighbors were done with them.
 
         They are done when a route that is announced last has arrived everywhere. After that, the
@@ -73,11 +78,18 @@ class Conversation:
         while not (line := await self.line()).startswith("exabgp "):
             assert line, self.running.logged()
             heard.append(line)
-        if acks:
+        if self._acks:
             assert await self.line() == "done"
             # The mark's own; events may have come after it.
             del heard[len(heard) - 1 - heard[::-1].index("done")]
         return heard
+
+    async def back(self) -> list[str]:
+        """Wait until the neighbors have everything in a new session; return what was written.
+
+        What ExaBGP had before comes first in it, and a mark may be among that.
+        """
+        return [*await self.say(), *await self.say()]
 
     async def mark(self, *lines: str) -> None:
         """Write lines, wait until all their neighbors were told of them, and read nothing."""
@@ -136,7 +148,7 @@ async def conversation(
     encoder: Encoder = "text",
     settings: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Conversation]:
-    """Run ExaBGP with these neighbors; the test is its helper."""
+    """Run ExaBGP with these neighbors, all of them up; the test is its helper."""
     loop = asyncio.get_running_loop()
     neighbors = [Neighbor(peer.address, peer.port, peer.asn, events) for peer in listeners]
     name = f"bgphealth-test-{os.getpid()}-{id(neighbors):x}"
@@ -163,7 +175,11 @@ async def conversation(
                     asyncio.BaseProtocol, os.fdopen(stdout, "wb", 0)
                 )
                 try:
-                    yield Conversation(running, listeners, reader, write)
+                    acks = (settings or {}).get("exabgp.api.ack") != "false"
+                    talk = Conversation(running, listeners, reader, write, acks=acks)
+                    talk.greeting = await talk.say()
+                    yield talk
                 finally:
                     read.close()
-                    write.abort()
+                    if not write.is_closing():  # Which it is when ExaBGP has gone.
+                        write.abort()

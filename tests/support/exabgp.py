@@ -35,7 +35,7 @@ neighbor {address} {{
     connect {port};
     adj-rib-out true;
     family {{ ipv4 unicast; ipv6 unicast; }}
-    capability {{ add-path send; }}
+    capability {{ add-path send; {capabilities} }}
     api {{ processes [ helper ]; {events} }}
 }}
 """
@@ -93,12 +93,16 @@ class Neighbor:
     asn: int = LOCAL_ASN
     events: str = ""
     """What the helper is told of it, as ExaBGP's `api` section says it."""
+    capabilities: str = ""
+    """What ExaBGP offers besides ADD-PATH, as its `capability` section says it."""
+    local: str = ""
+    """ExaBGP's own address, if not the usual one."""
 
     @property
     def section(self) -> str:
         """Return it as a section of exabgp.conf."""
-        local = local_address(self.address)
-        return _NEIGHBOR.format(**vars(self), local=local, local_asn=LOCAL_ASN)
+        local = self.local or local_address(self.address)
+        return _NEIGHBOR.format(**{**vars(self), "local": local}, local_asn=LOCAL_ASN)
 
 
 @dataclass(frozen=True)
@@ -129,22 +133,24 @@ def exabgp(  # noqa: PLR0913 - what of ExaBGP's configuration a test may choose
     neighbors: Sequence[Neighbor] = (Neighbor(),),
     encoder: Encoder = "text",
     settings: Mapping[str, str] | None = None,
+    python: str = sys.executable,
 ) -> Iterator[RunningExabgp]:
     """Run ExaBGP with a Python helper, given as source text; end both on leaving.
 
     Args:
         installed: the version.
         directory: where its files are written; the helper finds it in the environment, as ``OUT``.
-        helper: run by the Python of the tests, which has bgphealth.
+        helper: a Python script.
         neighbors: whom it speaks to.
         encoder: how events are written to the helper.
         settings: of ExaBGP's environment, and others that only the helper reads.
+        python: what runs the helper; by default that of the tests, which has bgphealth.
     """
     script = directory / "helper.py"
     script.write_text(helper)
     configuration = directory / "exabgp.conf"
     configuration.write_text(
-        _CONFIGURATION.format(run=f"{sys.executable} {script}", encoder=encoder)
+        _CONFIGURATION.format(run=f"{python} {script}", encoder=encoder)
         + "".join(neighbor.section for neighbor in neighbors)
     )
     log = directory / "exabgp.log"
