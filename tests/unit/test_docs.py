@@ -206,6 +206,14 @@ FILES = [
 ]
 
 
+def test_tests_that_are_named_exist() -> None:
+    named = re.findall(r"`([\w/]+\.py)::(\w+)`", (DOCS / "exabgp.md").read_text(encoding="utf-8"))
+    assert named
+    for path, name in named:
+        text = (ROOT / "tests" / path).read_text(encoding="utf-8")
+        assert re.search(rf"^(async )?def {name}\(", text, re.MULTILINE), (path, name)
+
+
 def test_there_are_examples_on_all_pages() -> None:
     pages = {"configuration.md", "direct.md", "host.md", "probes.md"}
     assert {block.page for block in FILES} == pages
