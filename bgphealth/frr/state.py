@@ -12,12 +12,12 @@ import os
 import signal
 import socket
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from bgphealth.core.settings import Address
 
@@ -27,6 +27,8 @@ _OUTPUT_LIMIT = 4 << 20
 """Bytes. A BGP neighbor takes some 3,000."""
 
 _MS = 1e-3
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,34 +75,38 @@ class Vtysh:
 
     async def bgp_neighbors(self) -> Sessions:
         """Return the BGP neighbors of the default VRF."""
-        return await self._sessions("bgpd", "show bgp neighbors json", parse_bgp_neighbors)
+        return await self.ask("bgpd", ["show bgp neighbors json"], parse_bgp_neighbors)
 
     async def bfd_peers(self) -> Sessions:
         """Return the BFD peers of the default VRF."""
-        return await self._sessions("bfdd", "show bfd peers json", parse_bfd_peers)
+        return await self.ask("bfdd", ["show bfd peers json"], parse_bfd_peers)
 
-    async def _sessions(
-        self, daemon: str, command: str, parse: Callable[[bytes], tuple[Session, ...]]
-    ) -> Sessions:
-        """Ask and parse. Every way in which that can fail ends here, in words."""
+    async def ask(
+        self, daemon: str, commands: Sequence[str], parse: Callable[[bytes], _T]
+    ) -> _T | str:
+        """Ask and parse. Every way in which that can fail ends here, in words.
+
+        `parse` takes what all commands printed, one after the other, and raises `UnreadableError`.
+        """
         try:
-            return parse(await self._show(daemon, command))
+            return parse(await self._show(daemon, commands))
         except TimeoutError:
             return f"{daemon} did not answer {self._program} within {self._timeout_s:g} s"
         except FileNotFoundError:
             return f"{self._program} is not installed"
         except OSError as error:
             return f"cannot run {self._program}: {error.strerror}"
-        except _UnreadableError as error:
+        except UnreadableError as error:
             return f"{daemon}: {error}"
         except _RefusedError as error:
             return self._why_refused(daemon, str(error))
 
-    async def _show(self, daemon: str, command: str) -> bytes:
+    async def _show(self, daemon: str, commands: Sequence[str]) -> bytes:
         """Return what vtysh prints. Only `daemon` is asked: another that hangs is no matter."""
         where = () if self._directory is None else ("--vty_socket", str(self._directory))
+        asked = (word for command in commands for word in ("-c", command))
         process = await asyncio.create_subprocess_exec(
-            *(self._program, *where, "-d", daemon, "-c", command),
+            *(self._program, *where, "-d", daemon, *asked),
             stdin=DEVNULL,
             stdout=PIPE,
             stderr=PIPE,
@@ -116,7 +122,7 @@ class Vtysh:
         finally:
             await _end(process)
         if len(stdout) > _OUTPUT_LIMIT:
-            raise _UnreadableError(f"more than {_OUTPUT_LIMIT >> 20} MiB of output")
+            raise UnreadableError(f"more than {_OUTPUT_LIMIT >> 20} MiB of output")
         if status != 0:
             raise _RefusedError(_last_line(stderr or stdout))
         return stdout
@@ -140,15 +146,23 @@ class _RefusedError(Exception):
     """vtysh got no answer from the daemon; the message is what it said."""
 
 
-class _UnreadableError(Exception):
+class UnreadableError(Exception):
     """The answer is not what we know how to read; the message says where."""
 
 
 def parse_bgp_neighbors(output: bytes) -> tuple[Session, ...]:
     """Parse ``show bgp neighbors json``: an object per neighbor, by address or interface name."""
-    neighbors = _json(output)
+    return bgp_sessions(_json(output))
+
+
+def bgp_sessions(neighbors: object) -> tuple[Session, ...]:
+    """Return the sessions of a parsed ``show bgp neighbors json``.
+
+    Raises:
+        UnreadableError: this is something else.
+    """
     if not isinstance(neighbors, dict):
-        raise _UnreadableError("the neighbors are not an object")
+        raise UnreadableError("the neighbors are not an object")
     # What is not an object is about the instance, not a neighbor.
     return tuple(
         _bgp_neighbor(name, said) for name, said in neighbors.items() if isinstance(said, dict)
@@ -159,7 +173,7 @@ def parse_bfd_peers(output: bytes) -> tuple[Session, ...]:
     """Parse ``show bfd peers json``: a list of objects."""
     peers = _json(output)
     if not isinstance(peers, list):
-        raise _UnreadableError("the peers are not a list")
+        raise UnreadableError("the peers are not a list")
     return tuple(_bfd_peer(said) for said in peers if _is_in_default_vrf(said))
 
 
@@ -205,7 +219,7 @@ def _bfd_peer(said: dict[str, Any]) -> Session:
 
 def _is_in_default_vrf(said: object) -> bool:
     if not isinstance(said, dict):
-        raise _UnreadableError("a peer is not an object")
+        raise UnreadableError("a peer is not an object")
     return bool(said.get("vrf", "default") == "default")
 
 
@@ -214,14 +228,14 @@ def _json(output: bytes) -> object:
         parsed: object = json.loads(output)
     except ValueError:
         said = output[:80].decode("utf-8", "replace").strip()
-        raise _UnreadableError(f"this is not JSON: {said!r}") from None
+        raise UnreadableError(f"this is not JSON: {said!r}") from None
     return parsed
 
 
 def _text(said: dict[str, Any], key: str, of: str) -> str:
     value = said.get(key)
     if not isinstance(value, str):
-        raise _UnreadableError(f"{of} has no {key}")
+        raise UnreadableError(f"{of} has no {key}")
     return value
 
 
