@@ -34,6 +34,7 @@ from pyroute2.netlink.rtnl import (
 
 from bgphealth.core.errors import BgphealthError, HostError, PermissionDeniedError
 from bgphealth.core.settings import Address, Family, Prefix
+from bgphealth.core.truth import KernelDefault, Leg
 
 PROTOCOL = 179
 """Our mark on routes and rules (rtm_protocol); unassigned in rt_protos, unknown to FRR."""
@@ -42,6 +43,10 @@ _AF = {Family.IPV4: socket.AF_INET, Family.IPV6: socket.AF_INET6}
 _IFF_UP = 0x1
 _IFF_RUNNING = 0x40  # RFC 2863: operationally up.
 _IFA_F_TENTATIVE = 0x40  # RFC 4862: duplicate address detection has not ended.
+_MAIN = 254  # RT_TABLE_MAIN
+_PROTOCOLS = {2: "kernel", 3: "boot", 4: "static", 9: "ra", 16: "dhcp", 186: "bgp", 196: "static"}
+_RTA_NH_ID = 30
+_RTNH_F_DEAD_OR_LINKDOWN = 0x1 | 0x10
 _NTF_ROUTER = 0x80  # RFC 4861, section 5.1: IsRouter.
 _NUD_UNREACHABLE = 0x01 | 0x20  # Never resolved, or no answer any more (linux/neighbour.h).
 
@@ -147,6 +152,12 @@ class Netlink:
                 if error.code != errno.ENOENT:  # No such table: nothing was ever in it.
                     raise
         return ours, foreign
+
+    async def defaults(self, family: Family) -> list[KernelDefault]:
+        """Return the defaults in the main table, whoever made them."""
+        with _mapped("reading the defaults"):
+            dump = await self._ipr.route("dump", family=_AF[family], table=_MAIN)
+            return [_default(message) async for message in dump if message["dst_len"] == 0]
 
     async def routers(self) -> list[Router]:
         """Return the routers on all links."""
@@ -281,6 +292,42 @@ def _route(message: Any, family: Family) -> Route:  # noqa: ANN401 - pyroute2 is
         source=ip_address(source) if source else None,
         metric=message.get_attr("RTA_PRIORITY") or 0,
     )
+
+
+def _default(message: Any) -> KernelDefault:  # noqa: ANN401 - pyroute2 is not typed
+    source, protocol = message.get_attr("RTA_PREFSRC"), message["proto"]
+    hops = message.get_attr("RTA_MULTIPATH")
+    if hops is None and message.get_attr("RTA_OIF") is not None:
+        hops = [message]
+    # With net.ipv4.nexthop_compat_mode=0 there is the number of a nexthop object and no more.
+    numbered = any(
+        value["header"]["type"] == _RTA_NH_ID
+        for name, value in message["attrs"]
+        if name == "UNKNOWN"
+    )
+    legs = (_leg(hop) for hop in hops or () if not hop["flags"] & _RTNH_F_DEAD_OR_LINKDOWN)
+    return KernelDefault(
+        protocol=_PROTOCOLS.get(protocol, str(protocol)),
+        metric=message.get_attr("RTA_PRIORITY") or 0,
+        source=ip_address(source) if source else None,
+        legs=None if hops is None and numbered else tuple(legs),
+    )
+
+
+def _leg(hop: Any) -> Leg:  # noqa: ANN401 - pyroute2 is not typed
+    # A route with one next hop has its interface in an attribute, one of several in its header.
+    index = hop["oif"] if "oif" in hop else hop.get_attr("RTA_OIF")
+    gateway, via = hop.get_attr("RTA_GATEWAY"), hop.get_attr("RTA_VIA")
+    if via is not None:
+        gateway = via["addr"]
+    return Leg(_name(index), ip_address(gateway) if gateway else None)
+
+
+def _name(index: int) -> str:
+    try:
+        return socket.if_indextoname(index)
+    except OSError:  # It went away since.
+        return f"interface {index}"
 
 
 def _route_request(route: Route) -> dict[str, Any]:
