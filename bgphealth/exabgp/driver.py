@@ -58,6 +58,8 @@ PING_S = 10.0
 
 _TICK_S = 0.25
 
+_REFRESH = Command("flush adj-rib out", ())
+
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
@@ -151,6 +153,7 @@ class Driver:
         self._owned = set(owned)
         self._doubtful = set(owned)
         self._alone: set[RouteKey] = set()
+        self._refresh = False
         self._held: dict[RouteKey, Change] = {}
         self._failures: Counter[RouteKey] = Counter()
         self._pending: deque[Command] = deque()
@@ -199,6 +202,14 @@ class Driver:
         self._doubtful.update(keys)
         self._wake.set()
 
+    def refresh(self) -> None:
+        """Let ExaBGP send its whole table to its neighbors again, routes that they have included.
+
+        For when a session is up: without one ExaBGP answers ``error``, and 4.2.25 dies of it.
+        """
+        self._refresh = True
+        self._wake.set()
+
     def received(self, line: str) -> None:
         """Take one line that ExaBGP wrote. Never waits."""
         is_of_pong, self._follows_pong = self._follows_pong, False
@@ -236,10 +247,14 @@ class Driver:
 
     def _next(self) -> list[Command]:
         """Return what fits into the window; note in `_is_cut` whether there is more."""
-        self._is_cut = False
-        if not self._may_send:
+        self._is_cut = self._refresh
+        if not self._may_send or _REFRESH in self._pending:
             self._is_cut = True
             return []
+        if self._refresh and not self._pending:
+            # Alone: an ``error`` that answers it would overtake the replies to earlier commands.
+            self._refresh = False
+            return [_REFRESH]
         found: list[Command] = []
         routes = self._pending_routes
         for command in self._difference():
@@ -318,6 +333,8 @@ class Driver:
     def _refuse(self, command: Command) -> None:
         """Leave a refused change alone for a while: the same command would be refused again."""
         self._counts["refused"] += 1
+        if command is _REFRESH:
+            return  # No session is up: all will be sent when one is.
         self._doubtful.update(change.key for change in command.changes)
         if len(command.changes) > 1:
             # One by one, so that only what is wrong is left out and named.

@@ -337,6 +337,29 @@ async def test_what_is_doubted_is_asserted_again() -> None:
     assert exabgp.lines[1:] == [exabgp.lines[0], "withdraw route 192.0.2.2/32"]
 
 
+async def test_exabgp_is_to_send_its_table_again_when_nothing_waits_for_a_reply() -> None:
+    """An ``error`` that answers it overtakes the replies to earlier commands."""
+    async with running() as exabgp:
+        exabgp.answer = lambda _: None
+        exabgp.driver.want(table(route(1)))
+        await until(lambda: len(exabgp.lines) == 1)
+        exabgp.driver.refresh()
+        exabgp.driver.want(table(route(1), unlike(2)))
+        await until(lambda: len(exabgp.lines) == 2)
+        exabgp.driver.received("done")
+        exabgp.driver.received("done")
+        await until(lambda: len(exabgp.lines) == 3)
+        exabgp.driver.want(table(route(1), unlike(2), unlike(3)))
+        await asyncio.sleep(0.01)
+        assert exabgp.lines[2:] == ["flush adj-rib out"]
+        exabgp.driver.received("error")
+        await until(lambda: len(exabgp.lines) == 4)
+        exabgp.driver.received("done")
+        assert exabgp.driver.adj_rib_out == table(route(1), unlike(2), unlike(3))
+        assert not exabgp.driver.refused
+    assert [type(event) for event in exabgp.events] == [Acknowledged] * 3
+
+
 async def test_after_a_reconnect_what_that_neighbor_gets_is_asserted_again() -> None:
     one, two = ip_address("10.0.1.0"), ip_address("10.0.2.0")
     routes = [route(1, neighbor=one), route(1, neighbor=two), route(2)]
