@@ -16,13 +16,19 @@ async def kernel_defaults(settings: Settings, family: Family) -> KernelView | st
     try:
         async with Netlink() as netlink:
             found = await netlink.defaults(family)
+        return KernelView(tuple(found), source is None or is_local(source))
     except BgphealthError as error:
         return str(error)
-    return KernelView(tuple(found), source is None or is_local(source))
+    except OSError as error:
+        return f"no socket: {error.strerror}"
 
 
 def is_local(address: Address) -> bool:
-    """Return whether this host has an address, as far as one can bind to it."""
+    """Return whether this host has an address, as far as one can bind to it.
+
+    Raises:
+        OSError: there is no socket to try it with.
+    """
     version = socket.AF_INET if Family.of(address) is Family.IPV4 else socket.AF_INET6
     with socket.socket(version, socket.SOCK_DGRAM) as probe:
         try:
