@@ -163,30 +163,6 @@ def test_garbage_is_read_or_refused_in_words() -> None:
 # ---- a vtysh of the test's choice ----------------------------------------------------------------
 
 
-async def test_many_prefixes_are_asked_for_in_runs_of_a_few_hundred(tmp_path: Path) -> None:
-    """Each run answers for what it was asked: one object per prefix, after the neighbor's."""
-    program = tmp_path / "vtysh"
-    program.write_text(
-        f"""#!/bin/sh
-echo $# >>{tmp_path}/runs
-echo '{{"127.0.0.2": {{"bgpState": "Established", "bgpTimerUpMsec": 1000}}}}'
-for word; do
-    case $word in *unicast*)
-        set -- $word
-        echo '{{"prefix": "'$5'", "paths": []}}' ;;
-    esac
-done
-"""
-    )
-    program.chmod(0o755)
-    prefixes = [ip_network(f"198.18.{n // 250}.{n % 250}/32") for n in range(600)]
-    found = await injected(Vtysh(tmp_path, 10.0, str(program)), INJECTOR, prefixes)
-    assert not isinstance(found, str)
-    assert set(found.routes) == set(prefixes)
-    runs = [int(words) for words in (tmp_path / "runs").read_text().split()]
-    assert runs == [4 + 2 * (1 + n) for n in (250, 250, 100)]
-
-
 async def test_without_a_prefix_there_is_still_the_session(tmp_path: Path) -> None:
     program = tmp_path / "vtysh"
     program.write_text('#!/bin/sh\necho \'{"127.0.0.2": {"bgpState": "Active"}}\'\n')
