@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Mapping, Set
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple, TextIO
 
 from structlog.typing import FilteringBoundLogger
@@ -24,8 +25,9 @@ from bgphealth.core.intents import RouteKey
 from bgphealth.core.reasons import Reason
 from bgphealth.core.reconcile import Withdraw
 from bgphealth.core.reconfigure import reconfigure
-from bgphealth.core.settings import Address, Settings
+from bgphealth.core.settings import Address, Mode, Settings
 from bgphealth.daemon import settling, standing
+from bgphealth.daemon.closed_loop import ClosedLoop, Lookups, Remedies
 from bgphealth.daemon.lifeline import Lifeline
 from bgphealth.daemon.notify import Notifier
 from bgphealth.daemon.probing import Probing
@@ -35,9 +37,12 @@ from bgphealth.daemon.reporting import Reporter
 from bgphealth.exabgp.commands import PING
 from bgphealth.exabgp.driver import Acknowledged, Driver, DriverEvent, Refused
 from bgphealth.fallback import leftovers
+from bgphealth.fallback.defaults import kernel_defaults
 from bgphealth.fallback.netlink import Netlink
 from bgphealth.fallback.tables import Applied
 from bgphealth.fallback.watch import Sources, UplinkWatch
+from bgphealth.frr.routes import injected
+from bgphealth.frr.state import Vtysh
 
 LATE_S = 5.0
 """How long ExaBGP may leave anything unanswered before there is no progress any more."""
@@ -64,6 +69,7 @@ class Program:
         self._state = engine.initial(settings)
         self._events: deque[Event] = deque()
         self._steered: _Steered | None = None
+        self._closed_loop: ClosedLoop | None = None
         self._deciding = False
         self._links: Mapping[str, bool] = {}
         self._sources = Sources({}, {}, {})
@@ -96,6 +102,14 @@ class Program:
         self._save()
         driver = Driver(life.writer.write, self._owned | left, self._driver_event)
         life.listen(driver.received)
+        if self._settings.mode is Mode.FRR:
+            self._closed_loop = ClosedLoop(
+                self._settings,
+                self._owned | left,
+                Lookups(partial(injected, Vtysh()), kernel_defaults),
+                Remedies(driver.doubt, driver.refresh, self._tell_standing),
+                self._log,
+            )
         for key in sorted(left, key=str):
             at, reason = self._loop.time(), str(Reason.NOT_IN_FILE)
             self._log.info("withdraw", at=at, route=str(key), reason=reason)
@@ -141,6 +155,8 @@ class Program:
             self._steered.probing.close()
         self._state, effects = reconfigure(self._state, settings, self._loop.time())
         self._take(effects, self._steered)
+        if self._closed_loop is not None:
+            self._closed_loop.configure(settings, self._owned)
         # New ones are asserted as soon as they are decided, like all that is ours at a start.
         driver.doubt(owned_before ^ self._owned)
         if (before.uplinks, before.fallback) != (settings.uplinks, settings.fallback):
@@ -172,6 +188,8 @@ class Program:
             async with asyncio.TaskGroup() as self._group:
                 self._group.create_task(driver.run())
                 self._group.create_task(self._remember())
+                if self._closed_loop is not None:
+                    self._group.create_task(self._closed_loop.run())
                 self._watching = self._group.create_task(self._watch.run())
                 await self._broken
         finally:
@@ -229,7 +247,8 @@ class Program:
 
     def _tell_standing(self) -> None:
         if self.notifier is not None:
-            self.notifier.status(standing.in_words(self._state))
+            drifts = () if self._closed_loop is None else self._closed_loop.drifts
+            self.notifier.status(standing.in_words(self._state, drifts))
             if standing.is_decided(self._state):
                 self.notifier.ready()
 
@@ -289,6 +308,8 @@ class Program:
 
     def _driver_event(self, event: DriverEvent) -> None:
         self._reporter.driver(event)
+        if self._closed_loop is not None:
+            self._closed_loop.driver(event)
         match event:
             case Acknowledged(command):
                 gone = {c.key for c in command.changes if isinstance(c, Withdraw)}

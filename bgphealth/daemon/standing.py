@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from bgphealth.core.engine import State
 from bgphealth.core.hysteresis import Level
+from bgphealth.core.truth import Drift
 
 _MOST_TROUBLES = 6
+_MOST_DRIFTS = 3
 
 
 def is_decided(state: State) -> bool:
@@ -19,10 +21,11 @@ def is_decided(state: State) -> bool:
     return all(verdict.level is not Level.INIT for verdict in verdicts)
 
 
-def in_words(state: State) -> str:
-    """Return what is up and what is not, and why.
+def in_words(state: State, drifts: Sequence[Drift] = ()) -> str:
+    """Return what is up and what is not, and why, and what is not as it was announced.
 
-    ``1 of 2 uplinks up (ipv4, ipv6), 3 of 4 services announced; tor2 ipv4 down: beyond_failed``.
+    ``1 of 2 uplinks up (ipv4, ipv6), 3 of 4 services announced; 1 route drifts: 192.0.2.53/32
+    missing in bgpd; tor2 ipv4 down: beyond_failed``.
     """
     uplinks = state.settings.uplinks
     down = {key.uplink for key, v in state.path_verdicts.items() if v.level is not Level.UP}
@@ -37,7 +40,17 @@ def in_words(state: State) -> str:
     troubles = list(_troubles(state))
     more = len(troubles) - _MOST_TROUBLES
     shown = [*troubles[:_MOST_TROUBLES], *([f"and {more} more"] if more > 0 else [])]
-    return "; ".join([summary, *shown])
+    return "; ".join([summary, *_in_short(drifts), *shown])
+
+
+def _in_short(drifts: Sequence[Drift]) -> Iterator[str]:
+    if drifts:
+        places = [f"{it.key} {it.state} in {it.where}" for it in drifts]
+        routes = len({it.key for it in drifts})
+        said = "1 route drifts" if routes == 1 else f"{routes} routes drift"
+        more = len(places) - _MOST_DRIFTS
+        shown = [*places[:_MOST_DRIFTS], *([f"and {more} more"] if more > 0 else [])]
+        yield f"{said}: {', '.join(shown)}"
 
 
 def _troubles(state: State) -> Iterator[str]:
