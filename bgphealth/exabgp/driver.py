@@ -18,6 +18,9 @@ where ``exabgp.api.ack`` is off. A late reply alone proves nothing, as a stopped
 later. So it is pinged: once it has answered that, and nothing else for a while, the replies that
 are missing are lost, and their commands are repeated with back-off. It is pinged as well while
 there is nothing to send, because a stopped ExaBGP should be known before it is needed.
+
+A route that changes twice in a moment may have reached the neighbors wrongly, whatever the replies
+say (`unsure`). When it has settled it is withdrawn again, or ExaBGP sends its whole table again.
 """
 
 from __future__ import annotations
@@ -32,21 +35,14 @@ from bgphealth.core.intents import Announcement, Intents, RouteKey
 from bgphealth.core.reconcile import Announce, Change, Withdraw, reconcile
 from bgphealth.exabgp.commands import BATCH, PING, Command, commands, encode
 from bgphealth.exabgp.replies import NeighborState, Reply, decode
+from bgphealth.exabgp.silence import Silence
+from bgphealth.exabgp.unsure import Unsure
 
 WINDOW = 64
 """Commands that may wait for their reply at a time; their replies fit any pipe."""
 
 WINDOW_ROUTES = 4 * BATCH
 """Routes in these commands. ExaBGP takes 0.13 s for them: no longer does the newest state wait."""
-
-PAUSE_S = 0.5
-"""How long ExaBGP may be silent, with commands to answer, before nothing more is sent to it."""
-
-DEADLINE_S = 2.0
-"""How long ExaBGP may leave commands without any reply before it is said to be late."""
-
-LOST_S = 5.0
-"""How long after it answered a ping the missing replies are given up."""
 
 RETRY_S = 1.0
 """First wait before a refused or unanswered change is sent again; doubles up to `RETRY_MAX_S`."""
@@ -154,6 +150,7 @@ class Driver:
         self._doubtful = set(owned)
         self._alone: set[RouteKey] = set()
         self._refresh = False
+        self._unsure = Unsure()
         self._held: dict[RouteKey, Change] = {}
         self._failures: Counter[RouteKey] = Counter()
         self._pending: deque[Command] = deque()
@@ -162,8 +159,9 @@ class Driver:
         self._counts: Counter[str] = Counter()
         self._wake = asyncio.Event()
         self._is_cut = False
-        self._silence = _Silence(_now())
+        self._silence = Silence(_now())
         self._follows_pong = False
+        self._is_4 = True
 
     @property
     def adj_rib_out(self) -> Intents:
@@ -215,6 +213,7 @@ class Driver:
         is_of_pong, self._follows_pong = self._follows_pong, False
         match decode(line):
             case Reply.PONG if self._silence.is_pinged:
+                self._is_4 = line.startswith("exabgp 4")
                 self._silence.pong(_now())
                 self._follows_pong = True
                 if not self._pending:
@@ -294,12 +293,20 @@ class Driver:
             self._pending_routes += len(command.changes)
             for change in command.changes:
                 self._doubtful.discard(change.key)
-                if isinstance(change, Announce):
-                    self._told[change.key] = change.announcement
-                else:
-                    self._told.pop(change.key, None)
+                self._tell(change)
         self._counts["sent"] += len(found)
         await self._write("".join(f"{command.line}\n" for command in found).encode("ascii"))
+
+    def _tell(self, change: Change) -> None:
+        """Note what ExaBGP is told."""
+        announcement = change.announcement if isinstance(change, Announce) else None
+        if announcement != self._told.get(change.key):
+            up = {neighbor.state == "up" for neighbor in self._neighbors.values()}
+            self._unsure.changed(change.key, _now(), away=up != {True})
+        if announcement is not None:
+            self._told[change.key] = announcement
+        else:
+            self._told.pop(change.key, None)
 
     def _answered(self) -> Command:
         """Take the command that this reply is for."""
@@ -328,13 +335,14 @@ class Driver:
             self._alone.discard(change.key)
             self._held.pop(change.key, None)
             self._failures.pop(change.key, None)
+        self._unsure.acknowledged((change.key for change in command.changes), _now())
         self._report(Acknowledged(command))
 
     def _refuse(self, command: Command) -> None:
         """Leave a refused change alone for a while: the same command would be refused again."""
-        self._counts["refused"] += 1
         if command is _REFRESH:
             return  # No session is up: all will be sent when one is.
+        self._counts["refused"] += 1
         self._doubtful.update(change.key for change in command.changes)
         if len(command.changes) > 1:
             # One by one, so that only what is wrong is left out and named.
@@ -362,11 +370,13 @@ class Driver:
     def _neighbor(self, event: NeighborState) -> None:
         self._neighbors[event.neighbor] = event
         if event.state == "up":
-            self.doubt(
+            of_session = {
                 key
                 for key in self._owned
                 if key.neighbor is None or str(key.neighbor) == event.neighbor
-            )
+            }
+            self.doubt(of_session)
+            self._unsure.back(of_session, _now())
         self._report(NeighborChanged(event))
 
     async def _watch_silence(self) -> None:
@@ -382,6 +392,21 @@ class Driver:
             elif not self._waits and now - silence.since >= PING_S:
                 silence.begin(now)
                 await self._ping()
+            if not self._pending:
+                self._tell_again(now)
+
+    def _tell_again(self, now: float) -> None:
+        """Have the neighbors told what they may have been told wrongly."""
+        keys = self._unsure.settled(now)
+        announced = {key for key in keys if key in self._told}
+        if withdrawn := keys - announced:
+            self.doubt(withdrawn)
+            self._unsure.told_again(withdrawn)
+        # Without a session ExaBGP 4 would die of it.
+        is_up = any(neighbor.state == "up" for neighbor in self._neighbors.values())
+        if announced and (is_up or not self._is_4):
+            self.refresh()
+            self._unsure.told_again(announced)
 
     async def _ping(self) -> None:
         if not self._silence.is_pinged:
@@ -394,49 +419,13 @@ class Driver:
         self._pending.clear()
         self._pending_routes = 0
         self._counts["lost"] += len(lost)
-        self._silence = _Silence(_now())
+        self._silence = Silence(_now())
         self._follows_pong = False
         for change in (change for command in lost for change in command.changes):
             self._doubtful.add(change.key)
             self._hold(change)
         self._report(RepliesLost(lost))
         self._wake.set()
-
-
-class _Silence:
-    """Since when there was no answer, what was said of it, and the ping."""
-
-    def __init__(self, at: float) -> None:
-        self.is_pinged = False
-        self.begin(at)
-
-    def begin(self, at: float) -> None:
-        """Begin anew: an answer came, or what waits for one was sent just now."""
-        self.since = at
-        self.was_said = False
-        self._say_after_s = DEADLINE_S
-        self._pong_at: float | None = None
-
-    def is_to_be_said(self, at: float) -> bool:
-        """Whether it is to be said (again): at the deadline, and each time that it has doubled."""
-        if at - self.since < self._say_after_s:
-            return False
-        self._say_after_s *= 2
-        self.was_said = True
-        return True
-
-    def is_long(self, at: float) -> bool:
-        """Whether there has been no sign of life for long."""
-        return self._pong_at is None and at - self.since >= PAUSE_S
-
-    def pong(self, at: float) -> None:
-        """Note the answer to the ping. It may have overtaken replies that are on their way."""
-        self.is_pinged = False
-        self._pong_at = at
-
-    def is_lost(self, at: float) -> bool:
-        """Whether what is missing will never come."""
-        return self._pong_at is not None and at - self._pong_at >= LOST_S
 
 
 def _now() -> float:
