@@ -110,6 +110,7 @@ def _valid(file: str, settings: Settings) -> dict[str, object]:
                 "name": service.name,
                 "prefixes": [str(prefix) for prefix in service.prefixes],
                 "checks": [str(probe) for probe in service.checks],
+                "need": service.need,
                 "timing": _timing(service.timing),
             }
             for service in settings.services
@@ -226,6 +227,8 @@ def _service(settings: Settings, service: ServiceSettings) -> list[str]:
         else "with the community of each uplink that is up"
     )
     asked = ", ".join(str(probe) for probe in service.checks)
+    if service.need < len(service.checks):
+        asked = f"{service.need} of {asked}"
     return [
         f"service  {service.name}: {f'while {asked}' if asked else 'always (no checks)'}",
         *(f"  announce {prefix} {how}" for prefix in service.prefixes),

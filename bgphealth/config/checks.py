@@ -306,6 +306,13 @@ def _services(parts: Parts) -> Iterator[Finding]:
                     yield at, f"{prefix} holds the discard next hop {address}"
 
 
+def _service_needs(parts: Parts) -> Iterator[Finding]:
+    for name, service in parts.services.items():
+        if isinstance(service.need, int) and service.need > len(service.checks):
+            count = len(service.checks)
+            yield ("services", name, "need"), f"{service.need} of {count} checks can never be up"
+
+
 def _suspicion(parts: Parts) -> Iterator[Finding]:
     paths = parts.paths
     if paths is None or paths.suspect_interval is None:
@@ -420,6 +427,7 @@ RULES: tuple[Callable[[Parts], Iterator[Finding]], ...] = (
     _twice,
     _own_addresses,
     _services,
+    _service_needs,
     _suspicion,
     _levels,
     _beyond,

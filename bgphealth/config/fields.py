@@ -82,6 +82,21 @@ def boolean(value: object) -> bool:
     return value
 
 
+def or_word(parse: Callable[[object], int], *words: str) -> Callable[[object], int | str]:
+    """Return a parser for some words, and for whatever else `parse` takes."""
+
+    def parse_word(value: object) -> int | str:
+        if isinstance(value, str) and value in words:
+            return value
+        try:
+            return parse(value)
+        except WrongValueError as error:
+            other = str(error).removeprefix("must be ")
+            raise WrongValueError(f"must be {', '.join(words)} or {other}") from None
+
+    return parse_word
+
+
 def choice(*here: str, later: tuple[str, ...] = ()) -> Callable[[object], str]:
     """Return a parser for one of several words, some of which only later versions know."""
 

@@ -225,6 +225,7 @@ def _service(name: str, service: Service) -> ServiceSettings:
         name=name,
         prefixes=tuple(service.prefixes),
         checks=tuple(check.probe for check in service.checks),
+        need=service.needed,
         timing=_timing(service),
     )
 
@@ -236,4 +237,4 @@ def _loopback(host: Host) -> ServiceSettings:
     """
     prefixes = tuple(ip_network(address) for address in host.source.addresses)
     defaults = Service.model_validate({"prefixes": [str(prefix) for prefix in prefixes]})
-    return ServiceSettings(LOOPBACK, prefixes, (), _timing(defaults))
+    return ServiceSettings(LOOPBACK, prefixes, (), 0, _timing(defaults))

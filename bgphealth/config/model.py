@@ -26,7 +26,8 @@ _Suspect = Annotated[
     PlainValidator(fields.or_off(fields.duration(0.005, 3600.0, "at least 5ms, or off"))),
 ]
 _Percentage = Annotated[float, PlainValidator(fields.percentage)]
-_Count = Annotated[int, PlainValidator(fields.integer(1, 1000))]
+_COUNT = fields.integer(1, 1000)
+_Count = Annotated[int, PlainValidator(_COUNT)]
 
 
 class PerFamily(Section):
@@ -198,13 +199,16 @@ class Paths(Section):
 
 
 class Service(Section):
-    """What is announced while its checks pass."""
+    """What is announced while as many of its checks pass as it needs."""
 
     prefixes: Annotated[
         list[Annotated[Prefix, PlainValidator(fields.prefix)]],
         Field(min_length=1, description="what it announces", examples=["[192.0.2.53/32]"]),
     ]
     checks: list[ServiceCheck] = Field(default_factory=list)
+    need: Annotated[
+        int | Literal["all", "any"], PlainValidator(fields.or_word(_COUNT, "all", "any"))
+    ] = "all"
     interval: _Duration = 1.0
     timeout: _Timeout = 1.0
     fall: _Count = 3
@@ -213,6 +217,17 @@ class Service(Section):
         Literal["withdraw"],
         PlainValidator(fields.choice("withdraw", later=("degrade", "guarded"))),
     ] = "withdraw"
+
+    @property
+    def needed(self) -> int:
+        """Return how many checks must pass."""
+        match self.need:
+            case "all":
+                return len(self.checks)
+            case "any":
+                return min(1, len(self.checks))
+            case number:
+                return number
 
 
 class Policy(Section):

@@ -295,14 +295,20 @@ class ServiceHealth:
         return replace(self, checks={**self.checks, event.check: after}, details=details)
 
     def judge(self) -> Judgement:
-        """Return the verdict on the whole service: up while every check is."""
+        """Return the verdict on the whole service: up while as many checks are as it needs."""
         if not self.checks:
             return Judgement(Level.UP, Reason.NO_CHECKS)
-        levels = {check: state.level for check, state in self.checks.items()}
-        down = [check for check, level in levels.items() if level is Level.DOWN]
-        if down:
-            evidence = "; ".join(f"{check}: {self.details.get(check, '')}" for check in down)
-            return Judgement(Level.DOWN, Reason.CHECK_FAILED, evidence)
-        if Level.INIT in levels.values():
+        levels = [state.level for state in self.checks.values()]
+        need, failed = self.settings.need, self._failed_in_words()
+        if len(levels) - levels.count(Level.DOWN) < need:
+            return Judgement(Level.DOWN, Reason.CHECK_FAILED, failed)
+        if levels.count(Level.UP) < need:
             return Judgement(Level.INIT, Reason.INIT)
-        return Judgement(Level.UP, Reason.CHECKS_OK)
+        return Judgement(Level.UP, Reason.CHECKS_OK, failed)
+
+    def _failed_in_words(self) -> str:
+        return "; ".join(
+            f"{check}: {self.details.get(check, '')}"
+            for check, state in self.checks.items()
+            if state.level is Level.DOWN
+        )

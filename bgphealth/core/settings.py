@@ -255,16 +255,29 @@ class Quality:
     latency_s: Threshold | None
 
 
+class Damping(NamedTuple):
+    """How falls count against what goes down often (RFC 2439, section 4.2).
+
+    `suppress` and `reuse` are penalties; one fall costs 1,000.
+    """
+
+    half_life_s: float
+    suppress: float
+    reuse: float
+    max_suppress_s: float
+
+
 @dataclass(frozen=True, slots=True)
 class ServiceSettings:
-    """A local service: its prefixes are announced while all of its checks pass.
+    """A local service: its prefixes are announced while `need` of its checks pass.
 
-    Without checks it is always up (the host loopback is such a service).
+    Without checks it is always up (the host loopback is such a service), and `need` is 0.
     """
 
     name: str
     prefixes: tuple[Prefix, ...]
     checks: tuple[ProbeSettings, ...]
+    need: int
     timing: Timing
 
 

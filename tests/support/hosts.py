@@ -118,12 +118,13 @@ def host(
         quality=Quality(WINDOW, Threshold(0.10, 0.05), Threshold(0.1, 0.05)),
         services=(
             ServiceSettings(
-                "loopback", tuple(ip_network(p) for p in loopback), (), Timing(1, 1, 3, 3)
+                "loopback", tuple(ip_network(p) for p in loopback), (), 0, Timing(1, 1, 3, 3)
             ),
             ServiceSettings(
                 "dns",
                 tuple(ip_network(p) for p in service),
                 (CHECK,),
+                1,
                 Timing(1, 1, fall=CHECK_FALL, rise=CHECK_RISE),
             ),
         ),

@@ -91,6 +91,7 @@ def test_every_default(tmp_path: Path) -> None:
                 name="loopback",
                 prefixes=(ip_network("10.255.10.1/32"),),
                 checks=(),
+                need=0,
                 timing=Timing(interval_s=1.0, timeout_s=1.0, fall=3, rise=3),
             ),
         ),
