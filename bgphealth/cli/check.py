@@ -9,7 +9,7 @@ import click
 
 from bgphealth.config import InvalidFileError, load
 from bgphealth.core.errors import BgphealthError
-from bgphealth.core.settings import Family, Mode
+from bgphealth.core.settings import Family, InjectorLoss, Mode
 
 if TYPE_CHECKING:
     from bgphealth.cli.app import Invocation
@@ -112,6 +112,7 @@ def _valid(file: str, settings: Settings) -> dict[str, object]:
                 "checks": [str(probe) for probe in service.checks],
                 "need": service.need,
                 "timing": _timing(service.timing),
+                "on_injector_loss": service.on_injector_loss.value,
             }
             for service in settings.services
         ],
@@ -232,6 +233,11 @@ def _service(settings: Settings, service: ServiceSettings) -> list[str]:
     return [
         f"service  {service.name}: {f'while {asked}' if asked else 'always (no checks)'}",
         *(f"  announce {prefix} {how}" for prefix in service.prefixes),
+        *(
+            ["  kept by bgpd, towards every ToR, while ExaBGP is gone"]
+            if service.on_injector_loss is InjectorLoss.KEEP
+            else []
+        ),
     ]
 
 

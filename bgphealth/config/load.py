@@ -25,6 +25,7 @@ from bgphealth.core.settings import (
     FallbackSettings,
     Family,
     HostSettings,
+    InjectorLoss,
     Mode,
     ProbeKind,
     ProbeSettings,
@@ -147,7 +148,7 @@ def _settings(file: File, number_of: dict[str, int]) -> Settings:
         path_timing=_timing(file.paths),
         suspect_interval_s=_suspect_interval(file.paths),
         quality=_quality(file.paths),
-        services=(_loopback(file.host), *(_service(n, s) for n, s in file.services.items())),
+        services=(_loopback(file), *(_service(n, s) for n, s in file.services.items())),
         all_down=file.policy.all_down,
         fallback=FallbackSettings(
             enabled=file.fallback.enabled,
@@ -227,14 +228,17 @@ def _service(name: str, service: Service) -> ServiceSettings:
         checks=tuple(check.probe for check in service.checks),
         need=service.needed,
         timing=_timing(service),
+        on_injector_loss=service.on_injector_loss,
     )
 
 
-def _loopback(host: Host) -> ServiceSettings:
+def _loopback(file: File) -> ServiceSettings:
     """Return the host loopback as a service without checks.
 
     Replies to outgoing traffic must avoid a dead uplink too, so it is announced like a service.
     """
-    prefixes = tuple(ip_network(address) for address in host.source.addresses)
+    prefixes = tuple(ip_network(address) for address in file.host.source.addresses)
     defaults = Service.model_validate({"prefixes": [str(prefix) for prefix in prefixes]})
-    return ServiceSettings(LOOPBACK, prefixes, (), 0, _timing(defaults))
+    # Without FRR nothing is left that could keep it.
+    loss = file.host.on_injector_loss if file.mode is Mode.FRR else InjectorLoss.WITHDRAW
+    return ServiceSettings(LOOPBACK, prefixes, (), 0, _timing(defaults), loss)

@@ -16,7 +16,7 @@ from bgphealth.config.asking import BeyondProbe, GatewayProbe, ServiceCheck
 from bgphealth.config.fields import WrongValueError
 from bgphealth.config.problems import shown
 from bgphealth.config.section import Section
-from bgphealth.core.settings import Address, AllDown, Family, Mode, Prefix, Threshold
+from bgphealth.core.settings import Address, AllDown, Family, InjectorLoss, Mode, Prefix, Threshold
 
 _Asn = Annotated[int, PlainValidator(fields.asn)]
 _Duration = Annotated[float, PlainValidator(fields.duration(0.010, 3600.0, "from 10ms to 1h"))]
@@ -25,6 +25,7 @@ _Suspect = Annotated[
     float | None,
     PlainValidator(fields.or_off(fields.duration(0.005, 3600.0, "at least 5ms, or off"))),
 ]
+_InjectorLoss = Annotated[InjectorLoss, BeforeValidator(fields.choice(*InjectorLoss))]
 _Percentage = Annotated[float, PlainValidator(fields.percentage)]
 _COUNT = fields.integer(1, 1000)
 _Count = Annotated[int, PlainValidator(_COUNT)]
@@ -104,6 +105,8 @@ class Host(Section):
     """High half of the steering communities (RFC 1997, which reserves 0 and 65535)."""
     discard_next_hop: DiscardNextHop = DiscardNextHop()
     injector: Annotated[IPv4Address, PlainValidator(fields.injector)] = IPv4Address("127.0.0.2")
+    on_injector_loss: _InjectorLoss = InjectorLoss.KEEP
+    """Of the host loopback: without it no reply to what the host sends would come back."""
 
 
 class Uplink(Section):
@@ -217,6 +220,7 @@ class Service(Section):
         Literal["withdraw"],
         PlainValidator(fields.choice("withdraw", later=("degrade", "guarded"))),
     ] = "withdraw"
+    on_injector_loss: _InjectorLoss = InjectorLoss.WITHDRAW
 
     @property
     def needed(self) -> int:
@@ -275,7 +279,5 @@ class File(Section):
     fallback: Fallback = Fallback()
 
 
-LATER: frozenset[tuple[str, ...]] = frozenset(
-    {("control",), ("metrics",), ("services", "*", "on_injector_loss")}
-)
+LATER: frozenset[tuple[str, ...]] = frozenset({("control",), ("metrics",)})
 """Keys of later versions (``*`` stands for any name): refused, but not as misspelt ones."""

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 _ASKS_FRR = (ProbeKind.BFD, ProbeKind.BGP)
 
-_FRR_ONLY_OF_HOST = ("community_asn", "discard_next_hop", "injector")
-"""They are about the session between ExaBGP and the host's own bgpd."""
+_FRR_ONLY_OF_HOST = ("community_asn", "discard_next_hop", "injector", "on_injector_loss")
+"""They are about the host's own bgpd, and ExaBGP's session with it."""
 
 
 def only_frr(parts: Parts) -> Iterator[Finding]:
@@ -26,6 +26,12 @@ def only_frr(parts: Parts) -> Iterator[Finding]:
     for key in _FRR_ONLY_OF_HOST:
         if parts.host is not None and key in parts.host.model_fields_set:
             yield ("host", key), "is for mode frr only; there is no bgpd on this host: remove it"
+    for name, service in parts.services.items():
+        if "on_injector_loss" in service.model_fields_set:
+            yield (
+                ("services", name, "on_injector_loss"),
+                "is for mode frr only; there is no bgpd on this host: remove it",
+            )
     for name, uplink in parts.uplinks.items():
         if uplink.next_hop is not None and uplink.neighbor is not None:
             yield (

@@ -51,5 +51,10 @@ class Announcement:
     local_pref: int | None
     communities: tuple[Community, ...] = ()
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether no ToR gets to see it: it only keeps bgpd's own origin back."""
+        return not (self.communities or self.key.path_id or self.key.neighbor)
+
 
 Intents: TypeAlias = Mapping[RouteKey, Announcement]

@@ -5,6 +5,8 @@
 - A service goes to the uplinks whose path of its family is up, or to the degraded ones when none
   is: one announcement, with one community per uplink that may carry it. In direct mode, where
   ExaBGP speaks to the ToRs itself, it is one announcement to each of their ToRs, and no default.
+- Where bgpd originates a service's prefix as well (`on_injector_loss: keep`), a withdrawal would
+  bring that out: not announced is said as announced to no uplink.
 - While no path of a family is up, `all_down` decides; by default the last usable ones are kept,
   because taking the last path away never makes anything better.
 """
@@ -22,6 +24,7 @@ from bgphealth.core.reasons import Reason
 from bgphealth.core.settings import (
     AllDown,
     Family,
+    InjectorLoss,
     Mode,
     Prefix,
     ServiceSettings,
@@ -211,7 +214,21 @@ def _decide_service(
                 ),
             )
             decisions[key] = Decision(announcement, _why_served(carrier))
+    if service.on_injector_loss is InjectorLoss.KEEP:
+        return {key: _quiet(settings, key, decision) for key, decision in decisions.items()}
     return decisions
+
+
+def _quiet(settings: Settings, key: RouteKey, decision: Decision) -> Decision:
+    """Say "not announced" so that bgpd's own origin does not come out: best inside, for no ToR.
+
+    Where nothing has ever worked, the probes may be what is wrong: bgpd's origin is left alone.
+    """
+    nothing_known = decision.reason in (Reason.INIT, Reason.ALL_DOWN_NOTHING_TO_KEEP)
+    if decision.announcement is not None or nothing_known:
+        return decision
+    next_hop = settings.host.discard_next_hop_for(Family.of(key.prefix))
+    return Decision(Announcement(key, next_hop, INJECTED_LOCAL_PREF), decision.reason)
 
 
 def _decide_sessions(

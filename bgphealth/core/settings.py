@@ -58,6 +58,14 @@ class AllDown(StrEnum):
     WITHDRAW = "withdraw"
 
 
+class InjectorLoss(StrEnum):
+    """What becomes of a service's prefixes when ExaBGP, the injector, is gone."""
+
+    WITHDRAW = "withdraw"
+    KEEP = "keep"
+    """bgpd originates them as well, worse in every way, so that it matters only then."""
+
+
 class Role(StrEnum):
     """What a path probe asks: is the ToR there, or is there a network behind it."""
 
@@ -272,6 +280,7 @@ class ServiceSettings:
     """A local service: its prefixes are announced while `need` of its checks pass.
 
     Without checks it is always up (the host loopback is such a service), and `need` is 0.
+    `on_injector_loss` is what bgpd makes of the prefixes without us.
     """
 
     name: str
@@ -279,6 +288,7 @@ class ServiceSettings:
     checks: tuple[ProbeSettings, ...]
     need: int
     timing: Timing
+    on_injector_loss: InjectorLoss
 
 
 @dataclass(frozen=True, slots=True)

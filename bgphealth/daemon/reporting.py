@@ -159,7 +159,9 @@ class Reporter:
     def _decision(self, effect: DecisionChanged) -> None:
         announcement, reason = effect.after
         route = {"at": effect.at, "route": str(effect.key)}
-        if announcement is not None:
+        if announcement is not None and announcement.is_quiet:
+            self._log.info("withdraw", **route, reason=str(reason), how="announced to no uplink")
+        elif announcement is not None:
             self._log.info(
                 "announce",
                 **route,

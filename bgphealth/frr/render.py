@@ -10,9 +10,18 @@ from typing import TYPE_CHECKING
 
 from bgphealth import templating
 from bgphealth.core.errors import ConfigurationError
-from bgphealth.core.settings import Address, Family, Mode, Prefix, Settings
+from bgphealth.core.settings import (
+    Address,
+    Family,
+    InjectorLoss,
+    Mode,
+    Prefix,
+    ServiceSettings,
+    Settings,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from bgphealth.core.settings import UplinkPath, UplinkSettings
@@ -48,6 +57,7 @@ class _FamilyPart:
     source: Address
     discard_prefix: Prefix
     services: tuple[Prefix, ...]
+    backups: tuple[Prefix, ...]
     uplinks: tuple[_Session, ...]
 
 
@@ -102,11 +112,9 @@ def _family(settings: Settings, family: Family, passwords: Mapping[str, str]) ->
         default="0.0.0.0/0" if family is Family.IPV4 else "::/0",
         source=source,
         discard_prefix=ip_network(settings.host.discard_next_hop_for(family)),
-        services=tuple(
-            prefix
-            for service in settings.services
-            for prefix in service.prefixes
-            if Family.of(prefix) is family
+        services=_prefixes(settings.services, family),
+        backups=_prefixes(
+            (s for s in settings.services if s.on_injector_loss is InjectorLoss.KEEP), family
         ),
         uplinks=tuple(
             _session(uplink, path, passwords.get(uplink.name))
@@ -114,6 +122,12 @@ def _family(settings: Settings, family: Family, passwords: Mapping[str, str]) ->
             for path in uplink.paths
             if path.family is family
         ),
+    )
+
+
+def _prefixes(services: Iterable[ServiceSettings], family: Family) -> tuple[Prefix, ...]:
+    return tuple(
+        prefix for service in services for prefix in service.prefixes if Family.of(prefix) is family
     )
 
 

@@ -24,7 +24,15 @@ from bgphealth.core.hysteresis import Level
 from bgphealth.core.intents import Announcement, Intents, RouteKey
 from bgphealth.core.reasons import Reason
 from bgphealth.core.reconcile import Announce, Change, reconcile
-from bgphealth.core.settings import AllDown, Family, Mode, Role, Settings, UplinkPath
+from bgphealth.core.settings import (
+    AllDown,
+    Family,
+    InjectorLoss,
+    Mode,
+    Role,
+    Settings,
+    UplinkPath,
+)
 from tests.support.hosts import CHECK, FALL, RISE, host, round_of
 
 EITHER, FRR = tuple(Mode), (Mode.FRR,)
@@ -38,6 +46,7 @@ def hosts(modes: Sequence[Mode]) -> st.SearchStrategy[Settings]:
         need=st.integers(1, 2),
         all_down=st.sampled_from(AllDown),
         mode=st.sampled_from(modes),
+        loss=st.sampled_from(InjectorLoss),
     )
 
 
@@ -162,7 +171,7 @@ def test_a_service_goes_where_the_best_defaults_go(run: tuple[Settings, list[Eve
     settings, events = run
     for _, _, state in states(settings, events):
         for key, announcement in state.intents.items():
-            if key.path_id:
+            if key.path_id or announcement.is_quiet:
                 continue
             injected = defaults(state.intents, Family.of(key.prefix))
             best = max(d.local_pref or 0 for d in injected.values())
@@ -176,7 +185,24 @@ def test_a_dead_service_is_never_announced(run: tuple[Settings, list[Event]]) ->
     for _, _, state in states(settings, events):
         if state.service_verdicts["dns"].level is not Level.UP:
             dns = next(s for s in settings.services if s.name == "dns")
-            assert not set(dns.prefixes) & {key.prefix for key in state.intents}
+            seen = {key for key, a in state.intents.items() if not a.is_quiet}
+            assert not set(dns.prefixes) & {key.prefix for key in seen}
+
+
+@given(runs())
+def test_a_backup_in_bgpd_comes_out_only_where_nothing_is_known(
+    run: tuple[Settings, list[Event]],
+) -> None:
+    settings, events = run
+    kept = {
+        RouteKey(prefix)
+        for service in settings.services
+        for prefix in service.prefixes
+        if service.on_injector_loss is InjectorLoss.KEEP
+    }
+    for _, _, state in states(settings, events):
+        out = {key: state.decisions[key].reason for key in kept - set(state.intents)}
+        assert set(out.values()) <= {Reason.INIT, Reason.ALL_DOWN_NOTHING_TO_KEEP}
 
 
 @given(runs())

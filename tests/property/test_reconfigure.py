@@ -18,6 +18,7 @@ from bgphealth.core.reconfigure import reconfigure
 from bgphealth.core.settings import (
     AllDown,
     Family,
+    InjectorLoss,
     Mode,
     ProbeKind,
     ProbeSettings,
@@ -33,7 +34,8 @@ FULL, DIRECT = (
     host(uplinks=4, families=(Family.IPV4, Family.IPV6), mode=mode)
     for mode in (Mode.FRR, Mode.DIRECT)
 )
-WEB = ServiceSettings("web", (ip_network("192.0.2.80/32"),), (), Timing(1, 1, 3, 3))
+TIMING, LOSS = Timing(1, 1, 3, 3), InjectorLoss.WITHDRAW
+WEB = ServiceSettings("web", (ip_network("192.0.2.80/32"),), (), 0, TIMING, LOSS)
 
 
 def _edited(uplink: UplinkSettings, edit: str) -> UplinkSettings:

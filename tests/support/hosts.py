@@ -11,6 +11,7 @@ from bgphealth.core.settings import (
     FallbackSettings,
     Family,
     HostSettings,
+    InjectorLoss,
     Mode,
     ProbeKind,
     ProbeSettings,
@@ -79,16 +80,18 @@ def unnumbered_host(
     )
 
 
-def host(
+def host(  # noqa: PLR0913 - what of a host a test may choose
     uplinks: int = 2,
     families: tuple[Family, ...] = (Family.IPV4,),
     *,
     need: int = 1,
     all_down: AllDown = AllDown.KEEP_LAST,
     mode: Mode = Mode.FRR,
+    loss: InjectorLoss = InjectorLoss.WITHDRAW,
 ) -> Settings:
     """Return a host with N uplinks, its loopback, and one checked service called dns."""
     v6 = Family.IPV6 in families
+    kept = loss if mode is Mode.FRR else InjectorLoss.WITHDRAW
     loopback = ["10.255.10.1/32", *(["2001:db8:10::1/128"] if v6 else [])]
     service = ["192.0.2.53/32", *(["2001:db8::53/128"] if v6 else [])]
     return Settings(
@@ -118,7 +121,7 @@ def host(
         quality=Quality(WINDOW, Threshold(0.10, 0.05), Threshold(0.1, 0.05)),
         services=(
             ServiceSettings(
-                "loopback", tuple(ip_network(p) for p in loopback), (), 0, Timing(1, 1, 3, 3)
+                "loopback", tuple(ip_network(p) for p in loopback), (), 0, Timing(1, 1, 3, 3), kept
             ),
             ServiceSettings(
                 "dns",
@@ -126,6 +129,7 @@ def host(
                 (CHECK,),
                 1,
                 Timing(1, 1, fall=CHECK_FALL, rise=CHECK_RISE),
+                kept,
             ),
         ),
         all_down=all_down,

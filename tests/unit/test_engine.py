@@ -16,7 +16,15 @@ from bgphealth.core.events import (
 from bgphealth.core.health import PathKey
 from bgphealth.core.hysteresis import Level
 from bgphealth.core.reasons import Reason
-from bgphealth.core.settings import AllDown, Family, ProbeKind, Role, Settings, UplinkSettings
+from bgphealth.core.settings import (
+    AllDown,
+    Family,
+    InjectorLoss,
+    ProbeKind,
+    Role,
+    Settings,
+    UplinkSettings,
+)
 from tests.support.hosts import (
     CHECK_FALL,
     CHECK_RISE,
@@ -179,6 +187,25 @@ def test_a_dead_service_is_withdrawn_and_the_loopback_stays() -> None:
     assert "192.0.2.53/32" not in announced(state)
     assert "10.255.10.1/32" in announced(state)
     assert reasons(state)["192.0.2.53/32"] is Reason.SERVICE_DOWN
+
+
+def test_with_an_origin_in_bgpd_a_withdrawal_is_an_announcement_to_no_uplink() -> None:
+    settings = host(loss=InjectorLoss.KEEP, all_down=AllDown.WITHDRAW)
+    state, _ = feed(all_up(settings), [checked(FAILED)] * CHECK_FALL)
+    assert announced(state)["192.0.2.53/32"] == []
+    assert reasons(state)["192.0.2.53/32"] is Reason.SERVICE_DOWN
+    dark = [e for _ in range(FALL) for u in settings.uplinks for e in round_of(u, FAILED)]
+    state, _ = feed(state, dark)
+    assert announced(state) == {"192.0.2.53/32": [], "10.255.10.1/32": []}
+    assert reasons(state)["10.255.10.1/32"] is Reason.ALL_DOWN_WITHDRAW
+
+
+def test_where_nothing_ever_worked_the_origin_in_bgpd_is_left_alone() -> None:
+    settings = host(loss=InjectorLoss.KEEP)
+    dead = [e for u in settings.uplinks for e in round_of(u, FAILED) * FALL]
+    state, _ = feed(started(settings), dead)
+    assert announced(state) == {}
+    assert reasons(state)["10.255.10.1/32"] is Reason.ALL_DOWN_NOTHING_TO_KEEP
 
 
 def test_link_down_counts_at_once_and_a_link_that_comes_back_must_rise_again() -> None:

@@ -19,6 +19,7 @@ from bgphealth.core.events import Verdict
 from bgphealth.core.settings import (
     ExecQuestion,
     Family,
+    InjectorLoss,
     ProbeKind,
     ProbeSettings,
     ServiceSettings,
@@ -210,7 +211,7 @@ async def test_what_a_check_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         "BGPHEALTH_NEIGHBOR": "2001:db8:1::",
         "BGPHEALTH_TABLE": "17901",
     }
-    service = ServiceSettings("dns", (), (), 0, Timing(1, 1, 3, 3))
+    service = ServiceSettings("dns", (), (), 0, Timing(1, 1, 3, 3), InjectorLoss.WITHDRAW)
     told = await environment_of(ExecProber(service_environment(service)))
     assert {name for name in told if name.startswith("BGPHEALTH")} == {"BGPHEALTH_SERVICE"}
 

@@ -10,7 +10,7 @@ from bgphealth.core.events import ServiceChecked, Verdict
 from bgphealth.core.health import ServiceHealth
 from bgphealth.core.hysteresis import Level
 from bgphealth.core.reasons import Reason
-from bgphealth.core.settings import ProbeKind, ProbeSettings, ServiceSettings, Timing
+from bgphealth.core.settings import InjectorLoss, ProbeKind, ProbeSettings, ServiceSettings, Timing
 
 CHECKS = tuple(ProbeSettings(ProbeKind.TCP, ip_address("192.0.2.53"), port) for port in (1, 2, 3))
 
@@ -18,7 +18,12 @@ CHECKS = tuple(ProbeSettings(ProbeKind.TCP, ip_address("192.0.2.53"), port) for 
 def health(need: int, verdicts: str) -> ServiceHealth:
     """Return the health of a service after a round of answers: + ok, - failed, ? none yet."""
     settings = ServiceSettings(
-        "dns", (ip_network("192.0.2.53/32"),), CHECKS, need, Timing(1.0, 1.0, fall=1, rise=1)
+        "dns",
+        (ip_network("192.0.2.53/32"),),
+        CHECKS,
+        need,
+        Timing(1.0, 1.0, fall=1, rise=1),
+        InjectorLoss.WITHDRAW,
     )
     found = ServiceHealth.initial(settings)
     for check, said in zip(CHECKS, verdicts, strict=True):
