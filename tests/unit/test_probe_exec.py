@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import resource
 import subprocess
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
 from pathlib import Path
@@ -29,6 +31,15 @@ from bgphealth.core.settings import (
 )
 from bgphealth.probes.exec import ExecProber, path_environment, service_environment
 from bgphealth.probes.outcome import Outcome
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """Let go of a killed program that had not ended yet when the test's loop did."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 def program(*command: str) -> ProbeSettings:
