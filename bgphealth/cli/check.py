@@ -8,12 +8,20 @@ from typing import TYPE_CHECKING
 import click
 
 from bgphealth.config import InvalidFileError, load
+from bgphealth.core.damping import PENALTY
 from bgphealth.core.errors import BgphealthError
 from bgphealth.core.settings import Family, InjectorLoss, Mode
 
 if TYPE_CHECKING:
     from bgphealth.cli.app import Invocation
-    from bgphealth.core.settings import Quality, ServiceSettings, Settings, Timing, UplinkSettings
+    from bgphealth.core.settings import (
+        Damping,
+        Quality,
+        ServiceSettings,
+        Settings,
+        Timing,
+        UplinkSettings,
+    )
 
 SCHEMA_VERSION = 1
 """Version of the JSON output: a new field does not change it, a changed or removed one does."""
@@ -79,6 +87,7 @@ def _valid(file: str, settings: Settings) -> dict[str, object]:
             "loss": settings.quality.loss._asdict(),
             "latency_s": latency._asdict() if (latency := settings.quality.latency_s) else None,
         },
+        "damping": _damping(settings.damping),
         "uplinks": [
             {
                 "name": uplink.name,
@@ -112,6 +121,7 @@ def _valid(file: str, settings: Settings) -> dict[str, object]:
                 "checks": [str(probe) for probe in service.checks],
                 "need": service.need,
                 "timing": _timing(service.timing),
+                "damping": _damping(service.damping),
                 "on_injector_loss": service.on_injector_loss.value,
             }
             for service in settings.services
@@ -134,6 +144,10 @@ def _timing(timing: Timing) -> dict[str, object]:
     }
 
 
+def _damping(damping: Damping | None) -> dict[str, float] | None:
+    return None if damping is None else damping._asdict()
+
+
 def _community(settings: Settings, uplink: UplinkSettings) -> str | None:
     if settings.mode is Mode.DIRECT:
         return None
@@ -151,6 +165,7 @@ def _summary(file: str, settings: Settings) -> list[str]:
         f"families  {', '.join(settings.families)}",
         f"probes    {_probing(settings)}",
         f"degraded  {_degraded(settings.quality)}",
+        f"flapping  {_flapping(settings.damping)}",
         "",
     ]
     for uplink in settings.uplinks:
@@ -181,6 +196,16 @@ def _degraded(quality: Quality) -> str:
         enter_s, leave_s = quality.latency_s
         levels += f", latency from {_ms(enter_s)} until {_ms(leave_s)}"
     return f"{levels}, over the last {quality.window} answers of a probe"
+
+
+def _flapping(damping: Damping | None) -> str:
+    if damping is None:
+        return "is not damped"
+    return (
+        f"is damped from a penalty of {damping.suppress:g} until {damping.reuse:g}, "
+        f"{damping.max_suppress_s:g} s at most; a fall costs {PENALTY:g}, "
+        f"halved every {damping.half_life_s:g} s"
+    )
 
 
 def _percent(ratio: float) -> str:
@@ -238,6 +263,7 @@ def _service(settings: Settings, service: ServiceSettings) -> list[str]:
             if service.on_injector_loss is InjectorLoss.KEEP
             else []
         ),
+        *([f"  flapping {_flapping(service.damping)}"] if service.damping else []),
     ]
 
 

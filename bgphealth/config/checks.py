@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bgphealth.config import fields, modes
+from bgphealth.config import fields, modes, thresholds
 from bgphealth.config.fields import label
 from bgphealth.config.problems import shown
 from bgphealth.core.settings import Address, Family, Mode, Prefix, ProbeSettings
@@ -313,31 +313,6 @@ def _service_needs(parts: Parts) -> Iterator[Finding]:
             yield ("services", name, "need"), f"{service.need} of {count} checks can never be up"
 
 
-def _suspicion(parts: Parts) -> Iterator[Finding]:
-    paths = parts.paths
-    if paths is None or paths.suspect_interval is None:
-        return
-    if "suspect_interval" in paths.model_fields_set and paths.suspect_interval >= paths.interval:
-        yield (
-            ("paths", "suspect_interval"),
-            "must be shorter than interval; write off for none",
-        )
-
-
-def _levels(parts: Parts) -> Iterator[Finding]:
-    if parts.paths is None:
-        return
-    degraded = parts.paths.degraded
-    for key, levels in (("loss", degraded.loss), ("latency", degraded.latency)):
-        if levels is None:
-            continue
-        at: KeyPath = ("paths", "degraded", key)
-        if levels.enter <= 0:
-            yield (*at, "enter"), "must be more than 0, or every path is degraded for ever"
-        elif levels.threshold.leave >= levels.enter:
-            yield (*at, "leave"), "must be less than enter, or the state changes with every answer"
-
-
 def _beyond(parts: Parts) -> Iterator[Finding]:
     if parts.paths is None or parts.paths.beyond is None:
         return
@@ -428,12 +403,13 @@ RULES: tuple[Callable[[Parts], Iterator[Finding]], ...] = (
     _own_addresses,
     _services,
     _service_needs,
-    _suspicion,
-    _levels,
     _beyond,
     _targets,
     _fallback,
     modes.only_frr,
     modes.direct,
     modes.session_options,
+    thresholds.suspicion,
+    thresholds.quality,
+    thresholds.damping,
 )

@@ -17,7 +17,7 @@ from ipaddress import (
     ip_address,
     ip_network,
 )
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from bgphealth.config.problems import shown
 from bgphealth.core.settings import Address, Family, Prefix
@@ -35,6 +35,8 @@ class WrongValueError(ValueError):
 
 
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(ms|s|m|h|d)")
+_Number = TypeVar("_Number", int, float)
+
 _UNITS_S = {
     "ms": Decimal("0.001"),
     "s": Decimal(1),
@@ -151,10 +153,10 @@ def duration(lowest_s: float, highest_s: float, span: str) -> Callable[[object],
     return parse
 
 
-def or_off(parse: Callable[[object], float]) -> Callable[[object], float | None]:
+def or_off(parse: Callable[[object], _Number]) -> Callable[[object], _Number | None]:
     """Return a parser that takes the word ``off`` as well (None)."""
 
-    def parse_or_off(value: object) -> float | None:
+    def parse_or_off(value: object) -> _Number | None:
         return None if value == "off" else parse(value)
 
     return parse_or_off

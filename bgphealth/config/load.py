@@ -14,6 +14,7 @@ from bgphealth.config.explain import explain
 from bgphealth.config.model import (
     Fallback,
     File,
+    FlapDamping,
     Host,
     Paths,
     Service,
@@ -22,6 +23,7 @@ from bgphealth.config.model import (
 from bgphealth.config.problems import InvalidFileError, KeyPath, Problem
 from bgphealth.core.settings import (
     Address,
+    Damping,
     FallbackSettings,
     Family,
     HostSettings,
@@ -148,6 +150,7 @@ def _settings(file: File, number_of: dict[str, int]) -> Settings:
         path_timing=_timing(file.paths),
         suspect_interval_s=_suspect_interval(file.paths),
         quality=_quality(file.paths),
+        damping=_damping(file.paths.damping),
         services=(_loopback(file), *(_service(n, s) for n, s in file.services.items())),
         all_down=file.policy.all_down,
         fallback=FallbackSettings(
@@ -221,6 +224,17 @@ def _quality(paths: Paths) -> Quality:
     )
 
 
+def _damping(section: FlapDamping | None) -> Damping | None:
+    if section is None or section.suppress is None:
+        return None
+    return Damping(
+        half_life_s=section.half_life,
+        suppress=section.suppress,
+        reuse=section.reuse,
+        max_suppress_s=section.max_suppress,
+    )
+
+
 def _service(name: str, service: Service) -> ServiceSettings:
     return ServiceSettings(
         name=name,
@@ -228,6 +242,7 @@ def _service(name: str, service: Service) -> ServiceSettings:
         checks=tuple(check.probe for check in service.checks),
         need=service.needed,
         timing=_timing(service),
+        damping=_damping(service.damping),
         on_injector_loss=service.on_injector_loss,
     )
 
@@ -241,4 +256,4 @@ def _loopback(file: File) -> ServiceSettings:
     defaults = Service.model_validate({"prefixes": [str(prefix) for prefix in prefixes]})
     # Without FRR nothing is left that could keep it.
     loss = file.host.on_injector_loss if file.mode is Mode.FRR else InjectorLoss.WITHDRAW
-    return ServiceSettings(LOOPBACK, prefixes, (), 0, _timing(defaults), loss)
+    return ServiceSettings(LOOPBACK, prefixes, (), 0, _timing(defaults), None, loss)

@@ -28,6 +28,8 @@ _Suspect = Annotated[
 _InjectorLoss = Annotated[InjectorLoss, BeforeValidator(fields.choice(*InjectorLoss))]
 _Percentage = Annotated[float, PlainValidator(fields.percentage)]
 _COUNT = fields.integer(1, 1000)
+_PENALTY = fields.integer(1, 1_000_000)
+_Minutes = Annotated[float, PlainValidator(fields.duration(1.0, 3600.0, "from 1s to 1h"))]
 _Count = Annotated[int, PlainValidator(_COUNT)]
 
 
@@ -178,9 +180,19 @@ class LatencyLevels(Section):
 class Degraded(Section):
     """When a path that is up counts as degraded."""
 
-    window: Annotated[float, PlainValidator(fields.duration(1.0, 3600.0, "from 1s to 1h"))] = 10.0
+    window: _Minutes = 10.0
     loss: LossLevels = LossLevels()
     latency: LatencyLevels | None = None
+
+
+class FlapDamping(Section):
+    """How falls count against a path or a service (RFC 2439); each costs 1,000."""
+
+    half_life: _Minutes = 60.0
+    suppress: Annotated[int | None, PlainValidator(fields.or_off(_PENALTY))] = 2500
+    """None for off."""
+    reuse: Annotated[int, PlainValidator(_PENALTY)] = 750
+    max_suppress: _Minutes = 300.0
 
 
 def _of_neighbor() -> list[GatewayProbe]:
@@ -199,6 +211,7 @@ class Paths(Section):
     gateway: list[GatewayProbe] = Field(default_factory=_of_neighbor)
     beyond: Beyond | None = None
     degraded: Degraded = Degraded()
+    damping: FlapDamping = FlapDamping()
 
 
 class Service(Section):
@@ -216,6 +229,8 @@ class Service(Section):
     timeout: _Timeout = 1.0
     fall: _Count = 3
     rise: _Count = 3
+    damping: FlapDamping | None = None
+    """Without it no fall counts: where nobody else has the service, waiting is no help."""
     on_down: Annotated[
         Literal["withdraw"],
         PlainValidator(fields.choice("withdraw", later=("degrade", "guarded"))),

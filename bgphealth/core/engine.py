@@ -13,7 +13,8 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
-from bgphealth.core import policy
+from bgphealth.core import damping, policy
+from bgphealth.core.damping import Penalty
 from bgphealth.core.events import (
     Event,
     LinkChanged,
@@ -88,7 +89,8 @@ class State(NamedTuple):
     """Everything that the engine knows. Make one with `initial`, never by hand.
 
     `held_since` are the paths that would be down, or up again, were it not for shared fate;
-    `suspects` those that are probed at the faster pace.
+    `suspects` those that are probed at the faster pace. The penalties are of those that have fallen
+    since the start.
     """
 
     settings: Settings
@@ -100,6 +102,8 @@ class State(NamedTuple):
     decisions: Decisions
     held_since: Mapping[PathKey, float]
     suspects: frozenset[PathKey]
+    path_penalties: Mapping[PathKey, Penalty]
+    service_penalties: Mapping[str, Penalty]
 
     @property
     def intents(self) -> Intents:
@@ -119,6 +123,8 @@ class State(NamedTuple):
             decisions=self.decisions,
             held_since=self.held_since,
             suspects=self.suspects,
+            path_penalties=self.path_penalties,
+            service_penalties=self.service_penalties,
         )
 
 
@@ -140,6 +146,8 @@ def initial(settings: Settings) -> State:
         decisions={},
         held_since={},
         suspects=frozenset(),
+        path_penalties={},
+        service_penalties={},
     )
 
 
@@ -185,7 +193,8 @@ def _answered(state: State, event: PathProbed) -> tuple[State, tuple[Effect, ...
     if after is before:
         return state, ()
     # Nearly all answers only say that all is as it was; they must cost little.
-    if not matters and not state.held_since:
+    is_damped = state.path_verdicts[key].level is Level.DAMPED
+    if not matters and not state.held_since and not is_damped:
         return state.with_path(key, after), ()
     return _judge_paths(state, event.at, {key: after})
 
@@ -199,6 +208,7 @@ def _judge_paths(
     # Sorted: the order of a set differs from run to run, and a replay must not.
     judged = {key: state.paths[key].judge() for key in sorted({*changed, *state.held_since})}
     verdicts, held_since = _share_fate(state, at, judged)
+    state, verdicts = _damp(state, at, verdicts)
     effects: list[Effect] = [
         PathChanged(at, key, state.path_verdicts[key], verdict)
         for key, verdict in verdicts.items()
@@ -211,6 +221,21 @@ def _judge_paths(
     state, paces = _pace(state, at, {*changed, *verdicts})
     effects += paces
     return decide(state, at, tuple(effects)) if is_news else (state, tuple(effects))
+
+
+def _damp(
+    state: State, at: float, verdicts: dict[PathKey, Judgement]
+) -> tuple[State, dict[PathKey, Judgement]]:
+    """Count falls; return the state, and what becomes of these verdicts by it."""
+    if state.settings.damping is None:
+        return state, verdicts
+    damped, penalties = dict(verdicts), dict(state.path_penalties)
+    for key, verdict in verdicts.items():
+        before, penalty = state.path_verdicts[key], penalties.get(key)
+        damped[key], after = damping.weigh(before, verdict, penalty, at, state.settings.damping)
+        if after is not None:
+            penalties[key] = after
+    return state._replace(path_penalties=penalties), damped
 
 
 def _share_fate(
@@ -302,10 +327,17 @@ def _pace(state: State, at: float, keys: Set[PathKey]) -> tuple[State, list[Effe
 def _judge_service(state: State, event: ServiceChecked) -> tuple[State, tuple[Effect, ...]]:
     before = state.services[event.service]
     after = before.after_check(event)
-    if after is before:
+    old = state.service_verdicts[event.service]
+    if after is before and old.level is not Level.DAMPED:
         return state, ()
     state = state._replace(services={**state.services, event.service: after})
-    old, new = state.service_verdicts[event.service], after.judge()
+    new = after.judge()
+    if (dampens := after.settings.damping) is not None:
+        penalty = state.service_penalties.get(event.service)
+        new, penalty = damping.weigh(old, new, penalty, event.at, dampens)
+        if penalty is not None:
+            penalties = {**state.service_penalties, event.service: penalty}
+            state = state._replace(service_penalties=penalties)
     if not differs(old, new):
         return state, ()
     state = state._replace(service_verdicts={**state.service_verdicts, event.service: new})

@@ -19,17 +19,20 @@ class Level(StrEnum):
     """What is believed of a probe, a path or a service.
 
     `INIT`: nothing yet. `DEGRADED` (paths only): it works, badly; used when nothing better is left.
+    `DAMPED`: it works, but went down too often: a path is used when nothing else works, a service
+    is not announced.
     """
 
     INIT = "init"
     UP = "up"
     DEGRADED = "degraded"
+    DAMPED = "damped"
     DOWN = "down"
 
     @property
     def works(self) -> bool:
         """Whether traffic gets through, be it badly."""
-        return self in (Level.UP, Level.DEGRADED)
+        return self in (Level.UP, Level.DEGRADED, Level.DAMPED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,16 +92,15 @@ def owned(settings: Settings) -> frozenset[RouteKey]:
 
 
 def carriers(levels: Mapping[str, Level], last: Set[str] = frozenset()) -> frozenset[str]:
-    """Return the uplinks that are up; if there are none, the degraded ones.
+    """Return the uplinks that are up; if there are none, the degraded ones, or else the damped.
 
     Those of `last`, which carried before, stay beside the ones that are up while they wait for a
     verdict again, after a reload. When they are the only ones, nobody can tell: none is returned.
     """
-    clean, degraded = (_at(levels, level) for level in (Level.UP, Level.DEGRADED))
-    waiting = _at(levels, Level.INIT) & last
+    clean, waiting = _at(levels, Level.UP), _at(levels, Level.INIT) & last
     if clean:
         return clean | waiting
-    return frozenset() if waiting else degraded
+    return frozenset() if waiting else _at(levels, Level.DEGRADED) or _at(levels, Level.DAMPED)
 
 
 def _at(levels: Mapping[str, Level], wanted: Level) -> frozenset[str]:
@@ -117,7 +116,8 @@ def usable(settings: Settings, verdicts: Verdicts, family: Family) -> Usable:
     }
     last = verdicts.last_usable.get(family, frozenset())
     if working := carriers(judged, last):
-        return Usable(working, Reason.PATH_UP)
+        damped = any(judged[name] is Level.DAMPED for name in working)
+        return Usable(working, Reason.DAMPED_LAST if damped else Reason.PATH_UP)
     if any(judged.get(name) is Level.INIT for name in last):
         return Usable(frozenset(), Reason.INIT)
     if not last:
@@ -183,6 +183,8 @@ def _why_not(carrier: Usable, judgement: Judgement) -> Reason:
             return Reason.INIT
         case Level.DEGRADED:
             return Reason.PATH_DEGRADED
+        case Level.DAMPED:
+            return Reason.DAMPED
         case _:
             return Reason.PATH_DOWN if carrier.uplinks else carrier.reason
 
@@ -198,7 +200,7 @@ def _decide_service(
     for prefix in service.prefixes:
         key = RouteKey(prefix)
         carrier = usable_in[Family.of(prefix)]
-        if not level.works:
+        if level is not Level.UP:
             decisions[key] = Decision(None, _why_not_served(level))
         elif not carrier.uplinks:
             decisions[key] = Decision(None, carrier.reason)
@@ -246,7 +248,7 @@ def _decide_sessions(
         for uplink, path in _over(settings, prefix):
             key = session_key(prefix, path)
             judgement = verdicts.paths[PathKey(uplink.name, family)]
-            if not level.works:
+            if level is not Level.UP:
                 decisions[key] = Decision(None, _why_not_served(level))
             elif uplink.name in carrier.uplinks and judgement.level is not Level.INIT:
                 # The host itself is the next hop; local preference stays inside an AS.
@@ -270,4 +272,10 @@ def _why_served(carrier: Usable) -> Reason:
 
 
 def _why_not_served(level: Level) -> Reason:
-    return Reason.INIT if level is Level.INIT else Reason.SERVICE_DOWN
+    match level:
+        case Level.INIT:
+            return Reason.INIT
+        case Level.DAMPED:
+            return Reason.DAMPED
+        case _:
+            return Reason.SERVICE_DOWN

@@ -20,6 +20,8 @@ class Reason(StrEnum):
     SHARED_FATE = "shared_fate"
     LOSS = "loss"
     LATENCY = "latency"
+    # A path, a service or an announcement.
+    DAMPED = "damped"
     # A service.
     NO_CHECKS = "no_checks"
     CHECKS_OK = "checks_ok"
@@ -28,6 +30,7 @@ class Reason(StrEnum):
     PATH_UP = "path_up"
     PATH_DEGRADED = "path_degraded"
     PATH_DOWN = "path_down"
+    DAMPED_LAST = "damped_last"
     SERVICE_UP = "service_up"
     SERVICE_DOWN = "service_down"
     ALL_DOWN_KEEP_LAST = "all_down_keep_last"

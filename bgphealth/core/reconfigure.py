@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bgphealth.core import engine, policy
+from bgphealth.core import damping, engine, policy
+from bgphealth.core.damping import Penalty
 from bgphealth.core.engine import DecisionChanged, Effect, PathChanged, ServiceChanged, State
-from bgphealth.core.health import PathHealth, PathKey, ServiceHealth
+from bgphealth.core.health import Judgement, PathHealth, PathKey, ServiceHealth
 from bgphealth.core.hysteresis import Hysteresis
 from bgphealth.core.policy import Decision
 from bgphealth.core.reasons import Reason
@@ -35,7 +36,16 @@ def reconfigure(state: State, settings: Settings, at: float) -> tuple[State, tup
         else path.judge()
         for key, path in paths.items()
     }
-    service_verdicts = {name: service.judge() for name, service in services.items()}
+    path_penalties = {key: p for key, p in state.path_penalties.items() if key in paths}
+    path_verdicts = {
+        key: _still_damped(verdict, path_penalties.get(key), at, settings)
+        for key, verdict in path_verdicts.items()
+    }
+    service_penalties = {name: p for name, p in state.service_penalties.items() if name in services}
+    service_verdicts = {
+        name: _still_damped(service.judge(), service_penalties.get(name), at, service.settings)
+        for name, service in services.items()
+    }
     judged: list[Effect] = [
         PathChanged(at, key, old, path_verdicts[key])
         for key, old in state.path_verdicts.items()
@@ -63,6 +73,8 @@ def reconfigure(state: State, settings: Settings, at: float) -> tuple[State, tup
         decisions=state.decisions,
         held_since=held_since,
         suspects=frozenset(state.suspects & kept) if may_hurry else frozenset(),
+        path_penalties=path_penalties,
+        service_penalties=service_penalties,
     )
     return engine.decide(after, at, (*judged, *removed))
 
@@ -80,6 +92,15 @@ def _path(state: State, settings: Settings, uplink: UplinkSettings, path: Uplink
         if before.link_up:
             return kept._replace(degraded=kept.why_degraded())
     return fresh.after_link(up=before.link_up)
+
+
+def _still_damped(
+    verdict: Judgement, penalty: Penalty | None, at: float, settings: Settings | ServiceSettings
+) -> Judgement:
+    """Return the verdict with what earlier falls make of it: none of them is forgiven."""
+    if settings.damping is None:
+        return verdict
+    return damping.weigh(verdict, verdict, penalty, at, settings.damping)[0]
 
 
 def _asked_from(path: UplinkPath) -> object:

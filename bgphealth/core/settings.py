@@ -266,7 +266,8 @@ class Quality:
 class Damping(NamedTuple):
     """How falls count against what goes down often (RFC 2439, section 4.2).
 
-    `suppress` and `reuse` are penalties; one fall costs 1,000.
+    `suppress` and `reuse` are penalties; one fall costs 1,000. The penalty halves in `half_life_s`
+    and never grows beyond what takes `max_suppress_s` to decay to `reuse`.
     """
 
     half_life_s: float
@@ -288,6 +289,7 @@ class ServiceSettings:
     checks: tuple[ProbeSettings, ...]
     need: int
     timing: Timing
+    damping: Damping | None
     on_injector_loss: InjectorLoss
 
 
@@ -335,7 +337,7 @@ class Settings:
     """The whole file, validated. What is said of paths is the same for every one of them.
 
     `suspect_interval_s` is the interval while a path that is up gives no answers; None for never
-    faster than `path_timing` says.
+    faster than `path_timing` says. `damping` is None where falls do not count.
     """
 
     mode: Mode
@@ -344,6 +346,7 @@ class Settings:
     path_timing: Timing
     suspect_interval_s: float | None
     quality: Quality
+    damping: Damping | None
     services: tuple[ServiceSettings, ...]
     all_down: AllDown
     fallback: FallbackSettings

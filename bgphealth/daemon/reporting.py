@@ -149,7 +149,7 @@ class Reporter:
         self, event: str, at: float, before: Judgement, after: Judgement, **subject: str
     ) -> None:
         # Only a change for the worse is a warning, not another reason for the same level.
-        lost = after.level is Level.DOWN and before.level is not Level.DOWN
+        lost = after.level in (Level.DOWN, Level.DAMPED) and before.level is not after.level
         worse = after.level is Level.DEGRADED and before.level is Level.UP
         write = self._log.warning if lost or worse else self._log.info
         # `from` is a Python keyword.

@@ -1,79 +1,66 @@
+"""Damping: a flapping path costs a bounded number of changes, and never the last path."""
+
 from __future__ import annotations
+
+import math
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bgphealth.core import engine
 from bgphealth.core.damping import PENALTY, Penalty
+from bgphealth.core.engine import DecisionChanged
+from bgphealth.core.events import Event, LinkChanged, Started, Verdict
 from bgphealth.core.settings import Damping
+from tests.support.hosts import RISE, host, round_of
 
-DAMPING = Damping(half_life_s=30.0, suppress=2500.0, reuse=1000.0, max_suppress_s=300.0)
-
-dampings = st.builds(
-    lambda half_life_s, reuse, above, times: Damping(
-        half_life_s, reuse + above, reuse, half_life_s * times
-    ),
-    st.floats(1, 3600),
-    st.floats(1, 10_000),
-    st.floats(1, 10_000),
-    st.floats(0.1, 10),
-)
-gaps = st.lists(st.floats(0, 600), max_size=50)
+levels = st.builds(
+    Damping,
+    half_life_s=st.floats(1, 100),
+    suppress=st.integers(1000, 5000),
+    reuse=st.integers(100, 900),
+    max_suppress_s=st.floats(300, 3600),
+).filter(lambda it: it.max_suppress_s > it.half_life_s * math.log2(it.suppress / it.reuse))
+"""As the file may have them: what is suppressed has to come down in time."""
 
 
-def after(falls: list[float], damping: Damping) -> Penalty:
-    penalty, at = Penalty(), 0.0
-    for gap in falls:
-        at += gap
+@given(levels, st.lists(st.floats(0, 200), min_size=1, max_size=50))
+def test_it_decays_below_the_reuse_level_in_time(damping: Damping, waits: list[float]) -> None:
+    at, penalty = 0.0, Penalty()
+    for wait_s in waits:
+        at += wait_s
         penalty = penalty.after_fall(at, damping)
-    return penalty
+        left_s = penalty.reuse_in_s(at, damping)
+        assert left_s <= damping.max_suppress_s + 1e-6
+        if penalty.suppressed:
+            assert penalty.decayed(at + left_s * 0.99, damping).suppressed
+        assert not penalty.decayed(at + left_s + 1e-3, damping).suppressed
 
 
-def test_the_third_fall_in_a_row_suppresses_and_time_reuses() -> None:
-    twice = after([10, 1], DAMPING)
-    assert not twice.suppressed
-    assert twice.reuse_in_s(11, DAMPING) == 0
-    thrice = twice.after_fall(12, DAMPING)
-    assert thrice.suppressed
-    wait_s = thrice.reuse_in_s(12, DAMPING)
-    assert 45 < wait_s < 48
-    assert thrice.decayed(12 + wait_s - 0.1, DAMPING).suppressed
-    assert not thrice.decayed(12 + wait_s + 0.1, DAMPING).suppressed
-
-
-def test_seldom_falls_never_suppress() -> None:
-    assert not after([60] * 100, DAMPING).suppressed
-
-
-def test_after_reuse_the_next_fall_starts_from_what_is_left() -> None:
-    penalty = after([1, 1, 1], DAMPING)
-    at = 3 + penalty.reuse_in_s(3, DAMPING) + 0.1
-    assert not penalty.after_fall(at, DAMPING).suppressed
-
-
-@given(gaps, dampings)
-def test_nothing_waits_longer_than_the_longest(falls: list[float], damping: Damping) -> None:
-    wait_s = after(falls, damping).reuse_in_s(sum(falls), damping)
-    assert 0 <= wait_s <= damping.max_suppress_s * 1.000001
-
-
-@given(gaps, dampings, st.floats(0, 10_000))
-def test_it_is_reused_when_it_was_said_to_be(
-    falls: list[float], damping: Damping, later_s: float
+@given(levels, st.lists(st.floats(0.1, 60), min_size=1, max_size=60))
+def test_a_flapping_uplink_costs_a_bounded_number_of_changes(
+    damping: Damping, waits: list[float]
 ) -> None:
-    penalty, at = after(falls, damping), sum(falls)
-    wait_s = penalty.reuse_in_s(at, damping)
-    if abs(later_s - wait_s) > 1e-6 * max(1.0, wait_s):
-        assert penalty.decayed(at + later_s, damping).suppressed == (later_s < wait_s)
-
-
-@given(gaps, dampings, st.lists(st.floats(0, 100), max_size=10))
-def test_it_does_not_matter_how_often_one_looks(
-    falls: list[float], damping: Damping, looks: list[float]
-) -> None:
-    penalty, at = after(falls, damping), sum(falls)
-    looked, now = penalty, at
-    for gap in looks:
-        now += gap
-        looked = looked.decayed(now, damping)
-    once = penalty.decayed(now, damping)
-    assert abs(looked.value - once.value) <= 1e-6 * max(PENALTY, once.value)
+    """While it is not suppressed the penalty is below the level, so it decays at most so fast."""
+    settings = host(uplinks=2, damping=damping)
+    state = engine.initial(settings)
+    state, _ = engine.step(state, Started(0.0))
+    tor1, tor2 = settings.uplinks
+    at, falls = 0.0, 0
+    for wait_s in [0.0, *waits]:
+        at += wait_s
+        flap = [LinkChanged(at, "tor2", up=False), LinkChanged(at, "tor2", up=True)] if at else []
+        answers = [a for _ in range(RISE) for u in (tor1, tor2) for a in round_of(u, Verdict.OK)]
+        events: list[Event] = [*flap, *(answer._replace(at=at) for answer in answers)]
+        for event in events:
+            state, effects = engine.step(state, event)
+            falls += sum(
+                isinstance(effect, DecisionChanged)
+                and effect.key.path_id == tor2.number
+                and effect.before is not None
+                and effect.before.announcement is not None
+                and effect.after.announcement is None
+                for effect in effects
+            )
+    per_s = damping.suppress * math.log(2) / damping.half_life_s
+    assert falls * PENALTY <= damping.suppress + PENALTY + at * per_s

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,6 +27,7 @@ from bgphealth.core.reasons import Reason
 from bgphealth.core.reconcile import Announce, Change, reconcile
 from bgphealth.core.settings import (
     AllDown,
+    Damping,
     Family,
     InjectorLoss,
     Mode,
@@ -35,6 +37,7 @@ from bgphealth.core.settings import (
 )
 from tests.support.hosts import CHECK, FALL, RISE, host, round_of
 
+DAMPING = Damping(half_life_s=10.0, suppress=1500, reuse=500, max_suppress_s=60.0)
 EITHER, FRR = tuple(Mode), (Mode.FRR,)
 
 
@@ -47,6 +50,7 @@ def hosts(modes: Sequence[Mode]) -> st.SearchStrategy[Settings]:
         all_down=st.sampled_from(AllDown),
         mode=st.sampled_from(modes),
         loss=st.sampled_from(InjectorLoss),
+        damping=st.sampled_from([None, DAMPING]),
     )
 
 
@@ -90,8 +94,14 @@ def bursts(draw: st.DrawFn, settings: Settings) -> list[Event]:
 @st.composite
 def runs(draw: st.DrawFn, modes: Sequence[Mode] = EITHER) -> tuple[Settings, list[Event]]:
     settings = draw(hosts(modes))
-    burst_list = draw(st.lists(bursts(settings), max_size=25))
-    return settings, [Started(0.0), *(event for burst in burst_list for event in burst)]
+    at = 0.0
+    events: list[Event] = [Started(at)]
+    for burst in draw(st.lists(bursts(settings), max_size=25)):
+        at += draw(st.sampled_from([0.0, 0.2, 20.0]))
+        events += [
+            e._replace(at=at) if isinstance(e, PathProbed) else replace(e, at=at) for e in burst
+        ]
+    return settings, events
 
 
 def states(settings: Settings, events: list[Event]) -> Iterator[tuple[State, Event, State]]:
@@ -107,6 +117,14 @@ def working_paths(state: State, family: Family) -> set[str]:
         key.uplink
         for key, verdict in state.path_verdicts.items()
         if key.family is family and verdict.level.works
+    }
+
+
+def damped_paths(state: State, family: Family) -> set[str]:
+    return {
+        key.uplink
+        for key, verdict in state.path_verdicts.items()
+        if key.family is family and verdict.level is Level.DAMPED
     }
 
 
@@ -160,7 +178,9 @@ def test_never_without_a_path_while_one_works(run: tuple[Settings, list[Event]])
     for _, _, state in states(settings, events):
         for family in settings.families:
             working = working_paths(state, family)
-            numbers = {u.number for u in settings.uplinks if u.name in working}
+            # What is damped is used when nothing else works.
+            best = working - damped_paths(state, family) or working
+            numbers = {u.number for u in settings.uplinks if u.name in best}
             if working:
                 assert {key.path_id for key in defaults(state.intents, family)} == numbers
 

@@ -35,7 +35,7 @@ FULL, DIRECT = (
     for mode in (Mode.FRR, Mode.DIRECT)
 )
 TIMING, LOSS = Timing(1, 1, 3, 3), InjectorLoss.WITHDRAW
-WEB = ServiceSettings("web", (ip_network("192.0.2.80/32"),), (), 0, TIMING, LOSS)
+WEB = ServiceSettings("web", (ip_network("192.0.2.80/32"),), (), 0, TIMING, None, LOSS)
 
 
 def _edited(uplink: UplinkSettings, edit: str) -> UplinkSettings:

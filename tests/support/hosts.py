@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, ip_address, ip_network
 from bgphealth.core.events import PathProbed, ServiceChecked, Verdict
 from bgphealth.core.settings import (
     AllDown,
+    Damping,
     FallbackSettings,
     Family,
     HostSettings,
@@ -88,6 +89,7 @@ def host(  # noqa: PLR0913 - what of a host a test may choose
     all_down: AllDown = AllDown.KEEP_LAST,
     mode: Mode = Mode.FRR,
     loss: InjectorLoss = InjectorLoss.WITHDRAW,
+    damping: Damping | None = None,
 ) -> Settings:
     """Return a host with N uplinks, its loopback, and one checked service called dns."""
     v6 = Family.IPV6 in families
@@ -119,9 +121,16 @@ def host(  # noqa: PLR0913 - what of a host a test may choose
         path_timing=Timing(0.2, 0.2, fall=FALL, rise=RISE),
         suspect_interval_s=0.025,
         quality=Quality(WINDOW, Threshold(0.10, 0.05), Threshold(0.1, 0.05)),
+        damping=damping,
         services=(
             ServiceSettings(
-                "loopback", tuple(ip_network(p) for p in loopback), (), 0, Timing(1, 1, 3, 3), kept
+                "loopback",
+                tuple(ip_network(p) for p in loopback),
+                (),
+                0,
+                Timing(1, 1, 3, 3),
+                None,
+                kept,
             ),
             ServiceSettings(
                 "dns",
@@ -129,6 +138,7 @@ def host(  # noqa: PLR0913 - what of a host a test may choose
                 (CHECK,),
                 1,
                 Timing(1, 1, fall=CHECK_FALL, rise=CHECK_RISE),
+                damping,
                 kept,
             ),
         ),

@@ -11,6 +11,7 @@ from bgphealth.config import InvalidFileError, load
 from bgphealth.core.errors import ConfigurationError
 from bgphealth.core.settings import (
     AllDown,
+    Damping,
     FallbackSettings,
     Family,
     HostSettings,
@@ -87,6 +88,7 @@ def test_every_default(tmp_path: Path) -> None:
         path_timing=Timing(interval_s=0.2, timeout_s=0.2, fall=3, rise=10),
         suspect_interval_s=0.025,
         quality=Quality(window=50, loss=Threshold(enter=0.1, leave=0.05), latency_s=None),
+        damping=Damping(half_life_s=60.0, suppress=2500, reuse=750, max_suppress_s=300.0),
         services=(
             ServiceSettings(
                 name="loopback",
@@ -94,6 +96,7 @@ def test_every_default(tmp_path: Path) -> None:
                 checks=(),
                 need=0,
                 timing=Timing(interval_s=1.0, timeout_s=1.0, fall=3, rise=3),
+                damping=None,
                 on_injector_loss=InjectorLoss.KEEP,
             ),
         ),

@@ -222,7 +222,7 @@ async def test_what_a_check_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         "BGPHEALTH_NEIGHBOR": "2001:db8:1::",
         "BGPHEALTH_TABLE": "17901",
     }
-    service = ServiceSettings("dns", (), (), 0, Timing(1, 1, 3, 3), InjectorLoss.WITHDRAW)
+    service = ServiceSettings("dns", (), (), 0, Timing(1, 1, 3, 3), None, InjectorLoss.WITHDRAW)
     told = await environment_of(ExecProber(service_environment(service)))
     assert {name for name in told if name.startswith("BGPHEALTH")} == {"BGPHEALTH_SERVICE"}
 

@@ -9,13 +9,23 @@ from pathlib import Path
 
 import pytest
 
-from bgphealth.core.settings import Mode, ServiceSettings, Settings, Timing, UplinkSettings
+from bgphealth.core.settings import (
+    InjectorLoss,
+    Mode,
+    ServiceSettings,
+    Settings,
+    Timing,
+    UplinkSettings,
+)
 from bgphealth.daemon import reload
 from tests.support.hosts import host
 
 FILE = Path("/etc/bgphealth/bgphealth.yaml")
 FILES = ("/etc/a password", "/etc/another")
-WEB = ServiceSettings("web", (ip_network("192.0.2.80/32"),), (), Timing(1, 1, 3, 3))
+TIMING = Timing(1, 1, 3, 3)
+WEB = ServiceSettings(
+    "web", (ip_network("192.0.2.80/32"),), (), 0, TIMING, None, InjectorLoss.WITHDRAW
+)
 
 
 def settings(mode: Mode) -> Settings:

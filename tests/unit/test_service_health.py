@@ -23,6 +23,7 @@ def health(need: int, verdicts: str) -> ServiceHealth:
         CHECKS,
         need,
         Timing(1.0, 1.0, fall=1, rise=1),
+        None,
         InjectorLoss.WITHDRAW,
     )
     found = ServiceHealth.initial(settings)
