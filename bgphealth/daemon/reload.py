@@ -51,8 +51,8 @@ def changes(before: Settings, after: Settings) -> dict[str, list[str]]:
     sections = {
         "host": (before.host, after.host),
         "paths": (
-            (before.path_timing, before.suspect_interval_s, before.quality),
-            (after.path_timing, after.suspect_interval_s, after.quality),
+            (before.path_timing, before.suspect_interval_s, before.quality, before.damping),
+            (after.path_timing, after.suspect_interval_s, after.quality, after.damping),
         ),
         "policy": (before.all_down, after.all_down),
         "fallback": (before.fallback, after.fallback),
