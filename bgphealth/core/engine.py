@@ -21,6 +21,7 @@ from bgphealth.core.events import (
     PathProbed,
     PathProbeOverdue,
     ServiceChecked,
+    Settled,
     Started,
 )
 from bgphealth.core.health import Judgement, PathHealth, PathKey, ServiceHealth
@@ -90,7 +91,7 @@ class State(NamedTuple):
 
     `held_since` are the paths that would be down, or up again, were it not for shared fate;
     `suspects` those that are probed at the faster pace. The penalties are of those that have fallen
-    since the start.
+    since the start. `settled`: the start is over, and no path is waited for any more.
     """
 
     settings: Settings
@@ -104,6 +105,7 @@ class State(NamedTuple):
     suspects: frozenset[PathKey]
     path_penalties: Mapping[PathKey, Penalty]
     service_penalties: Mapping[str, Penalty]
+    settled: bool
 
     @property
     def intents(self) -> Intents:
@@ -125,6 +127,7 @@ class State(NamedTuple):
             suspects=self.suspects,
             path_penalties=self.path_penalties,
             service_penalties=self.service_penalties,
+            settled=self.settled,
         )
 
 
@@ -148,7 +151,14 @@ def initial(settings: Settings) -> State:
         suspects=frozenset(),
         path_penalties={},
         service_penalties={},
+        settled=False,
     )
+
+
+def settling_s(settings: Settings) -> float:
+    """Return how long after the start a path that works has its first verdict, in seconds."""
+    timing = settings.path_timing
+    return (timing.rise + timing.fall) * timing.interval_s + timing.timeout_s
 
 
 def step(  # noqa: PLR0911 - one for each kind of event
@@ -162,6 +172,8 @@ def step(  # noqa: PLR0911 - one for each kind of event
     match event:
         case Started():
             return decide(state, event.at, ())
+        case Settled():
+            return decide(state._replace(settled=True), event.at, ())
         case PathProbed():
             return _answered(state, event)
         case PathProbeOverdue():
@@ -354,7 +366,9 @@ def decide(
 ) -> tuple[State, tuple[Effect, ...]]:
     """Ask the policy about the whole host; return the state, and these effects with its own."""
     state = state._replace(last_usable=_last_usable(state))
-    verdicts = policy.Verdicts(state.path_verdicts, state.service_verdicts, state.last_usable)
+    verdicts = policy.Verdicts(
+        state.path_verdicts, state.service_verdicts, state.last_usable, state.settled
+    )
     before, after = state.decisions, policy.decide(state.settings, verdicts)
     decided: list[Effect] = [
         DecisionChanged(at, key, before.get(key), decision)

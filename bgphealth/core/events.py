@@ -31,6 +31,13 @@ class Started:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """It is `engine.settling_s` after the start: what has no verdict yet is not waited for."""
+
+    at: float
+
+
 class PathProbed(NamedTuple):
     """A probe of one path has its answer. `detail` says in words why it is not ok.
 
@@ -79,4 +86,4 @@ class LinkChanged:
     up: bool
 
 
-Event: TypeAlias = Started | PathProbed | PathProbeOverdue | ServiceChecked | LinkChanged
+Event: TypeAlias = Started | Settled | PathProbed | PathProbeOverdue | ServiceChecked | LinkChanged

@@ -59,11 +59,25 @@ class Usable(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Verdicts:
-    """All that the policy looks at. `last_usable` remembers which uplinks were last up."""
+    """All that the policy looks at.
+
+    `last_usable` remembers which uplinks were last up; `settled` is False while a start may still
+    bring the first verdicts.
+    """
 
     paths: Mapping[PathKey, Judgement]
     services: Mapping[str, Judgement]
     last_usable: Mapping[Family, frozenset[str]]
+    settled: bool
+
+    def awaits(self, family: Family) -> bool:
+        """Return whether a path of this family will soon have its first verdict.
+
+        Those of a start come some hundredths of a second apart, and an earlier run may have left a
+        service announced to all uplinks: announced for the first one, it would leave the others.
+        """
+        levels = (verdict.level for key, verdict in self.paths.items() if key.family is family)
+        return not self.settled and Level.INIT in levels
 
 
 def default_key(family: Family, uplink_number: int) -> RouteKey:
@@ -202,6 +216,8 @@ def _decide_service(
         carrier = usable_in[Family.of(prefix)]
         if level is not Level.UP:
             decisions[key] = Decision(None, _why_not_served(level))
+        elif verdicts.awaits(Family.of(prefix)):
+            decisions[key] = Decision(None, Reason.INIT)
         elif not carrier.uplinks:
             decisions[key] = Decision(None, carrier.reason)
         else:

@@ -75,6 +75,7 @@ def reconfigure(state: State, settings: Settings, at: float) -> tuple[State, tup
         suspects=frozenset(state.suspects & kept) if may_hurry else frozenset(),
         path_penalties=path_penalties,
         service_penalties=service_penalties,
+        settled=state.settled,
     )
     return engine.decide(after, at, (*judged, *removed))
 

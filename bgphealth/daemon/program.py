@@ -19,14 +19,21 @@ from structlog.typing import FilteringBoundLogger
 from bgphealth.core import engine, policy
 from bgphealth.core.engine import Effect
 from bgphealth.core.errors import BgphealthError
-from bgphealth.core.events import Event, LinkChanged, PathProbed, ServiceChecked, Started
+from bgphealth.core.events import (
+    Event,
+    LinkChanged,
+    PathProbed,
+    ServiceChecked,
+    Settled,
+    Started,
+)
 from bgphealth.core.health import PathKey
 from bgphealth.core.intents import RouteKey
 from bgphealth.core.reasons import Reason
 from bgphealth.core.reconcile import Withdraw
 from bgphealth.core.reconfigure import reconfigure
 from bgphealth.core.settings import Address, Mode, Settings
-from bgphealth.daemon import settling, standing
+from bgphealth.daemon import standing
 from bgphealth.daemon.closed_loop import ClosedLoop, Lookups, Remedies
 from bgphealth.daemon.lifeline import Lifeline
 from bgphealth.daemon.notify import Notifier
@@ -83,7 +90,6 @@ class Program:
         self._to_remember = asyncio.Event()
         self._saving = asyncio.Lock()
         self._answered_at = self._loop.time()
-        self._settling = True
         self.notifier: Notifier | None = None
         """Who hears how it goes, if anybody."""
 
@@ -182,7 +188,7 @@ class Program:
         probing = Probing(self._settings, self._kernel, self._post)
         self._steered = _Steered(driver, probing)
         self._post(Started(self._loop.time()))
-        self._loop.call_later(settling.longest_s(self._settings), self._settle)
+        self._loop.call_later(engine.settling_s(self._settings), self._settled)
         self._log.info("started", uplinks=[u.name for u in self._settings.uplinks])
         try:
             async with asyncio.TaskGroup() as self._group:
@@ -230,20 +236,13 @@ class Program:
         for effect in effects:
             self._reporter.effect(effect)
             match effect:
-                case engine.IntentsChanged():
-                    self._want(steered.driver)
+                case engine.IntentsChanged(intents=intents, undecided=undecided):
+                    steered.driver.want(intents, undecided)
                 case engine.PaceChanged(path=path, suspect=suspect):
                     steered.probing.pace(path, suspect=suspect)
 
-    def _want(self, driver: Driver) -> None:
-        held = settling.held(self._state) if self._settling else frozenset()
-        wanted = {key: a for key, a in self._state.intents.items() if key not in held}
-        driver.want(wanted, policy.undecided(self._state.decisions) | held)
-
-    def _settle(self) -> None:
-        self._settling = False
-        if self._steered is not None:
-            self._want(self._steered.driver)
+    def _settled(self) -> None:
+        self._post(Settled(self._loop.time()))
 
     def _tell_standing(self) -> None:
         if self.notifier is not None:

@@ -17,6 +17,7 @@ from bgphealth.core.events import (
     PathProbed,
     PathProbeOverdue,
     ServiceChecked,
+    Settled,
     Started,
     Verdict,
 )
@@ -38,6 +39,7 @@ from bgphealth.core.settings import (
 from tests.support.hosts import CHECK, FALL, RISE, host, round_of
 
 DAMPING = Damping(half_life_s=10.0, suppress=1500, reuse=500, max_suppress_s=60.0)
+KINDS = ("probe", "path", "path", "host", "service", "link", "overdue", "settled")
 EITHER, FRR = tuple(Mode), (Mode.FRR,)
 
 
@@ -64,9 +66,11 @@ def bursts(draw: st.DrawFn, settings: Settings) -> list[Event]:
     verdict = draw(st.sampled_from(Verdict))
     times = draw(st.integers(1, RISE + 2))
     uplink = draw(st.sampled_from(settings.uplinks))
-    what = draw(st.sampled_from(["probe", "path", "path", "host", "service", "link", "overdue"]))
+    what = draw(st.sampled_from(KINDS))
     if what == "link":
         return [LinkChanged(0.0, uplink.name, up=draw(st.booleans()))]
+    if what == "settled":
+        return [Settled(0.0)]
     if what == "service":
         return [ServiceChecked(0.0, "dns", CHECK, verdict)] * times
     if what == "host":

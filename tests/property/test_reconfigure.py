@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bgphealth.core import engine, policy
 from bgphealth.core.engine import State
-from bgphealth.core.events import Event, LinkChanged, Started, Verdict
+from bgphealth.core.events import Event, LinkChanged, Settled, Started, Verdict
 from bgphealth.core.health import PathKey
 from bgphealth.core.hysteresis import Level
 from bgphealth.core.reasons import Reason
@@ -83,7 +83,7 @@ def _grown(draw: st.DrawFn, state: State) -> State:
 def _up(settings: Settings) -> State:
     state, _ = engine.step(engine.initial(settings), Started(0.0))
     answers = [e for _ in range(RISE) for u in settings.uplinks for e in round_of(u, Verdict.OK)]
-    events: list[Event] = [*answers, *[checked(Verdict.OK)] * RISE]
+    events: list[Event] = [*answers, *[checked(Verdict.OK)] * RISE, Settled(0.0)]
     for event in events:
         state, _ = engine.step(state, event)
     return state

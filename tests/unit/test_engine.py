@@ -10,6 +10,7 @@ from bgphealth.core.events import (
     LinkChanged,
     PathProbed,
     PathProbeOverdue,
+    Settled,
     Started,
     Verdict,
 )
@@ -101,6 +102,10 @@ def test_everything_up_announces_defaults_loopback_and_service() -> None:
 def test_the_first_uplink_that_is_up_carries_alone_while_the_other_waits() -> None:
     settings = host()
     state, _ = feed(started(settings), round_of(settings.uplinks[0], OK) * RISE)
+    # An earlier run may have left the service announced to both.
+    assert announced(state) == {"0.0.0.0/0 path 1": []}
+    assert reasons(state)["10.255.10.1/32"] is Reason.INIT
+    state, _ = feed(state, [Settled(engine.settling_s(settings))])
     assert announced(state) == {"0.0.0.0/0 path 1": [], "10.255.10.1/32": ["65101:1"]}
     assert reasons(state)["0.0.0.0/0 path 2"] is Reason.INIT
 
