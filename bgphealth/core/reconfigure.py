@@ -36,12 +36,18 @@ def reconfigure(state: State, settings: Settings, at: float) -> tuple[State, tup
         else path.judge()
         for key, path in paths.items()
     }
-    path_penalties = {key: p for key, p in state.path_penalties.items() if key in paths}
+    # Without damping they are forgiven, not kept for when there is some again.
+    counts = settings.damping is not None
+    path_penalties = {key: p for key, p in state.path_penalties.items() if counts and key in paths}
     path_verdicts = {
         key: _still_damped(verdict, path_penalties.get(key), at, settings)
         for key, verdict in path_verdicts.items()
     }
-    service_penalties = {name: p for name, p in state.service_penalties.items() if name in services}
+    service_penalties = {
+        name: penalty
+        for name, penalty in state.service_penalties.items()
+        if name in services and services[name].settings.damping is not None
+    }
     service_verdicts = {
         name: _still_damped(service.judge(), service_penalties.get(name), at, service.settings)
         for name, service in services.items()

@@ -3,41 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from typing import Any
 
-from lab import convergence, dual_tor, faults
-from lab.bench_agents import Agent
+from lab import convergence, faults
 from lab.namespaces import NamespaceDriver
-from tests.support.laboratory import TORS
+from tests.support.capture import captured, messages, updates
 
 STEADY_S = 60.0
-
-Seen = dict[str, dict[str, Any]]
-
-
-@contextmanager
-def captured(lab: NamespaceDriver) -> Iterator[dict[str, Agent]]:
-    """Capture what arrives at the server's bgpd, from ExaBGP and from the ToRs, and at the ToRs."""
-    where = {dual_tor.SERVER: ["lo", *dual_tor.TOR_BEHIND]} | {tor: ["eth1"] for tor in TORS}
-    with ExitStack() as stack:
-        yield {
-            node: stack.enter_context(Agent(lab, node, ["updates", *interfaces]))
-            for node, interfaces in where.items()
-        }
-
-
-def messages(agents: dict[str, Agent]) -> Seen:
-    return {
-        f"{node} {interface}": seen
-        for node, agent in agents.items()
-        for interface, seen in agent.ask("messages").items()
-    }
-
-
-def updates(seen: Seen) -> dict[str, list[dict[str, Any]]]:
-    return {where: found["updates"] for where, found in seen.items() if found["updates"]}
 
 
 def test_in_sixty_seconds_of_steady_state_there_is_not_one_update(lab: NamespaceDriver) -> None:

@@ -132,6 +132,11 @@ def test_without_damping_nothing_is_counted() -> None:
     state, _ = reconfigure(flapped(), settings, 4.0)
     state, _ = feed(state, round_of(TOR2, OK, 4.1))
     assert state.path_verdicts[PATH].level is Level.UP
+    # What is past is forgiven.
+    state, _ = reconfigure(state, HOST, 5.0)
+    state, _ = feed(state, rounds(FAILED, "tor2", at=5.1))
+    state, _ = feed(state, rounds(OK, "tor2", at=5.2))
+    assert state.path_verdicts[PATH].level is Level.UP
 
 
 def test_a_reload_forgives_nothing() -> None:
