@@ -141,7 +141,7 @@ class _Reader:
             said = " ".join(part for part in (error.context, error.problem) if part)
             if "'\\t'" in said:
                 said += "; indent with spaces"
-            elif mark and _ADDRESS_WITH_COLON.search(text.splitlines()[mark.line]):
+            elif mark and any(map(_ADDRESS_WITH_COLON.search, text.splitlines()[mark.line :][:1])):
                 said += '; an address that ends in a colon needs quotes: "2001:db8:1::"'
             raise self._invalid(mark.line + 1 if mark else 1, f"is not YAML: {said}") from None
         except YAMLError as error:
