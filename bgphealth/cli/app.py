@@ -19,6 +19,7 @@ _COMMANDS = {
     "probe": "bgphealth.cli.probe:probe",
     "render": "bgphealth.cli.render:render",
     "run": "bgphealth.cli.run:run",
+    "simulate": "bgphealth.cli.simulate:simulate",
 }
 """Where each command is. Imported when asked for: no command waits for another's libraries."""
 

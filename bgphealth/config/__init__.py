@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bgphealth.config.load import load
+from bgphealth.config.document import raw
+from bgphealth.config.load import load, loads
 from bgphealth.config.problems import InvalidFileError, Problem
 
-__all__ = ["InvalidFileError", "Problem", "load"]
+__all__ = ["InvalidFileError", "Problem", "load", "loads", "raw"]

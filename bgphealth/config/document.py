@@ -46,6 +46,8 @@ class Document:
     problems: tuple[Problem, ...]
     unusable: frozenset[KeyPath]
     lossy: frozenset[KeyPath]
+    within: KeyPath = ()
+    """Where it is, when it is a part of another file."""
 
     def line_of(self, path: KeyPath) -> int:
         """Return the line of a path, or of the nearest thing above it that exists."""
@@ -55,38 +57,75 @@ class Document:
 
     def problem(self, path: KeyPath, message: str) -> Problem:
         """Return a problem at a path of this file."""
-        return Problem(self.file, self.line_of(path), dotted(path), message)
+        return Problem(self.file, self.line_of(path), dotted((*self.within, *path)), message)
+
+    def part(self, key: str) -> Document:
+        """Return the mapping under a key at the top as if it were a file; it has no problems."""
+        data = self.data[key]
+        assert isinstance(data, dict)  # noqa: S101 - for the type checker; the caller has looked
+        return Document(
+            self.file,
+            data,
+            {path[1:]: line for path, line in self.lines.items() if path[:1] == (key,)},
+            (),
+            frozenset(path[1:] for path in self.unusable if path[:1] == (key,)),
+            frozenset(path[1:] for path in self.lossy if path[:1] == (key,)),
+            (*self.within, key),
+        )
 
 
-def read(path: Path) -> Document:
-    """Read a file.
+NEEDS = "version, mode, host and uplinks"
+
+
+def read(path: Path, needs: str = NEEDS) -> Document:
+    """Read a file; `raw` and `parse` in one.
 
     Raises:
         PermissionDeniedError: The file may not be read.
         InvalidFileError: It is not a YAML mapping at all.
         ConfigurationError: There is no such file, or it cannot be read.
     """
+    return parse(str(path), raw(path), needs)
+
+
+def raw(path: Path) -> bytes:
+    """Return what is in a file.
+
+    Raises:
+        PermissionDeniedError: The file may not be read.
+        InvalidFileError: It is too large.
+        ConfigurationError: There is no such file, or it cannot be read.
+    """
     file = str(path)
     try:
         with path.open("rb") as stream:
-            raw = stream.read(_LARGEST_BYTES + 1)
+            content = stream.read(_LARGEST_BYTES + 1)
     except FileNotFoundError:
         raise ConfigurationError(f"{file}: no such file") from None
     except PermissionError:
         raise PermissionDeniedError(f"{file}: permission denied") from None
     except OSError as error:
         raise ConfigurationError(f"{file}: cannot be read: {error.strerror}") from None
-    if len(raw) > _LARGEST_BYTES:
+    if len(content) > _LARGEST_BYTES:
         raise InvalidFileError([Problem(file, 1, "", "is larger than 4 MiB")])
-    return _Reader(file).document(_text(file, raw))
+    return content
 
 
-def _text(file: str, raw: bytes) -> str:
+def parse(file: str, content: bytes, needs: str = NEEDS) -> Document:
+    """Return what the content of a file says; `needs` is what an empty one lacks, in words.
+
+    Raises:
+        InvalidFileError: It is not a YAML mapping at all.
+    """
+    return _Reader(file, needs).document(_text(file, content))
+
+
+def _text(file: str, content: bytes) -> str:
     try:
-        text = raw.removeprefix(BOM_UTF8).decode("utf-8")
+        text = content.removeprefix(BOM_UTF8).decode("utf-8")
     except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        message = f"is not a text file in UTF-8 (byte 0x{raw[error.start]:02x})"
+        line = content[: error.start].count(b"\n") + 1
+        message = f"is not a text file in UTF-8 (byte 0x{content[error.start]:02x})"
         raise InvalidFileError([Problem(file, line, "", message)]) from None
     for position, character in enumerate(text):
         if ord(character) < ord(" ") and character not in "\t\r\n":
@@ -103,8 +142,9 @@ _ADDRESS_WITH_COLON = re.compile(r"[0-9A-Fa-f]::(?=[\s,}\]]|$)")
 class _Reader:
     """Walks the node tree of one file."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, needs: str) -> None:
         self._file = file
+        self._needs = needs
         self._lines: dict[KeyPath, int] = {(): 1}
         self._problems: list[Problem] = []
         self._unusable: set[KeyPath] = set()
@@ -114,7 +154,7 @@ class _Reader:
     def document(self, text: str) -> Document:
         root = self._compose(text)
         if root is None or (isinstance(root, ScalarNode) and root.tag == f"{_TAG}null"):
-            raise self._invalid(1, "is empty; it needs at least version, mode, host and uplinks")
+            raise self._invalid(1, f"is empty; it needs at least {self._needs}")
         if not isinstance(root, MappingNode):
             raise self._invalid(_line(root), "must be a mapping of keys to values at the top")
         try:

@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 _CONTAINERS = (dict, list)
 
 
-def explain(error: ValidationError) -> list[tuple[KeyPath, str]]:
-    """Return where each finding is and what to say there."""
+def explain(error: ValidationError, root: type[BaseModel] = File) -> list[tuple[KeyPath, str]]:
+    """Return where each finding is and what to say there; `root` is the model of the whole."""
     found: list[tuple[KeyPath, str]] = []
     taken: set[KeyPath] = set()  # Required keys that are there, but misspelt.
     details = error.errors(include_url=False)
     for detail in details:
         if detail["type"] == "extra_forbidden":
             path = _path(detail)
-            message, meant = _unknown_key(path)
+            message, meant = _unknown_key(path, root)
             found.append((path, message))
             if meant is not None:
                 taken.add((*path[:-1], meant))
@@ -35,7 +35,7 @@ def explain(error: ValidationError) -> list[tuple[KeyPath, str]]:
         path = _path(detail)
         if detail["type"] == "extra_forbidden" or (detail["type"] == "missing" and path in taken):
             continue
-        found.append((path, _message(detail, path)))
+        found.append((path, _message(detail, path, root)))
     return found
 
 
@@ -44,16 +44,16 @@ def _path(detail: ErrorDetails) -> KeyPath:
     return tuple(step for step in detail["loc"] if step != "[key]")
 
 
-def _message(detail: ErrorDetails, path: KeyPath) -> str:
+def _message(detail: ErrorDetails, path: KeyPath, root: type[BaseModel]) -> str:
     value = shown(detail["input"])
     match detail["type"]:
         case "value_error":
             message = str(detail["ctx"]["error"])
         case "missing":
-            message = _missing(path)
+            message = _missing(path, root)
         case "model_type":
-            model = _model_at(path)
-            keys = ", ".join(model.model_fields) if model else "its own"
+            model = _model_at(path, root)
+            keys = ", ".join(_fields(model)) or "its own"
             message = f"must be a mapping with the keys {keys}, not {value}"
         case "dict_type":
             message = f"must be a mapping of names to their settings, not {value}"
@@ -66,9 +66,9 @@ def _message(detail: ErrorDetails, path: KeyPath) -> str:
     return message
 
 
-def _missing(path: KeyPath) -> str:
-    model = _model_at(path[:-1])
-    field = model.model_fields.get(str(path[-1])) if model else None
+def _missing(path: KeyPath, root: type[BaseModel]) -> str:
+    model = _model_at(path[:-1], root)
+    field = _fields(model).get(str(path[-1]))
     message = "is required"
     if field is not None and field.description:
         message += f": {field.description}"
@@ -77,11 +77,11 @@ def _missing(path: KeyPath) -> str:
     return message
 
 
-def _unknown_key(path: KeyPath) -> tuple[str, str | None]:
-    model = _model_at(path[:-1])
-    allowed = list(model.model_fields) if model else []
+def _unknown_key(path: KeyPath, root: type[BaseModel]) -> tuple[str, str | None]:
+    model = _model_at(path[:-1], root)
+    allowed = list(_fields(model))
     key = str(path[-1])
-    if any(_matches(path, later) for later in LATER):
+    if root is File and any(_matches(path, later) for later in LATER):
         return "arrives in a later version; remove it for now", None
     close = get_close_matches(key, allowed, n=1)
     meant = close[0] if close else None
@@ -95,12 +95,12 @@ def _matches(path: KeyPath, pattern: tuple[str, ...]) -> bool:
     )
 
 
-def _model_at(path: KeyPath) -> type[BaseModel] | None:
+def _model_at(path: KeyPath, root: type[BaseModel]) -> type[BaseModel] | None:
     """Return the model of the mapping at a path of the file."""
-    here: object = File
+    here: object = root
     for step in path:
         if isinstance(here, type) and issubclass(here, BaseModel):
-            field: FieldInfo | None = here.model_fields.get(str(step))
+            field = _fields(here).get(str(step))
             if field is None:
                 return None
             here = _bare(field.annotation)
@@ -109,6 +109,12 @@ def _model_at(path: KeyPath) -> type[BaseModel] | None:
         else:
             return None
     return here if isinstance(here, type) and issubclass(here, BaseModel) else None
+
+
+def _fields(model: type[BaseModel] | None) -> dict[str, FieldInfo]:
+    """Return the fields of a model by their names in the file."""
+    fields = model.model_fields if model else {}
+    return {field.alias or name: field for name, field in fields.items()}
 
 
 def _bare(annotation: object) -> object:

@@ -61,7 +61,24 @@ def load(path: Path) -> Settings:
         ConfigurationError: There is no such file, or it cannot be read.
         PermissionDeniedError: The file may not be read.
     """
-    read = document.read(path)
+    return check_document(document.read(path))
+
+
+def loads(file: str, content: bytes) -> Settings:
+    """Check the content of a file that was read already.
+
+    Raises:
+        InvalidFileError: The file is wrong; the error lists every problem.
+    """
+    return check_document(document.parse(file, content))
+
+
+def check_document(read: Document) -> Settings:
+    """Check a file, or a part of one.
+
+    Raises:
+        InvalidFileError: It is wrong; the error lists every problem.
+    """
     found: list[tuple[KeyPath, str]] = []
     file: File | None = None
     try:
@@ -70,13 +87,13 @@ def load(path: Path) -> Settings:
         found += explain(error)
     parts = _parts(read)
     found += check(parts)
-    problems = _problems(read, found)
+    problems = problems_of(read, found)
     if problems or file is None:
         raise InvalidFileError(problems)
     return _settings(file, parts.number_of)
 
 
-def _problems(read: Document, found: list[tuple[KeyPath, str]]) -> list[Problem]:
+def problems_of(read: Document, found: list[tuple[KeyPath, str]]) -> list[Problem]:
     """Return all problems in the order of the file, one about the same thing only once."""
     problems = set(read.problems)
     for path, message in found:

@@ -12,11 +12,11 @@ from bgphealth.core.events import Event, PathProbed, PathProbeOverdue, ServiceCh
 from bgphealth.core.health import PathKey
 from bgphealth.core.settings import ProbeKind, Settings
 from bgphealth.daemon.questions import (
+    REAL,
     KernelView,
     PathQuestion,
+    Questions,
     ServiceQuestion,
-    path_questions,
-    service_questions,
 )
 from bgphealth.probes.alarm import Alarm
 from bgphealth.probes.outcome import Answer, Outcome
@@ -35,6 +35,7 @@ class Probing:
         settings: the file.
         kernel: what is known of the kernel now.
         post: called with each event, must not block.
+        questions_by: who makes the questions and their probers.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Probing:
         settings: Settings,
         kernel: KernelView,
         post: Callable[[Event], None],
+        questions_by: Questions = REAL,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._settings = settings
@@ -54,8 +56,8 @@ class Probing:
         self._patience_s = patience_s if late_is_early else None
         self._unanswered: dict[int, tuple[PathQuestion, float]] = {}
         self._overdue = Alarm(self._look_overdue)
-        questions = list(path_questions(settings, kernel))
-        checks = list(service_questions(settings))
+        questions = list(questions_by.of_paths(settings, kernel))
+        checks = list(questions_by.of_services(settings))
         self._probers = [*(q.prober for q in questions), *(q.prober for q in checks)]
         self._timeout_s = timing.timeout_s
         interval_s = timing.interval_s

@@ -5,11 +5,11 @@ The libraries of a kind are imported only when the file asks for that kind: they
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from bgphealth.core.events import Verdict
 from bgphealth.core.health import PathKey, PathProbe
@@ -98,6 +98,17 @@ def service_questions(settings: Settings) -> Iterator[ServiceQuestion]:
     for service in settings.services:
         for check in service.checks:
             yield ServiceQuestion(service, check, _service_prober(service, check))
+
+
+class Questions(NamedTuple):
+    """Who makes the questions, with their probers."""
+
+    of_paths: Callable[[Settings, KernelView], Iterable[PathQuestion]] = path_questions
+    of_services: Callable[[Settings], Iterable[ServiceQuestion]] = service_questions
+
+
+REAL = Questions()
+"""Questions that are really asked; a simulation has its own."""
 
 
 def _path_prober(  # noqa: PLR0911, PLR0913 - one for each kind, and what they need between them

@@ -1,0 +1,179 @@
+"""The engine, fed event by event, with a record of what it made of them."""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from bgphealth.core import engine
+from bgphealth.core.engine import Effect, IntentsChanged, PaceChanged, State
+from bgphealth.core.events import Event, LinkChanged, Started
+from bgphealth.core.intents import Announcement, RouteKey
+from bgphealth.core.reconcile import Announce, reconcile
+from bgphealth.core.reconfigure import reconfigure
+from bgphealth.core.scenario import Scenario, Step
+from bgphealth.core.settings import Settings
+from bgphealth.daemon.probing import Probing
+from bgphealth.daemon.questions import KernelView
+from bgphealth.simulation.clock import SimulatedLoop
+from bgphealth.simulation.recorded import Reconfigured
+from bgphealth.simulation.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """Something came from outside, in words."""
+
+    at: float
+    text: str
+
+
+Moment: TypeAlias = Happened | Effect
+
+
+@dataclass(slots=True)
+class Played:
+    """What came of a trace; times are those of its events, `start` the first and `end` the last.
+
+    `changes` has the time of each announcement and withdrawal that would have been sent; `states`
+    the state after each event that changed anything, the first one from before all of them.
+    """
+
+    states: list[tuple[float, State]]
+    start: float = 0.0
+    end: float = 0.0
+    events: int = 0
+    moments: list[Moment] = field(default_factory=list)
+    changes: list[float] = field(default_factory=list)
+
+    @property
+    def state(self) -> State:
+        """The state at the end."""
+        return self.states[-1][1]
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that count at the end."""
+        return self.state.settings
+
+    def state_at(self, at: float) -> State:
+        """Return the state after everything that happened until then."""
+        place = bisect_right(self.states, at, key=lambda entry: entry[0])
+        return self.states[max(place - 1, 0)][1]
+
+
+class Player:
+    """Feeds the engine. `probing` is who asks the probes, None where they were asked already."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._state = engine.initial(settings)
+        self._sent: dict[RouteKey, Announcement] = {}
+        self.played = Played([(float("-inf"), self._state)])
+        self.probing: Probing | None = None
+
+    def happened(self, at: float, text: str) -> None:
+        """Note what came from outside."""
+        self.played.moments.append(Happened(at, text))
+
+    def post(self, event: Event) -> None:
+        """Take an event, and do what the program would do about it."""
+        played = self.played
+        if not played.events:
+            played.start = event.at
+        played.events += 1
+        played.end = event.at
+        self._state, effects = engine.step(self._state, event)
+        if effects:
+            self._take(event.at, effects)
+
+    def reconfigure(self, reconfigured: Reconfigured) -> None:
+        """Take other settings."""
+        at, settings = reconfigured
+        self._state, effects = reconfigure(self._state, settings, at)
+        self._take(at, effects)
+
+    def _take(self, at: float, effects: tuple[Effect, ...]) -> None:
+        self.played.states.append((at, self._state))
+        self.played.moments += effects
+        for effect in effects:
+            match effect:
+                case IntentsChanged():
+                    self._send(effect)
+                case PaceChanged(path=path, suspect=suspect) if self.probing is not None:
+                    self.probing.pace(path, suspect=suspect)
+
+    def _send(self, effect: IntentsChanged) -> None:
+        left = {key: self._sent[key] for key in effect.undecided if key in self._sent}
+        for change in reconcile({**effect.intents, **left}, self._sent):
+            self.played.changes.append(effect.at)
+            if isinstance(change, Announce):
+                self._sent[change.key] = change.announcement
+            else:
+                del self._sent[change.key]
+
+
+def replay(settings: Settings, events: Iterable[Event | Reconfigured]) -> Played:
+    """Return what the engine makes of what was recorded."""
+    player = Player(settings)
+    for event in events:
+        if isinstance(event, Reconfigured):
+            player.happened(event.at, "another configuration")
+            player.reconfigure(event)
+            continue
+        if isinstance(event, LinkChanged):
+            player.happened(event.at, f"{event.uplink}: link {'up' if event.up else 'down'}")
+        player.post(event)
+    return player.played
+
+
+def play(scenario: Scenario, player: Player | None = None) -> Played:
+    """Return what the program makes of a scenario: it asks its probes as it does in life."""
+    player = player or Player(scenario.settings)
+    with asyncio.Runner(loop_factory=SimulatedLoop) as runner:
+        runner.run(_play(scenario, player))
+    player.played.end = scenario.end
+    return player.played
+
+
+async def _play(scenario: Scenario, player: Player) -> None:
+    loop = asyncio.get_running_loop()
+    world = World(scenario, player.post)
+
+    def happens(step: Step) -> None:
+        if step.said:
+            player.happened(step.at, step.said)
+        world.happens(step)
+
+    later = [step for step in scenario.steps if step.at > 0]
+    for step in later:
+        loop.call_at(step.at, happens, step)
+    player.probing = Probing(scenario.settings, _NO_KERNEL, player.post, world.questions())
+    player.post(Started(loop.time()))
+    for step in scenario.steps:
+        if step.at <= 0:
+            happens(step)
+    # A mistake of ours in a timer's callback would only be logged, and the rest played on.
+    broken: asyncio.Future[Exception] = loop.create_future()
+
+    def breaks(_: object, context: dict[str, Any]) -> None:
+        if not broken.done():
+            broken.set_result(context["exception"])
+
+    loop.set_exception_handler(breaks)
+    try:
+        await asyncio.wait({broken}, timeout=scenario.end)
+        if broken.done():
+            raise broken.result()
+    finally:
+        player.probing.close()
+
+
+def _nothing(_: object) -> str:
+    return "simulated"
+
+
+_NO_KERNEL = KernelView(_nothing, _nothing, lambda _: None)
+"""Nobody asks it: the questions of a world bring their own answers."""
