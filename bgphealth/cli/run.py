@@ -6,18 +6,21 @@ import asyncio
 import os
 import stat
 import sys
-from typing import TYPE_CHECKING, BinaryIO, TextIO
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
 from bgphealth import config
 from bgphealth.daemon import life, log
+from bgphealth.daemon.recorder import Recorder
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from structlog.typing import FilteringBoundLogger
 
     from bgphealth.cli.app import Invocation
-    from bgphealth.core.settings import Settings
+
+_MIB = 2**20
 
 
 @click.command()
@@ -26,9 +29,34 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Probe and decide, print what ExaBGP would be sent, and change nothing.",
 )
+@click.option(
+    "--record",
+    "record_to",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    envvar="BGPHEALTH_RECORD",
+    show_envvar=True,
+    help="Write down what the probes answer, for `bgphealth simulate`.",
+)
+@click.option(
+    "--record-limit",
+    "record_mib",
+    metavar="MIB",
+    type=click.IntRange(1, 1_000_000),
+    default=256,
+    show_default=True,
+    help="Record no more when FILE would become larger.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Log every reply of ExaBGP as well.")
 @click.pass_obj
-def run(invocation: Invocation, *, dry_run: bool, verbose: bool) -> None:
+def run(
+    invocation: Invocation,
+    *,
+    dry_run: bool,
+    record_to: Path | None,
+    record_mib: int,
+    verbose: bool,
+) -> None:
     """Probe, decide and steer, as ExaBGP's process.
 
     ExaBGP starts it (see `bgphealth render exabgp`) and reads its stdout as commands; logs go to
@@ -37,10 +65,15 @@ def run(invocation: Invocation, *, dry_run: bool, verbose: bool) -> None:
     """
     if invocation.commands_fd is None:
         raise AssertionError("stdout is not guarded")  # The entry point does it for `run`.
+    logger = log.configure(verbose=verbose)
+    recorder = None
+    if record_to is not None:
+        recorder = Recorder(record_to, record_mib * _MIB, logger)
     if dry_run:
-        settings = config.load(invocation.file)
+        load = config.load if recorder is None else recorder.load
+        settings = load(invocation.file)
         with os.fdopen(invocation.commands_fd, "w", encoding="ascii") as stdout:
-            asyncio.run(_dry_run(settings, stdout, verbose=verbose))
+            asyncio.run(life.dry_run(settings, logger, stdout, recorder))
         return
     if sys.stdin.isatty():
         raise click.UsageError(
@@ -52,12 +85,10 @@ def run(invocation: Invocation, *, dry_run: bool, verbose: bool) -> None:
             "stdout is a file, not ExaBGP; 'bgphealth run --dry-run >FILE' works"
         )
     with os.fdopen(invocation.commands_fd, "wb", buffering=0) as stdout_pipe:
-        asyncio.run(_run(invocation.file, stdout_pipe, verbose=verbose))
+        asyncio.run(_run(invocation.file, logger, stdout_pipe, recorder))
 
 
-async def _dry_run(settings: Settings, stdout: TextIO, *, verbose: bool) -> None:
-    await life.dry_run(settings, log.configure(verbose=verbose), stdout)
-
-
-async def _run(file: Path, stdout: BinaryIO, *, verbose: bool) -> None:
-    await life.Life(file, log.configure(verbose=verbose)).run(sys.stdin.buffer, stdout)
+async def _run(
+    file: Path, logger: FilteringBoundLogger, stdout: BinaryIO, recorder: Recorder | None
+) -> None:
+    await life.Life(file, logger, recorder).run(sys.stdin.buffer, stdout)

@@ -22,6 +22,7 @@ from bgphealth.daemon import places, reload, starts
 from bgphealth.daemon.lifeline import Lifeline
 from bgphealth.daemon.notify import Notifier
 from bgphealth.daemon.program import Program
+from bgphealth.daemon.recorder import Recorder
 from bgphealth.daemon.remembered import Remembered
 
 READY_S = 30.0
@@ -31,18 +32,24 @@ _LOOK_S = 1.0
 """How often to look at a wrong file, and how often the watchdog is fed at least."""
 
 
-async def dry_run(settings: Settings, log: FilteringBoundLogger, stdout: TextIO) -> None:
-    """Probe, decide and print until a signal comes; write nothing anywhere."""
-    reason = await Lifeline().hold(Program(settings, log).dry_run(stdout))
+async def dry_run(
+    settings: Settings, log: FilteringBoundLogger, stdout: TextIO, recorder: Recorder | None
+) -> None:
+    """Probe, decide and print until a signal comes; write nothing but a recording."""
+    reason = await Lifeline().hold(Program(settings, log, recorder).dry_run(stdout))
     log.info("stopped", reason=reason)
 
 
 class Life:
     """One run over one file. Needs a running event loop."""
 
-    def __init__(self, file: Path, log: FilteringBoundLogger) -> None:
+    def __init__(
+        self, file: Path, log: FilteringBoundLogger, recorder: Recorder | None = None
+    ) -> None:
         self._file = file
         self._log = log
+        self._recorder = recorder
+        self._load = config.load if recorder is None else recorder.load
         self._lifeline = Lifeline()
         self._notifier = Notifier()
         self._program: Program | None = None
@@ -93,7 +100,7 @@ class Life:
             looked = _signature(self._file)
             self._lifeline.reload.clear()
             try:
-                return await asyncio.to_thread(config.load, self._file)
+                return await asyncio.to_thread(self._load, self._file)
             except BgphealthError as error:
                 if said != (said := str(error).splitlines()):
                     self._log.error("file_refused", file=str(self._file), problems=said)
@@ -103,7 +110,7 @@ class Life:
                     await asyncio.wait_for(self._lifeline.reload.wait(), _LOOK_S)
 
     async def _steer(self, settings: Settings) -> None:
-        program = self._program = Program(settings, self._log)
+        program = self._program = Program(settings, self._log, self._recorder)
         program.notifier = self._notifier
         remembered = Remembered(places.state_file(self._file), self._log)
         async with asyncio.TaskGroup() as group:
@@ -116,7 +123,8 @@ class Life:
             self._lifeline.reload.clear()
             self._notifier.reloading()
             try:
-                after, said = await asyncio.to_thread(reload.load, self._file, program.settings)
+                again = (self._file, program.settings, self._load)
+                after, said = await asyncio.to_thread(reload.load, *again)
             except BgphealthError as error:
                 problems = str(error).splitlines()
                 self._log.error("reload_refused", file=str(self._file), problems=problems)

@@ -39,6 +39,7 @@ from bgphealth.daemon.lifeline import Lifeline
 from bgphealth.daemon.notify import Notifier
 from bgphealth.daemon.probing import Probing
 from bgphealth.daemon.questions import KernelView
+from bgphealth.daemon.recorder import Recorder
 from bgphealth.daemon.remembered import Remembered
 from bgphealth.daemon.reporting import Reporter
 from bgphealth.exabgp.commands import PING
@@ -68,9 +69,12 @@ class _Steered(NamedTuple):
 class Program:
     """One run of the program. Needs a running event loop."""
 
-    def __init__(self, settings: Settings, log: FilteringBoundLogger) -> None:
+    def __init__(
+        self, settings: Settings, log: FilteringBoundLogger, recorder: Recorder | None = None
+    ) -> None:
         self._settings = settings
         self._log = log
+        self._recorder = recorder
         self._reporter = Reporter(log)
         self._loop = asyncio.get_running_loop()
         self._state = engine.initial(settings)
@@ -159,7 +163,10 @@ class Program:
         if is_asked_otherwise:
             # Before the engine knows: an answer about the old interface is none about the new one.
             self._steered.probing.close()
-        self._state, effects = reconfigure(self._state, settings, self._loop.time())
+        at = self._loop.time()
+        if self._recorder is not None:
+            self._recorder.reconfigured(at, settings)
+        self._state, effects = reconfigure(self._state, settings, at)
         self._take(effects, self._steered)
         if self._closed_loop is not None:
             self._closed_loop.configure(settings, self._owned)
@@ -187,6 +194,8 @@ class Program:
     async def _serve(self, driver: Driver) -> None:
         probing = Probing(self._settings, self._kernel, self._post)
         self._steered = _Steered(driver, probing)
+        if self._recorder is not None:
+            self._recorder.begin(self._settings)
         self._post(Started(self._loop.time()))
         self._loop.call_later(engine.settling_s(self._settings), self._settled)
         self._log.info("started", uplinks=[u.name for u in self._settings.uplinks])
@@ -202,6 +211,8 @@ class Program:
             self._steered.probing.close()
             self._steered = None
             self._save()
+            if self._recorder is not None:
+                self._recorder.close()
 
     @property
     def _kernel(self) -> KernelView:
@@ -226,6 +237,8 @@ class Program:
     def _decide(self, event: Event, steered: _Steered) -> None:
         if isinstance(event, PathProbed | ServiceChecked):
             self._answered_at = event.at
+        if self._recorder is not None:
+            self._recorder.record(event)
         self._reporter.answer(event)
         self._state, effects = engine.step(self._state, event)
         if effects:

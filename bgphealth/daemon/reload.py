@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from bgphealth import config
@@ -12,7 +12,9 @@ from bgphealth.exabgp import render as exabgp_render
 from bgphealth.frr import render as frr_render
 
 
-def load(file: Path, before: Settings) -> tuple[Settings, Mapping[str, list[str]]]:
+def load(
+    file: Path, before: Settings, read: Callable[[Path], Settings] = config.load
+) -> tuple[Settings, Mapping[str, list[str]]]:
     """Read the file again; return it, and what it changes (`changes`).
 
     Takes some time: to be called in a thread.
@@ -21,7 +23,7 @@ def load(file: Path, before: Settings) -> tuple[Settings, Mapping[str, list[str]
         ConfigurationError: the file is wrong, or changes what a running ExaBGP cannot follow.
         PermissionDeniedError: the file may not be read.
     """
-    after = config.load(file)
+    after = read(file)
     if refused := refusals(before, after):
         raise ConfigurationError("\n".join(f"{file}: {line}" for line in refused))
     said = changes(before, after)
