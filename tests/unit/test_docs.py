@@ -16,8 +16,10 @@ from bgphealth.cli.app import app
 from bgphealth.config import load
 from bgphealth.config.asking import BeyondProbe, GatewayProbe, ServiceCheck
 from bgphealth.config.model import LATER, File
+from bgphealth.config.scenario import Changes, Expect, Flap, ScenarioFile, Step
 from bgphealth.core.quality import patient_fall
 from bgphealth.core.reasons import Reason
+from bgphealth.core.scenario import Behaviour
 from bgphealth.core.settings import ProbeKind
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ DOCS = ROOT / "docs"
 LOGS = (DOCS / "logs.md").read_text(encoding="utf-8")
 CONFIGURATION = (DOCS / "configuration.md").read_text(encoding="utf-8")
 PROBES = (DOCS / "probes.md").read_text(encoding="utf-8")
+SIMULATE = (DOCS / "simulate.md").read_text(encoding="utf-8")
 EXEC = (ROOT / "bgphealth" / "probes" / "exec.py").read_text(encoding="utf-8")
 
 PAGES = [*sorted(DOCS.glob("*.md")), ROOT / "README.md", ROOT / "lab" / "README.md"]
@@ -198,9 +201,10 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in anchors(target), link
 
 
+PAGES_WITH_FILES = ("configuration.md", "direct.md", "host.md", "probes.md", "simulate.md")
 FILES = [
     block
-    for page in (DOCS / f"{name}.md" for name in ("configuration", "direct", "host", "probes"))
+    for page in map(DOCS.joinpath, PAGES_WITH_FILES)
     for block in blocks(page)
     if block.language == "yaml" and block.text.startswith("version:")
 ]
@@ -215,8 +219,7 @@ def test_tests_that_are_named_exist() -> None:
 
 
 def test_there_are_examples_on_all_pages() -> None:
-    pages = {"configuration.md", "direct.md", "host.md", "probes.md"}
-    assert {block.page for block in FILES} == pages
+    assert {block.page for block in FILES} == set(PAGES_WITH_FILES)
 
 
 @pytest.mark.parametrize("block", FILES, ids=lambda block: block.page)
@@ -249,3 +252,39 @@ def test_quoted_output_is_what_check_prints(
     monkeypatch.chdir(tmp_path)
     Path("bgphealth.yaml").write_text(file, encoding="utf-8")
     assert CliRunner().invoke(app, ["-c", "bgphealth.yaml", "check"]).output == output
+
+
+SIMULATED = re.compile(r"\$ bgphealth simulate (\S+\.yaml)(?: \| tail -(\d+))?\n(.*)", re.DOTALL)
+
+
+def test_scenarios_play_as_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = blocks(DOCS / "simulate.md")
+    (configuration,) = (each for each in page if each.text.startswith("version:"))
+    Path("bgphealth.yaml").write_text(configuration.text, encoding="utf-8")
+    played = []
+    for scenario, output in pairwise(page):
+        if scenario.text.startswith("scenario:"):
+            match = SIMULATED.fullmatch(output.text)
+            assert match is not None
+            name, last, said = match.groups()
+            Path(name).write_text(scenario.text, encoding="utf-8")
+            lines = CliRunner().invoke(app, ["simulate", name]).output.splitlines(keepends=True)
+            assert said == "".join(lines[-int(last or len(lines)) :])
+            played.append(name)
+    assert played == ["blackhole.yaml", "hasty.yaml"]
+    arguments = ["simulate", "blackhole.yaml", "--picture", "picture.svg"]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    drawn = Path("picture.svg").read_text(encoding="utf-8")
+    assert drawn == (DOCS / "simulate.svg").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("model", [Step, Expect, Flap, Changes, ScenarioFile])
+def test_every_key_of_a_scenario_is_explained(model: type[BaseModel]) -> None:
+    for name, field in model.model_fields.items():
+        assert re.search(rf"\b{field.alias or name}\b", SIMULATE), name
+
+
+@pytest.mark.parametrize("behaviour", list(Behaviour))
+def test_every_way_to_answer_is_explained(behaviour: Behaviour) -> None:
+    assert f"\n| `{behaviour}` | " in SIMULATE
