@@ -123,6 +123,9 @@ def _decision(settings: Settings, moment: DecisionChanged) -> _Line:
             # What waits for a verdict, as after a reload, is left as it is.
             return _Line("no route", route, "", reason, minor=True)
         return _Line("withdraw", route, "", reason)
+    if announcement.is_quiet:
+        minor = had is None or had.is_quiet
+        return _Line("withdraw", route, "announced to no uplink", reason, minor=minor)
     what = "keep" if announcement == had else "announce"
     return _Line(what, route, _attributes(settings, announcement), reason)
 
@@ -130,7 +133,7 @@ def _decision(settings: Settings, moment: DecisionChanged) -> _Line:
 def _attributes(settings: Settings, announcement: Announcement) -> str:
     words = []
     if not announcement.key.path_id and announcement.key.neighbor is None:
-        words.append(f"to {' + '.join(carriers(settings, announcement)) or 'no uplink'}")
+        words.append(f"to {' + '.join(carriers(settings, announcement))}")
     if announcement.local_pref is not None:
         words.append(f"local_pref {announcement.local_pref}")
     return ", ".join(words)
@@ -157,9 +160,9 @@ def _standing(played: Played) -> Iterator[str]:
 
 
 def _announced(settings: Settings, decision: Decision) -> str:
-    if decision.announcement is None:
+    if decision.outward is None:
         return "not announced"
-    return _attributes(settings, decision.announcement) or "announced"
+    return _attributes(settings, decision.outward) or "announced"
 
 
 def _safe(line: str) -> str:
@@ -244,7 +247,7 @@ def _decision_fields(settings: Settings, moment: DecisionChanged) -> dict[str, o
     had = None if moment.before is None else moment.before.announcement
     announcement, reason = moment.after
     if announcement is not None:
-        event, sent = "announce", announcement != had
+        event, sent = "withdraw" if announcement.is_quiet else "announce", announcement != had
     elif had is None or reason is Reason.INIT:
         event, sent = "not_announced", False
     else:
@@ -268,7 +271,7 @@ def _judged(judgement: Judgement) -> dict[str, object]:
 
 def _decided(settings: Settings, key: RouteKey, decision: Decision) -> dict[str, object]:
     announcement, reason = decision
-    fields: dict[str, object] = {"route": str(key), "announced": announcement is not None}
+    fields: dict[str, object] = {"route": str(key), "announced": decision.outward is not None}
     if announcement is not None:
         fields |= {
             "uplinks": list(carriers(settings, announcement)),

@@ -46,6 +46,12 @@ class Decision(NamedTuple):
     announcement: Announcement | None
     reason: Reason
 
+    @property
+    def outward(self) -> Announcement | None:
+        """The announcement, if a ToR gets to see it."""
+        quiet = self.announcement is None or self.announcement.is_quiet
+        return None if quiet else self.announcement
+
 
 Decisions: TypeAlias = Mapping[RouteKey, Decision]
 

@@ -84,8 +84,8 @@ def _route(
     played: Played, expectation: Expectation, expected: RouteExpected, decisions: list[Decision]
 ) -> Compared:
     # Of one prefix towards several neighbors, those that have it are what is looked at.
-    looked_at = [d for d in decisions if d.announcement is not None] or decisions
-    announced = [d.announcement for d in looked_at if d.announcement is not None]
+    looked_at = [d for d in decisions if d.outward is not None] or decisions
+    announced = [d.outward for d in looked_at if d.outward is not None]
     uplinks = frozenset(name for a in announced for name in carriers(played.settings, a))
     held = (
         expected.announced in (None, bool(announced))

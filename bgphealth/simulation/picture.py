@@ -125,9 +125,10 @@ def _judged(judgement: Judgement | None) -> _Look:
 
 
 def _route(key: RouteKey, state: State) -> _Look:
-    announcement, reason = state.decisions.get(key, (None, None))
-    if reason is None:
+    decision = state.decisions.get(key)
+    if decision is None:
         return _NOTHING
+    announcement, reason = decision.outward, decision.reason
     if announcement is None:
         return _Look("track", f"not announced, {reason}", "")
     carried = " + ".join(carriers(state.settings, announcement)) or "no uplink"

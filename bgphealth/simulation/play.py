@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from typing import Any, TypeAlias
 
 from bgphealth.core import engine
 from bgphealth.core.engine import Effect, IntentsChanged, PaceChanged, State
-from bgphealth.core.events import Event, LinkChanged, Started
+from bgphealth.core.events import Event, LinkChanged, Settled, Started
 from bgphealth.core.intents import Announcement, RouteKey
 from bgphealth.core.reconcile import Announce, reconcile
 from bgphealth.core.reconfigure import reconfigure
@@ -149,9 +150,12 @@ async def _play(scenario: Scenario, player: Player) -> None:
 
     later = [step for step in scenario.steps if step.at > 0]
     for step in later:
-        loop.call_at(step.at, happens, step)
+        # Before what is asked at the same time: timers of one time have no order.
+        loop.call_at(math.nextafter(step.at, 0), happens, step)
     player.probing = Probing(scenario.settings, _NO_KERNEL, player.post, world.questions())
     player.post(Started(loop.time()))
+    settled_at = engine.settling_s(scenario.settings)
+    loop.call_at(settled_at, lambda: player.post(Settled(loop.time())))
     for step in scenario.steps:
         if step.at <= 0:
             happens(step)

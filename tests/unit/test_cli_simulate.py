@@ -144,7 +144,7 @@ def test_a_last_line_that_is_not_whole(recording: Path) -> None:
         ("[]", "must be a JSON object"),
         ('{"is": "reconfigured"}', "needs at, and config with its file and content"),
         ('{"is": "started"}', "at: is missing"),
-        ('{"is": "ended", "at": 1}', "is: must be one of started, path_probed,"),
+        ('{"is": "ended", "at": 1}', "is: must be one of started, settled, path_probed,"),
     ],
 )
 def test_a_line_that_is_no_event(recording: Path, line: str, message: str) -> None:

@@ -16,6 +16,7 @@ from bgphealth.core.events import (
     PathProbed,
     PathProbeOverdue,
     ServiceChecked,
+    Settled,
     Started,
     Verdict,
 )
@@ -42,6 +43,7 @@ EVENTS: list[Event] = [
     PathProbeOverdue(1.75, *PLACE),
     ServiceChecked(2.0, "dns", CHECK, Verdict.UNKNOWN, "cannot be asked"),
     LinkChanged(2.25, "tor2", up=False),
+    Settled(2.5),
 ]
 
 
@@ -122,8 +124,8 @@ def test_what_the_file_does_not_have(change: dict[str, object]) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"is": "path_pinged"}, "is: must be one of started, path_probed, "),
-        ({"is": None}, "is: must be one of started, path_probed, "),
+        ({"is": "path_pinged"}, "is: must be one of started, settled, path_probed, "),
+        ({"is": None}, "is: must be one of started, settled, path_probed, "),
         ({"at": "1.25"}, "at: must be a number, not '1.25'"),
         ({"at": True}, "at: must be a number, not True"),
         ({"at": float("nan")}, "at: must be a number, not nan"),
