@@ -312,6 +312,7 @@ class Driver:
         """Take the command that this reply is for."""
         command = self._pending.popleft()
         self._pending_routes -= len(command.changes)
+        self._unsure.answered((change.key for change in command.changes), _now())
         self._heard()
         self._wake_for_more()
         return command
@@ -335,7 +336,6 @@ class Driver:
             self._alone.discard(change.key)
             self._held.pop(change.key, None)
             self._failures.pop(change.key, None)
-        self._unsure.acknowledged((change.key for change in command.changes), _now())
         self._report(Acknowledged(command))
 
     def _refuse(self, command: Command) -> None:
@@ -403,10 +403,14 @@ class Driver:
             self.doubt(withdrawn)
             self._unsure.told_again(withdrawn)
         # Without a session ExaBGP 4 would die of it.
-        is_up = any(neighbor.state == "up" for neighbor in self._neighbors.values())
-        if announced and (is_up or not self._is_4):
+        if announced and (self._is_up or not self._is_4):
             self.refresh()
             self._unsure.told_again(announced)
+
+    @property
+    def _is_up(self) -> bool:
+        """Whether a session is known to be up."""
+        return any(neighbor.state == "up" for neighbor in self._neighbors.values())
 
     async def _ping(self) -> None:
         if not self._silence.is_pinged:
@@ -421,7 +425,9 @@ class Driver:
         self._counts["lost"] += len(lost)
         self._silence = Silence(_now())
         self._follows_pong = False
-        for change in (change for command in lost for change in command.changes):
+        changes = [change for command in lost for change in command.changes]
+        self._unsure.answered((change.key for change in changes), _now())
+        for change in changes:
             self._doubtful.add(change.key)
             self._hold(change)
         self._report(RepliesLost(lost))

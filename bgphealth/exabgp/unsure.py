@@ -33,10 +33,11 @@ class Unsure:
             self._unsure.add(key)
         if away:
             self._away[key] += 1
-        self._changed_at[key] = at
+        # Until it is answered ExaBGP may not even have begun with it.
+        self._changed_at[key] = inf
 
-    def acknowledged(self, keys: Iterable[RouteKey], at: float) -> None:
-        """Note that ExaBGP has just got round to these changes."""
+    def answered(self, keys: Iterable[RouteKey], at: float) -> None:
+        """Note that ExaBGP has just got round to these changes, or that it never will."""
         self._changed_at.update(dict.fromkeys(keys, at))
 
     def back(self, keys: Iterable[RouteKey], at: float) -> None:

@@ -432,6 +432,25 @@ async def test_routes_that_changed_twice_in_a_moment_are_told_again() -> None:
 
 
 @pytest.mark.usefixtures("soon_sure")
+async def test_a_route_that_changes_before_it_is_answered_is_told_again() -> None:
+    """However long ago it was sent: a busy ExaBGP gets round to both changes at once."""
+    async with running() as exabgp:
+        exabgp.driver.received("neighbor 127.0.0.1 up")
+        await pass_through(exabgp, table(route(1)))
+        await asyncio.sleep(0.1)
+        exabgp.answer = lambda _: None
+        exabgp.driver.want(table(unlike(1)))
+        await until(lambda: len(exabgp.lines) == 2)
+        await asyncio.sleep(0.1)
+        exabgp.driver.want(table(route(1)))
+        await until(lambda: len(exabgp.lines) == 3)
+        exabgp.answer = lambda _: "done"
+        exabgp.driver.received("done")
+        exabgp.driver.received("done")
+        await until(lambda: "flush adj-rib out" in exabgp.lines)
+
+
+@pytest.mark.usefixtures("soon_sure")
 async def test_changes_that_are_far_apart_are_sure() -> None:
     async with running() as exabgp:
         exabgp.driver.received("neighbor 127.0.0.1 up")
