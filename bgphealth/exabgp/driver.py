@@ -246,6 +246,8 @@ class Driver:
 
     def _next(self) -> list[Command]:
         """Return what fits into the window; note in `_is_cut` whether there is more."""
+        if self._neighbors and not self._is_up:
+            self._refresh = False  # The session went meanwhile; all is sent when one is up.
         self._is_cut = self._refresh
         if not self._may_send or _REFRESH in self._pending:
             self._is_cut = True

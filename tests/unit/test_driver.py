@@ -363,6 +363,22 @@ async def test_exabgp_is_to_send_its_table_again_when_nothing_waits_for_a_reply(
     assert [type(event) for event in exabgp.events] == [Acknowledged] * 3
 
 
+async def test_the_table_is_not_asked_for_when_the_session_went_meanwhile() -> None:
+    """ExaBGP 4 would die of it, and all is sent when the session is back."""
+    async with running() as exabgp:
+        exabgp.driver.received("neighbor 127.0.0.1 up")
+        exabgp.answer = lambda _: None
+        exabgp.driver.want(table(route(1)))
+        await until(lambda: len(exabgp.lines) == 1)
+        exabgp.driver.refresh()
+        exabgp.driver.received("neighbor 127.0.0.1 down - peer reset")
+        exabgp.answer = lambda _: "done"
+        exabgp.driver.received("done")
+        exabgp.driver.want(table(route(1), unlike(2)))
+        await until(lambda: exabgp.driver.adj_rib_out == table(route(1), unlike(2)))
+        assert "flush adj-rib out" not in exabgp.lines
+
+
 async def test_after_a_reconnect_what_that_neighbor_gets_is_asserted_again() -> None:
     one, two = ip_address("10.0.1.0"), ip_address("10.0.2.0")
     routes = [route(1, neighbor=one), route(1, neighbor=two), route(2)]
