@@ -23,11 +23,15 @@ class Every:
 
     def hurry(self, interval_s: float) -> None:
         """Call at once, and from now on every `interval_s`."""
+        if self._timer.cancelled():
+            return  # It was stopped.
         self._timer.cancel()
         self._timer = self._loop.call_soon(self._hurried_tick, interval_s)
 
     def relax(self) -> None:
         """Call every interval again, at the multiples of it where it would have been anyway."""
+        if self._timer.cancelled():
+            return
         self._timer.cancel()
         self._timer = self._loop.call_at(self._next(), self._tick)
 
