@@ -272,7 +272,8 @@ class ClosedLoop:
         compared = truth.in_bgpd(self._expected, undecided, seen.routes)
         found = list(compared.drifts)
         looked = {(prefix, Where.BGPD) for prefix in seen.routes}
-        for family in self._settings.families:
+        # Not of the file's families alone: one that left it may have drifted before.
+        for family in Family:
             if family.default_prefix not in seen.routes:
                 continue
             view = await self._lookups.kernel(self._settings, family)

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, MutableMapping, Set
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from typing import Any
 
 import pytest
@@ -31,6 +31,7 @@ from bgphealth.frr.state import Session
 from tests.support.hosts import host
 
 SETTINGS = host()
+BOTH = host(families=(Family.IPV4, Family.IPV6))
 SOURCE = SETTINGS.host.source[0]
 SERVICE = RouteKey(SETTINGS.services[1].prefixes[0])
 DISCARD = IPv4Address("192.0.0.8")
@@ -91,8 +92,7 @@ class World:
         self.while_looking()
         return self.why_not or Injected(self.session, routes)
 
-    async def look_into_the_kernel(self, settings: Settings, family: Family) -> KernelView | str:
-        assert family in settings.families
+    async def look_into_the_kernel(self, _: Settings, __: Family) -> KernelView | str:
         return self.kernel
 
     def doubt(self, keys: Set[RouteKey]) -> None:
@@ -491,3 +491,18 @@ async def test_what_left_the_file_before_it_was_acknowledged_is_not_judged() -> 
         await until(lambda: here.loop.truth.states)
         await asyncio.sleep(0.05)
         assert here.logs == []
+
+
+async def test_a_family_that_left_the_file_does_not_drift_for_ever() -> None:
+    """What is wrong in the kernel is over when nothing of it is announced any more."""
+    other = default_key(Family.IPV6, 1)
+    announcement = Announcement(other, IPv6Address("2001:db8:1::"), 100)
+    async with world() as here:
+        here.loop.configure(BOTH, owned(BOTH))
+        here.announce(announcement)
+        await until(lambda: "drift" in here.events())
+        here.loop.configure(SETTINGS, owned(SETTINGS))
+        del here.paths[other]
+        here.loop.acknowledged(Withdraw(other))
+        await until(lambda: "drift_gone" in here.events())
+        assert here.loop.drifts == ()
