@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from bgphealth.exabgp import pipe
-from bgphealth.exabgp.replies import Reply, decode
+from bgphealth.exabgp.replies import NeighborState, Reply, decode
 
 PARENT_S = 1.0
 """How often to look whether ExaBGP is still our parent."""
@@ -27,7 +27,8 @@ class Lifeline:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[str] = self._loop.create_future()
-        self._line: Callable[[str], None] = _drop
+        self._line: Callable[[str], None] = self._keep
+        self._said_last: dict[str, str] = {}
         self._parent = os.getppid()
         self.reload = asyncio.Event()
         self.writer = pipe.Writer()
@@ -45,8 +46,11 @@ class Lifeline:
         self._loop.call_later(PARENT_S, self._look_at_parent)
 
     def listen(self, line: Callable[[str], None]) -> None:
-        """Call this with each line from now on, instead of dropping them."""
+        """Call this with each line from now on, and with the last ones about each neighbor."""
         self._line = line
+        for said in self._said_last.values():
+            line(said)
+        self._said_last.clear()
 
     def end(self, reason: str) -> None:
         """End the run. The first reason is the one that counts."""
@@ -78,6 +82,11 @@ class Lifeline:
         if decode(line) is Reply.SHUTDOWN:
             self.end("exabgp_shutdown")
 
+    def _keep(self, line: str) -> None:
+        """Drop what nobody waits for, but for what ExaBGP says once: what became of a session."""
+        if isinstance(event := decode(line), NeighborState):
+            self._said_last[event.neighbor] = line
+
     def _gone(self) -> None:
         self.end("exabgp_gone")
 
@@ -86,7 +95,3 @@ class Lifeline:
             self._gone()
         else:
             self._loop.call_later(PARENT_S, self._look_at_parent)
-
-
-def _drop(_: str) -> None:
-    """Take a line that nobody waits for."""
