@@ -94,6 +94,7 @@ class Program:
         self._to_remember = asyncio.Event()
         self._saving = asyncio.Lock()
         self._answered_at = self._loop.time()
+        self._serves = asyncio.Event()
         self.notifier: Notifier | None = None
         """Who hears how it goes, if anybody."""
 
@@ -150,7 +151,8 @@ class Program:
         await self._serve(driver)
 
     async def reload(self, settings: Settings) -> None:
-        """Go on with another file. What it does not change goes on undisturbed."""
+        """Go on with another file, once started. What it does not change goes on undisturbed."""
+        await self._serves.wait()
         if self._steered is None or settings == self._settings:
             return
         before, self._settings = self._settings, settings
@@ -186,10 +188,8 @@ class Program:
         """Tell whether probes are answered or time out, and ExaBGP answers in time."""
         if self._steered is None:
             return True
-        timings = (self._settings.path_timing, *(s.timing for s in self._settings.services))
-        bound_s = _PATIENCE * min(t.interval_s + t.timeout_s for t in timings) + _SLACK_S
         silent_s = self._loop.time() - self._answered_at
-        return silent_s < bound_s and self._steered.driver.late_s < late_s
+        return silent_s < silence_s(self._settings) and self._steered.driver.late_s < late_s
 
     async def _serve(self, driver: Driver) -> None:
         probing = Probing(self._settings, self._kernel, self._post)
@@ -206,6 +206,7 @@ class Program:
                 if self._closed_loop is not None:
                     self._group.create_task(self._closed_loop.run())
                 self._watching = self._group.create_task(self._watch.run())
+                self._serves.set()
                 await self._broken
         finally:
             self._steered.probing.close()
@@ -333,6 +334,12 @@ class Program:
         if gone & self._leaving:
             self._leaving -= gone
             self._to_remember.set()
+
+
+def silence_s(settings: Settings) -> float:
+    """Return how long no answer may come before the probes make no progress any more."""
+    timings = (settings.path_timing, *(s.timing for s in settings.services if s.checks))
+    return _PATIENCE * min(t.interval_s + t.timeout_s for t in timings) + _SLACK_S
 
 
 def _asked(settings: Settings) -> object:

@@ -1,0 +1,54 @@
+"""The program's own part: what is wired to what is in the network tests."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import structlog
+
+from bgphealth.core.settings import Mode, Timing
+from bgphealth.daemon.lifeline import Lifeline
+from bgphealth.daemon.program import Program, silence_s
+from bgphealth.daemon.remembered import Remembered
+from bgphealth.fallback.watch import UplinkWatch
+from tests.support.hosts import host
+
+
+def test_who_asks_seldom_may_be_silent_for_long() -> None:
+    """The host loopback is not asked: its pace says nothing."""
+    base = host()
+    loopback, dns = base.services
+    alone = replace(base, services=(loopback,), path_timing=Timing(60, 5, 3, 3))
+    assert silence_s(alone) > 3 * 60
+    assert silence_s(replace(alone, services=(loopback, dns))) < 30
+
+
+async def test_a_reload_during_the_start_waits_for_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    looked = asyncio.Event()
+
+    async def start(_: UplinkWatch) -> None:
+        await looked.wait()
+
+    async def run(_: UplinkWatch) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(UplinkWatch, "start", start)
+    monkeypatch.setattr(UplinkWatch, "run", run)
+    before = host(mode=Mode.DIRECT)
+    after = replace(before, services=before.services[:1])
+    log = structlog.get_logger()
+    program = Program(before, log)
+    running = asyncio.create_task(program.run(Lifeline(), Remembered(tmp_path / "state", log)))
+    reloading = asyncio.create_task(program.reload(after))
+    await asyncio.sleep(0.01)
+    looked.set()
+    async with asyncio.timeout(10):
+        await reloading
+    assert program.settings == after
+    running.cancel()
+    await asyncio.wait({running})
