@@ -110,6 +110,10 @@ def _route(entry: object) -> RouteKey:
             pass
         case _:
             raise ValueError("an entry of it is no route")
-    if isinstance(path_id, bool) or not 0 <= path_id <= _MAX_PATH_ID or "%" in f"{neighbor}":
+    if (
+        isinstance(path_id, bool)
+        or not 0 <= path_id <= _MAX_PATH_ID
+        or "%" in f"{prefix}{neighbor}"
+    ):
         raise ValueError("an entry of it is no route")
     return RouteKey(ip_network(prefix), path_id, None if neighbor is None else ip_address(neighbor))
