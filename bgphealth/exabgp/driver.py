@@ -314,10 +314,14 @@ class Driver:
         """Take the command that this reply is for."""
         command = self._pending.popleft()
         self._pending_routes -= len(command.changes)
-        self._unsure.answered((change.key for change in command.changes), _now())
+        self._unsure.answered(self._routes_of(command), _now())
         self._heard()
         self._wake_for_more()
         return command
+
+    def _routes_of(self, command: Command) -> Iterable[RouteKey]:
+        """Return what ExaBGP has to send because of a command."""
+        return self._told if command is _REFRESH else [change.key for change in command.changes]
 
     def _heard(self) -> None:
         if self._silence.was_said:
@@ -427,9 +431,9 @@ class Driver:
         self._counts["lost"] += len(lost)
         self._silence = Silence(_now())
         self._follows_pong = False
-        changes = [change for command in lost for change in command.changes]
-        self._unsure.answered((change.key for change in changes), _now())
-        for change in changes:
+        for command in lost:
+            self._unsure.answered(self._routes_of(command), _now())
+        for change in (change for command in lost for change in command.changes):
             self._doubtful.add(change.key)
             self._hold(change)
         self._report(RepliesLost(lost))

@@ -37,7 +37,7 @@ class Unsure:
         self._changed_at[key] = inf
 
     def answered(self, keys: Iterable[RouteKey], at: float) -> None:
-        """Note that ExaBGP has just got round to these changes, or that it never will."""
+        """Note that ExaBGP has just got round to these, or that it never will."""
         self._changed_at.update(dict.fromkeys(keys, at))
 
     def back(self, keys: Iterable[RouteKey], at: float) -> None:

@@ -99,6 +99,17 @@ async def test_what_mends_a_wrong_announcement(installed: Installed, tmp_path: P
             await empty(exabgp)
 
 
+async def test_a_route_that_changes_while_the_table_is_sent_again(
+    installed: Installed, tmp_path: Path
+) -> None:
+    """4.2.25 sends it as it was, too, and that last where others have its new attributes."""
+    async with listening() as peer, conversation(installed, tmp_path, peer) as exabgp:
+        for line in (announce(2, OTHER), announce(1)):
+            await exabgp.say(line)
+        assert await exabgp.say("flush adj-rib out", announce(2)) == ["done", "done"]
+        assert local_pref(peer) == (1 if installed.is_4 else 2)
+
+
 async def test_what_mends_a_stale_announcement(installed: Installed, tmp_path: Path) -> None:
     """A withdrawal is sent whenever it is said."""
     before, lines, _ = BURSTS["announced for a moment, after another withdrawal"]

@@ -467,6 +467,21 @@ async def test_a_route_that_changes_before_it_is_answered_is_told_again() -> Non
 
 
 @pytest.mark.usefixtures("soon_sure")
+async def test_what_changes_while_the_table_is_sent_again_is_told_again() -> None:
+    """ExaBGP 4 may send the route as it was after the route as it is."""
+    async with running() as exabgp:
+        exabgp.driver.received("neighbor 127.0.0.1 up")
+        await pass_through(exabgp, table(unlike(1), route(2)))
+        await asyncio.sleep(0.1)
+        exabgp.driver.refresh()
+        await until(lambda: exabgp.lines[2:] == ["flush adj-rib out"])
+        await pass_through(exabgp, table(route(1), route(2)))
+        await until(lambda: exabgp.lines[4:] == ["flush adj-rib out"])
+        await asyncio.sleep(0.2)
+        assert len(exabgp.lines) == 5
+
+
+@pytest.mark.usefixtures("soon_sure")
 async def test_changes_that_are_far_apart_are_sure() -> None:
     async with running() as exabgp:
         exabgp.driver.received("neighbor 127.0.0.1 up")
