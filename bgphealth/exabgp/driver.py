@@ -374,7 +374,10 @@ class Driver:
             self._wake.set()
 
     def _neighbor(self, event: NeighborState) -> None:
+        before = self._neighbors.get(event.neighbor)
         self._neighbors[event.neighbor] = event
+        if before is not None and before.state == "up":
+            self._unsure.gone(_now())
         if event.state == "up":
             of_session = {
                 key

@@ -40,6 +40,10 @@ class Unsure:
         """Note that ExaBGP has just got round to these, or that it never will."""
         self._changed_at.update(dict.fromkeys(keys, at))
 
+    def gone(self, at: float) -> None:
+        """Note that a session is gone: what it was not told yet is in one go with what comes."""
+        self._away.update(key for key, was in self._changed_at.items() if at - was < SURE_S)
+
     def back(self, keys: Iterable[RouteKey], at: float) -> None:
         """Note that the session which these routes are for is up: all of it was one go."""
         twice = {key for key in keys if self._away.pop(key, 0) > 1}

@@ -515,6 +515,24 @@ async def test_what_changed_twice_without_a_session_is_told_again_when_it_is_up(
         await until(lambda: "flush adj-rib out" in exabgp.lines)
 
 
+@pytest.mark.usefixtures("soon_sure")
+async def test_what_a_session_ended_before_it_was_told_is_one_go_with_what_comes_then() -> None:
+    """ExaBGP was stopped, say, and lost the session meanwhile."""
+    async with running() as exabgp:
+        exabgp.driver.received("neighbor 127.0.0.1 up")
+        exabgp.answer = lambda _: None
+        exabgp.driver.want(table(route(1)))
+        await until(lambda: len(exabgp.lines) == 1)
+        exabgp.driver.received("neighbor 127.0.0.1 down - peer reset")
+        exabgp.answer = lambda _: "done"
+        exabgp.driver.received("done")
+        await asyncio.sleep(0.1)
+        await pass_through(exabgp, table(unlike(1)))
+        await asyncio.sleep(0.1)
+        exabgp.driver.received("neighbor 127.0.0.1 up")
+        await until(lambda: "flush adj-rib out" in exabgp.lines)
+
+
 STATE = """{ "exabgp": "4.0.1", "time": 1.5, "host" : "h", "pid" : 2, "ppid" : 1, "counter": 3,
  "type": "state", "neighbor": { "address": { "local": "127.0.0.2", "peer": "127.0.0.1" }, "asn":
  { "local": 65101, "peer": 65101 } , "state": "down", "reason": "peer reset, message ()" } }"""
