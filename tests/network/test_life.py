@@ -143,13 +143,14 @@ async def test_a_file_that_is_wrong_at_the_start_is_waited_for() -> None:
             await run.until(lambda: run.events("file_refused"))
             assert ":2: mode: " in str(run.events("file_refused")[0]["problems"])
             # Replies and events of ExaBGP must be read all the same.
-            run.reply(b"neighbor 127.0.0.1 connected\n" * 25_000)
+            run.reply(b"neighbor 127.0.0.1 connected\n" * 25_000 + b"neighbor 127.0.0.1 up\n")
             assert run.process.stdin is not None
             async with asyncio.timeout(20):
                 await run.process.stdin.drain()
             assert run.commands == []
             edit(file, "mode: fr\n", "mode: frr\n")
             await run.until(lambda: is_up(run))
+            assert len(run.events("neighbor_up")) == 1
 
 
 @isolated
