@@ -162,6 +162,7 @@ class Driver:
         self._silence = Silence(_now())
         self._follows_pong = False
         self._is_4 = True
+        self._losses = 0
 
     @property
     def adj_rib_out(self) -> Intents:
@@ -362,8 +363,7 @@ class Driver:
     def _hold(self, change: Change) -> float:
         """Send the same change no sooner than after the returned seconds; another one at once."""
         self._failures[change.key] += 1
-        doublings = min(self._failures[change.key] - 1, 16)
-        retry_s: float = min(RETRY_S * 2**doublings, RETRY_MAX_S)
+        retry_s = _back_off_s(self._failures[change.key])
         self._held[change.key] = change
         asyncio.get_running_loop().call_later(retry_s, self._retry, change)
         return retry_s
@@ -439,8 +439,19 @@ class Driver:
         for change in (change for command in lost for change in command.changes):
             self._doubtful.add(change.key)
             self._hold(change)
+        self._losses += 1
+        asyncio.get_running_loop().call_later(_back_off_s(self._losses), self._assert_all)
         self._report(RepliesLost(lost))
         self._wake.set()
+
+    def _assert_all(self) -> None:
+        # The reply that never came may have been an earlier one: replies do not say whose they are.
+        self.doubt(self._owned)
+
+
+def _back_off_s(failures: int) -> float:
+    wait_s: float = min(RETRY_S * 2 ** min(failures - 1, 16), RETRY_MAX_S)
+    return wait_s
 
 
 def _now() -> float:
