@@ -19,7 +19,8 @@ demo: setup ## Bring the lab up, blackhole a ToR's uplink, show what happens (ro
 
 .PHONY: test
 test: setup check ## Run all tests, the laboratory's included (root or sudo)
-	$(SUDO) $(BIN)/python -m pytest -p no:cacheprovider tests/contract tests/network
+	$(SUDO) $(BIN)/python -m pytest -p no:cacheprovider -n auto tests/contract
+	$(SUDO) $(BIN)/python -m pytest -p no:cacheprovider tests/network
 
 .PHONY: check
 check: .venv/ready ## Format, lint, types, import rules, unit and property tests (no root)
@@ -29,7 +30,7 @@ check: .venv/ready ## Format, lint, types, import rules, unit and property tests
 	$(BIN)/yamllint --strict .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/python -m pytest tests/unit tests/property tests/golden
+	$(BIN)/python -m pytest -n auto tests/unit tests/property tests/golden
 
 .PHONY: fmt
 fmt: .venv/ready ## Format the code and mend what the linter can mend
