@@ -105,7 +105,7 @@ def choice(*here: str, later: tuple[str, ...] = ()) -> Callable[[object], str]:
     def parse(value: object) -> str:
         if isinstance(value, str) and value in here:
             return value
-        known = " or ".join(here)
+        known = " or ".join(filter(None, (", ".join(here[:-1]), here[-1])))
         if isinstance(value, str) and value in later:
             raise WrongValueError(
                 f"{shown(value)} arrives in a later version; here it must be {known}"

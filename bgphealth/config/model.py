@@ -252,9 +252,7 @@ class Service(Section):
 class Policy(Section):
     """What is decided where the verdicts alone do not say."""
 
-    all_down: Annotated[AllDown, BeforeValidator(fields.choice(*AllDown, later=("keep_best",)))] = (
-        AllDown.KEEP_LAST
-    )
+    all_down: Annotated[AllDown, BeforeValidator(fields.choice(*AllDown))] = AllDown.KEEP_LAST
 
 
 class Fallback(Section):

@@ -206,7 +206,8 @@ def _answered(state: State, event: PathProbed) -> tuple[State, tuple[Effect, ...
         return state, ()
     # Nearly all answers only say that all is as it was; they must cost little.
     is_damped = state.path_verdicts[key].level is Level.DAMPED
-    if not matters and not state.held_since and not is_damped:
+    may_matter = matters or state.held_since or is_damped or _keeps_best(state, key)
+    if not may_matter:
         return state.with_path(key, after), ()
     return _judge_paths(state, event.at, {key: after})
 
@@ -232,7 +233,25 @@ def _judge_paths(
         state = state._replace(path_verdicts=path_verdicts, held_since=held_since)
     state, paces = _pace(state, at, {*changed, *verdicts})
     effects += paces
-    return decide(state, at, tuple(effects)) if is_news else (state, tuple(effects))
+    if is_news or any(_keeps_others(state, key) for key in changed):
+        return decide(state, at, tuple(effects))
+    return state, tuple(effects)
+
+
+def _keeps_best(state: State, key: PathKey) -> bool:
+    """Tell whether the best of the paths that are down are kept, of which this may be one."""
+    return (
+        state.settings.all_down is AllDown.KEEP_BEST
+        and state.path_verdicts[key].level is Level.DOWN
+    )
+
+
+def _keeps_others(state: State, key: PathKey) -> bool:
+    """Tell whether the best of the paths that are down are others than those that carry."""
+    if not _keeps_best(state, key):
+        return False
+    last = state.last_usable.get(key.family, frozenset())
+    return policy.usable(state.settings, _verdicts(state), key.family).uplinks not in (last, set())
 
 
 def _damp(
@@ -313,7 +332,7 @@ def _longest_hold_s(settings: Settings) -> float:
 
 def _longest_wait_s(settings: Settings) -> float:
     """Return how long a path may wait for the others: until all of them have answered once more."""
-    if settings.all_down is not AllDown.KEEP_LAST:
+    if settings.all_down is AllDown.WITHDRAW:
         return 0.0  # Nothing is kept meanwhile.
     timing = settings.path_timing
     return min(timing.interval_s + timing.timeout_s, timing.rise * timing.interval_s)
@@ -366,10 +385,7 @@ def decide(
 ) -> tuple[State, tuple[Effect, ...]]:
     """Ask the policy about the whole host; return the state, and these effects with its own."""
     state = state._replace(last_usable=_last_usable(state))
-    verdicts = policy.Verdicts(
-        state.path_verdicts, state.service_verdicts, state.last_usable, state.settled
-    )
-    before, after = state.decisions, policy.decide(state.settings, verdicts)
+    before, after = state.decisions, policy.decide(state.settings, _verdicts(state))
     decided: list[Effect] = [
         DecisionChanged(at, key, before.get(key), decision)
         for key, decision in after.items()
@@ -382,11 +398,15 @@ def decide(
     return state, (*effects, *decided)
 
 
+def _verdicts(state: State) -> policy.Verdicts:
+    standings = {key: health.standing for key, health in state.paths.items()}
+    return policy.Verdicts(
+        state.path_verdicts, state.service_verdicts, state.last_usable, state.settled, standings
+    )
+
+
 def _last_usable(state: State) -> Mapping[Family, frozenset[str]]:
-    """Remember, per family, the uplinks that carry traffic; keep the memory while none works."""
-    last = dict(state.last_usable)
-    for family in state.settings.families:
-        levels = {k.uplink: v.level for k, v in state.path_verdicts.items() if k.family is family}
-        if carriers := policy.carriers(levels, last.get(family, frozenset())):
-            last[family] = carriers
-    return last
+    """Remember, per family, the uplinks that carry traffic; keep the memory while none does."""
+    verdicts = _verdicts(state)
+    usable = {f: policy.usable(state.settings, verdicts, f) for f in state.settings.families}
+    return {**state.last_usable, **{f: u.uplinks for f, u in usable.items() if u.uplinks}}

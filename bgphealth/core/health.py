@@ -52,6 +52,33 @@ class Judgement(NamedTuple):
     evidence: str = ""
 
 
+class Flaws(NamedTuple):
+    """What is wrong with a path; the smaller, the better.
+
+    A ToR that answers may still have a network behind it, a link that is down leads nowhere.
+    `gateway_down` and `beyond_down` are numbers of probes.
+    """
+
+    link_down: bool
+    gateway_down: int
+    beyond_down: int
+    degraded: bool
+
+
+class Standing(NamedTuple):
+    """How a path compares with others, given that its probes may be about to rise or to fall.
+
+    Probes of several paths that fail together do not fall in the same instant, nor do they rise.
+    """
+
+    at_best: Flaws
+    at_worst: Flaws
+
+    def is_better_than(self, other: Standing) -> bool:
+        """Tell whether it is the better one even if its own probes fall and the others' rise."""
+        return self.at_worst < other.at_best
+
+
 class ProbeHealth(NamedTuple):
     """All that is known of one probe of a path. `overdue`: its answer is later than usual."""
 
@@ -174,6 +201,11 @@ class PathHealth(NamedTuple):
         return Judgement(Level.UP, Reason.PROBES_OK)
 
     @property
+    def standing(self) -> Standing:
+        """What is wrong with it, to be compared with other paths that are down."""
+        return Standing(self._flaws(_stays_down), self._flaws(_may_be_down))
+
+    @property
     def is_failing(self) -> bool:
         """Whether the last answers alone would not make a quorum."""
         answering = sum(not probe.is_failing for probe in self._beyond.values())
@@ -240,9 +272,25 @@ class PathHealth(NamedTuple):
             return Reason.LATENCY
         return None
 
+    def _flaws(self, counts: Callable[[ProbeHealth], bool]) -> Flaws:
+        return Flaws(
+            link_down=not self.link_up,
+            gateway_down=sum(map(counts, self._gateway.values())),
+            beyond_down=sum(map(counts, self._beyond.values())),
+            degraded=self.degraded is not None,
+        )
+
     def _quality_in_words(self) -> str:
         loss, latency_s = self.loss or 0.0, self.latency_s or 0.0
         return f"loss {loss:.0%}, latency {latency_s * 1000:.1f} ms"
+
+
+def _stays_down(probe: ProbeHealth) -> bool:
+    return probe.level is Level.DOWN and not probe.is_answering
+
+
+def _may_be_down(probe: ProbeHealth) -> bool:
+    return probe.is_failing
 
 
 def _may_degrade(before: ProbeHealth, after: ProbeHealth) -> bool:

@@ -8,7 +8,7 @@
 - Where bgpd originates a service's prefix as well (`on_injector_loss: keep`), a withdrawal would
   bring that out: not announced is said as announced to no uplink.
 - While no path of a family is up, `all_down` decides; by default the last usable ones are kept,
-  because taking the last path away never makes anything better.
+  because taking the last path away never makes anything better; or the best of them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeAlias
 
-from bgphealth.core.health import Judgement, PathKey
+from bgphealth.core.health import Judgement, PathKey, Standing
 from bgphealth.core.hysteresis import Level
 from bgphealth.core.intents import Announcement, Community, Intents, RouteKey
 from bgphealth.core.reasons import Reason
@@ -67,7 +67,7 @@ class Usable(NamedTuple):
 class Verdicts:
     """All that the policy looks at.
 
-    `last_usable` remembers which uplinks were last up; `settled` is False while a start may still
+    `last_usable` remembers which uplinks last carried; `settled` is False while a start may still
     bring the first verdicts.
     """
 
@@ -75,6 +75,7 @@ class Verdicts:
     services: Mapping[str, Judgement]
     last_usable: Mapping[Family, frozenset[str]]
     settled: bool
+    standings: Mapping[PathKey, Standing]
 
     def awaits(self, family: Family) -> bool:
         """Return whether a path of this family will soon have its first verdict.
@@ -84,6 +85,14 @@ class Verdicts:
         """
         levels = (verdict.level for key, verdict in self.paths.items() if key.family is family)
         return not self.settled and Level.INIT in levels
+
+    def down_in(self, family: Family) -> dict[str, Standing]:
+        """Return how the paths of a family that are down compare, by uplink."""
+        return {
+            key.uplink: standing
+            for key, standing in self.standings.items()
+            if key.family is family and self.paths[key].level is Level.DOWN
+        }
 
 
 def default_key(family: Family, uplink_number: int) -> RouteKey:
@@ -123,6 +132,25 @@ def carriers(levels: Mapping[str, Level], last: Set[str] = frozenset()) -> froze
     return frozenset() if waiting else _at(levels, Level.DEGRADED) or _at(levels, Level.DAMPED)
 
 
+def best(last: Set[str], down: Mapping[str, Standing]) -> frozenset[str]:
+    """Return which uplinks to keep of those that are `down`: where the most still works.
+
+    Of those that carried `last`, all that none is better than; others only when they are better
+    than each of these. So nothing moves between equals.
+    """
+    beaten = {
+        name
+        for name, standing in down.items()
+        if any(other.is_better_than(standing) for other in down.values())
+    }
+    better = {
+        name
+        for name, standing in down.items()
+        if all(standing.is_better_than(down[kept]) for kept in last)
+    }
+    return frozenset(last - beaten or better - beaten)
+
+
 def _at(levels: Mapping[str, Level], wanted: Level) -> frozenset[str]:
     return frozenset(name for name, level in levels.items() if level is wanted)
 
@@ -145,6 +173,8 @@ def usable(settings: Settings, verdicts: Verdicts, family: Family) -> Usable:
         return Usable(last, Reason.INIT if waiting else Reason.ALL_DOWN_NOTHING_TO_KEEP)
     if settings.all_down is AllDown.WITHDRAW:
         return Usable(frozenset(), Reason.ALL_DOWN_WITHDRAW)
+    if settings.all_down is AllDown.KEEP_BEST:
+        return Usable(best(last, verdicts.down_in(family)), Reason.ALL_DOWN_KEEP_BEST)
     together = any(
         verdicts.paths[PathKey(name, family)].reason is Reason.SHARED_FATE for name in last
     )

@@ -34,6 +34,7 @@ class Reason(StrEnum):
     SERVICE_UP = "service_up"
     SERVICE_DOWN = "service_down"
     ALL_DOWN_KEEP_LAST = "all_down_keep_last"
+    ALL_DOWN_KEEP_BEST = "all_down_keep_best"
     ALL_DOWN_SHARED_FATE = "all_down_shared_fate"
     ALL_DOWN_WITHDRAW = "all_down_withdraw"
     ALL_DOWN_NOTHING_TO_KEEP = "all_down_nothing_to_keep"

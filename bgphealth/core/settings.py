@@ -55,6 +55,8 @@ class AllDown(StrEnum):
     """What to announce while no uplink is up (design: never make it worse)."""
 
     KEEP_LAST = "keep_last"
+    KEEP_BEST = "keep_best"
+    """Of the ones that carried last, those of which the most still works."""
     WITHDRAW = "withdraw"
 
 

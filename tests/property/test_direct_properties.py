@@ -85,9 +85,9 @@ def test_every_route_is_for_one_neighbor_of_its_family_and_says_what_ebgp_may(ru
 
 
 @given(runs(DIRECT))
-def test_keep_last_never_takes_the_last_neighbor_away(run: Run) -> None:
+def test_what_keeps_never_takes_the_last_neighbor_away(run: Run) -> None:
     settings, events = run
-    if settings.all_down is not AllDown.KEEP_LAST:
+    if settings.all_down is AllDown.WITHDRAW:
         return
     for before, _, after in states(settings, events):
         for prefix in set(served(before)) & set(served(after)):

@@ -257,9 +257,9 @@ def test_the_effects_tell_the_whole_story(run: tuple[Settings, list[Event]]) -> 
 
 
 @given(runs(FRR))
-def test_keep_last_never_takes_the_last_path_away(run: tuple[Settings, list[Event]]) -> None:
+def test_what_keeps_never_takes_the_last_path_away(run: tuple[Settings, list[Event]]) -> None:
     settings, events = run
-    if settings.all_down is not AllDown.KEEP_LAST:
+    if settings.all_down is AllDown.WITHDRAW:
         return
     for before, _, after in states(settings, events):
         for family in settings.families:
@@ -307,6 +307,47 @@ def test_a_path_is_held_only_while_the_others_do_the_same(
                 assert not working
                 assert settings.all_down is AllDown.KEEP_LAST
                 assert held.uplink in state.last_usable[held.family]
+
+
+def kept(state: State, family: Family) -> set[str]:
+    numbers = {key.path_id for key in defaults(state.intents, family)}
+    return {u.name for u in state.settings.uplinks if u.number in numbers}
+
+
+@given(runs(FRR))
+def test_keep_best_leaves_a_path_only_for_a_better_one(
+    run: tuple[Settings, list[Event]],
+) -> None:
+    settings, events = run
+    settings = replace(settings, all_down=AllDown.KEEP_BEST)
+    for before, _, after in states(settings, events):
+        for family in settings.families:
+            if working_paths(before, family) or working_paths(after, family):
+                continue
+            now = {u: after.paths[PathKey(u, family)].standing for u in kept(after, family)}
+            for left in kept(before, family) - now.keys():
+                standing = after.paths[PathKey(left, family)].standing
+                assert any(better.is_better_than(standing) for better in now.values())
+
+
+@given(runs(FRR))
+def test_keep_best_keeps_no_path_that_is_worse_than_another(
+    run: tuple[Settings, list[Event]],
+) -> None:
+    settings, events = run
+    settings = replace(settings, all_down=AllDown.KEEP_BEST)
+    for _, _, state in states(settings, events):
+        for family in settings.families:
+            if working_paths(state, family):
+                continue
+            down = [
+                state.paths[key].standing
+                for key, verdict in state.path_verdicts.items()
+                if key.family is family and verdict.level is Level.DOWN
+            ]
+            for uplink in kept(state, family):
+                mine = state.paths[PathKey(uplink, family)].standing
+                assert not any(other.is_better_than(mine) for other in down)
 
 
 def applied(table: Intents, changes: tuple[Change, ...]) -> Iterator[dict[RouteKey, Announcement]]:

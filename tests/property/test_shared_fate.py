@@ -95,7 +95,7 @@ def all_of(state: State) -> set[str]:
     return {uplink.name for uplink in state.settings.uplinks}
 
 
-@given(runs(at_once=True))
+@given(runs(at_once=True) | runs(at_once=True, all_down=AllDown.KEEP_BEST))
 def test_what_fell_together_and_answers_again_at_once_is_never_withdrawn(run: Run) -> None:
     fell = False
     for at, state in run.states():

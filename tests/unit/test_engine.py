@@ -171,6 +171,76 @@ def test_keep_last_keeps_the_uplink_that_died_last() -> None:
     assert reasons(state)["0.0.0.0/0 path 1"] is Reason.PATH_DOWN
 
 
+def beyond_failed(uplink: UplinkSettings) -> list[PathProbed]:
+    return [probed(uplink, Role.BEYOND, index, FAILED) for index in (0, 1)] * FALL
+
+
+def gateway_failed(uplink: UplinkSettings) -> list[PathProbed]:
+    return [probed(uplink, Role.GATEWAY, 0, FAILED)] * FALL
+
+
+def default_uplinks(state: State) -> set[int]:
+    return {key.path_id for key in state.intents if key.path_id}
+
+
+def test_keep_best_prefers_a_tor_that_answers_to_one_that_was_there_last() -> None:
+    settings = host(all_down=AllDown.KEEP_BEST)
+    tor1, tor2 = settings.uplinks
+    state, _ = feed(all_up(settings), [*beyond_failed(tor1), *gateway_failed(tor2)])
+    assert announced(state) == {
+        "0.0.0.0/0 path 1": [],
+        "10.255.10.1/32": ["65101:1"],
+        "192.0.2.53/32": ["65101:1"],
+    }
+    assert reasons(state)["0.0.0.0/0 path 1"] is Reason.ALL_DOWN_KEEP_BEST
+    assert reasons(state)["192.0.2.53/32"] is Reason.ALL_DOWN_KEEP_BEST
+    assert reasons(state)["0.0.0.0/0 path 2"] is Reason.PATH_DOWN
+
+
+def test_keep_best_does_not_move_between_equals() -> None:
+    settings = host(all_down=AllDown.KEEP_BEST)
+    tor1, tor2 = settings.uplinks
+    state, _ = feed(all_up(settings), [*beyond_failed(tor1), *beyond_failed(tor2)])
+    assert default_uplinks(state) == {2}
+    state, _ = feed(state, gateway_failed(tor2))
+    assert default_uplinks(state) == {1}
+    state, _ = feed(state, gateway_failed(tor1))
+    assert default_uplinks(state) == {1}
+    state, _ = feed(state, [LinkChanged(9.0, "tor1", up=False)])
+    assert default_uplinks(state) == {2}
+    state, _ = feed(state, [LinkChanged(9.0, "tor2", up=False)])
+    assert default_uplinks(state) == {2}
+
+
+def test_keep_best_counts_the_targets_that_still_answer() -> None:
+    settings = host(all_down=AllDown.KEEP_BEST, need=2)
+    tor1, tor2 = settings.uplinks
+    state, _ = feed(all_up(settings), [probed(tor1, Role.BEYOND, 0, FAILED)] * FALL)
+    state, _ = feed(state, beyond_failed(tor2))
+    assert default_uplinks(state) == {1}
+
+
+def test_keep_best_waits_for_a_worse_path_that_answers_again() -> None:
+    settings = host(all_down=AllDown.KEEP_BEST)
+    tor1, tor2 = settings.uplinks
+    together = [e for _ in range(FALL) for u in settings.uplinks for e in answers(u, FAILED)]
+    state, _ = feed(settled(settings), together)
+    assert default_uplinks(state) == {1, 2}
+    state, _ = feed(state, [probed(tor2, Role.GATEWAY, 0, OK)])
+    state, _ = feed(state, [probed(tor1, Role.GATEWAY, 0, OK)] * RISE)
+    assert default_uplinks(state) == {1, 2}
+    state, _ = feed(state, [probed(tor2, Role.GATEWAY, 0, FAILED)])
+    assert default_uplinks(state) == {1}
+
+
+def test_keep_best_of_nothing_that_ever_worked_is_nothing() -> None:
+    settings = host(all_down=AllDown.KEEP_BEST)
+    dead = [e for u in settings.uplinks for e in round_of(u, FAILED) * FALL]
+    state, _ = feed(started(settings), dead)
+    assert announced(state) == {}
+    assert reasons(state)["0.0.0.0/0 path 1"] is Reason.ALL_DOWN_NOTHING_TO_KEEP
+
+
 def test_all_down_withdraw_withdraws() -> None:
     settings = host(all_down=AllDown.WITHDRAW)
     dead = [e for u in settings.uplinks for e in round_of(u, FAILED) * FALL]
