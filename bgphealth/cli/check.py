@@ -123,6 +123,9 @@ def _valid(file: str, settings: Settings) -> dict[str, object]:
                 "timing": _timing(service.timing),
                 "damping": _damping(service.damping),
                 "on_injector_loss": service.on_injector_loss.value,
+                "uplinks": _carriers(settings, service),
+                "min_uplinks": service.min_uplinks,
+                "requires": list(service.requires),
             }
             for service in settings.services
         ],
@@ -246,20 +249,31 @@ def _security(uplink: UplinkSettings) -> str:
     return f"{said}; TTL security" if uplink.ttl_security else said
 
 
+def _carriers(settings: Settings, service: ServiceSettings) -> list[str]:
+    """Return the uplinks that may carry a service."""
+    return [
+        u.name for u in settings.uplinks if service.uplinks is None or u.name in service.uplinks
+    ]
+
+
 def _service(settings: Settings, service: ServiceSettings) -> list[str]:
+    named = "" if service.uplinks is None else f" of {', '.join(_carriers(settings, service))}"
     how = (
-        "to each ToR whose uplink is up"
+        f"to each ToR{named} whose uplink is up"
         if settings.mode is Mode.DIRECT
-        else "with the community of each uplink that is up"
+        else f"with the community of each uplink{named} that is up"
     )
+    if service.min_uplinks:
+        how += f", while at least {service.min_uplinks} of them work"
     asked = ", ".join(str(probe) for probe in service.checks)
     if service.need < len(service.checks):
         asked = f"{service.need} of {asked}"
     return [
         f"service  {service.name}: {f'while {asked}' if asked else 'always (no checks)'}",
         *(f"  announce {prefix} {how}" for prefix in service.prefixes),
+        *([f"  only while up: {', '.join(service.requires)}"] if service.requires else []),
         *(
-            ["  kept by bgpd, towards every ToR, while ExaBGP is gone"]
+            [f"  kept by bgpd, towards every ToR{named}, while ExaBGP is gone"]
             if service.on_injector_loss is InjectorLoss.KEEP
             else []
         ),

@@ -10,10 +10,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bgphealth.config import fields, modes, thresholds
+from bgphealth.config import fields, modes, services, thresholds
 from bgphealth.config.fields import label
 from bgphealth.config.problems import shown
-from bgphealth.core.settings import Address, Family, Mode, Prefix, ProbeSettings
+from bgphealth.core.settings import LOOPBACK, Address, Family, Mode, Prefix, ProbeSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,15 +29,13 @@ LARGEST_TABLE = 4294967295
 MOST_UPLINKS = 64
 """FRR's own limit to ECMP (maximum-paths) where it was not built for more."""
 
-LOOPBACK = "loopback"
-
 
 @dataclass(frozen=True, slots=True)
 class Parts:
     """The sections that are right by themselves.
 
     `whole_uplinks` tells that no uplink and none of their families is missing: only then may a
-    rule conclude from absence.
+    rule conclude from absence. The names are those of all of them, right or wrong.
     """
 
     mode: Mode | None
@@ -47,6 +45,8 @@ class Parts:
     services: dict[str, Service]
     fallback: Fallback | None
     whole_uplinks: bool
+    uplink_names: tuple[str, ...]
+    service_names: tuple[str, ...]
 
     @property
     def families(self) -> tuple[Family, ...]:
@@ -403,6 +403,8 @@ RULES: tuple[Callable[[Parts], Iterator[Finding]], ...] = (
     _own_addresses,
     _services,
     _service_needs,
+    services.carriers,
+    services.required,
     _beyond,
     _targets,
     _fallback,

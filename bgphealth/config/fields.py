@@ -182,6 +182,13 @@ def name(value: str) -> str:
     return value
 
 
+def reference(value: object) -> str:
+    """Parse the name of an uplink or a service that is described elsewhere in the file."""
+    if not isinstance(value, str):
+        raise WrongValueError(f"must be a name, not {shown(value)}")
+    return value
+
+
 def interface(value: object) -> str:
     """Parse the name of a network interface by the kernel's rules (dev_valid_name)."""
     if not isinstance(value, str):

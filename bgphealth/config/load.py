@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from bgphealth.config import document
-from bgphealth.config.checks import LOOPBACK, Parts, check
+from bgphealth.config.checks import Parts, check
 from bgphealth.config.explain import explain
 from bgphealth.config.model import (
     Fallback,
@@ -22,6 +22,7 @@ from bgphealth.config.model import (
 )
 from bgphealth.config.problems import InvalidFileError, KeyPath, Problem
 from bgphealth.core.settings import (
+    LOOPBACK,
     Address,
     Damping,
     FallbackSettings,
@@ -114,6 +115,8 @@ def _parts(read: Document) -> Parts:
         paths=_valid(Paths, data.get("paths", {})),
         services=services,
         fallback=_valid(Fallback, data.get("fallback", {})),
+        uplink_names=_keys(given),
+        service_names=_keys(data.get("services")),
         whole_uplinks=(
             isinstance(given, dict)
             and 0 < len(given) == len(uplinks)
@@ -125,6 +128,10 @@ def _parts(read: Document) -> Parts:
 
 def _mode(value: object) -> Mode | None:
     return Mode(value) if isinstance(value, str) and value in set(Mode) else None
+
+
+def _keys(section: object) -> tuple[str, ...]:
+    return tuple(map(str, section)) if isinstance(section, dict) else ()
 
 
 def _each(model: type[_Model], section: object) -> dict[str, _Model]:
@@ -168,7 +175,7 @@ def _settings(file: File, number_of: dict[str, int]) -> Settings:
         suspect_interval_s=_suspect_interval(file.paths),
         quality=_quality(file.paths),
         damping=_damping(file.paths.damping),
-        services=(_loopback(file), *(_service(n, s) for n, s in file.services.items())),
+        services=(_loopback(file), *(_service(file, name) for name in file.services)),
         all_down=file.policy.all_down,
         fallback=FallbackSettings(
             enabled=file.fallback.enabled,
@@ -252,7 +259,8 @@ def _damping(section: FlapDamping | None) -> Damping | None:
     )
 
 
-def _service(name: str, service: Service) -> ServiceSettings:
+def _service(file: File, name: str) -> ServiceSettings:
+    service = file.services[name]
     return ServiceSettings(
         name=name,
         prefixes=tuple(service.prefixes),
@@ -261,7 +269,20 @@ def _service(name: str, service: Service) -> ServiceSettings:
         timing=_timing(service),
         damping=_damping(service.damping),
         on_injector_loss=service.on_injector_loss,
+        uplinks=None if service.uplinks is None else frozenset(service.uplinks),
+        min_uplinks=service.min_uplinks or 0,
+        requires=_required(file, name),
     )
+
+
+def _required(file: File, name: str) -> tuple[str, ...]:
+    """Return all that a service requires, and what these require, in the order of the file."""
+    found: set[str] = set()
+    new = set(file.services[name].requires)
+    while new:
+        found |= new
+        new = {other for one in new for other in file.services[one].requires} - found
+    return tuple(other for other in file.services if other in found)
 
 
 def _loopback(file: File) -> ServiceSettings:

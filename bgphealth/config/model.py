@@ -26,6 +26,7 @@ _Suspect = Annotated[
     PlainValidator(fields.or_off(fields.duration(0.005, 3600.0, "at least 5ms, or off"))),
 ]
 _InjectorLoss = Annotated[InjectorLoss, BeforeValidator(fields.choice(*InjectorLoss))]
+_Reference = Annotated[str, PlainValidator(fields.reference)]
 _Percentage = Annotated[float, PlainValidator(fields.percentage)]
 _COUNT = fields.integer(1, 1000)
 _PENALTY = fields.integer(1, 1_000_000)
@@ -236,6 +237,11 @@ class Service(Section):
         PlainValidator(fields.choice("withdraw", later=("degrade", "guarded"))),
     ] = "withdraw"
     on_injector_loss: _InjectorLoss = InjectorLoss.WITHDRAW
+    uplinks: Annotated[list[_Reference], Field(min_length=1)] | None = None
+    """Those that may carry it; None for every one that has its family."""
+    min_uplinks: Annotated[int, PlainValidator(fields.integer(1, 64))] | None = None
+    """None: whatever `policy.all_down` says."""
+    requires: list[_Reference] = Field(default_factory=list)
 
     @property
     def needed(self) -> int:

@@ -29,7 +29,7 @@ from bgphealth.core.hysteresis import Level
 from bgphealth.core.intents import Intents, RouteKey
 from bgphealth.core.policy import Decision, Decisions
 from bgphealth.core.reasons import Reason
-from bgphealth.core.settings import AllDown, Family, Settings
+from bgphealth.core.settings import AllDown, Family, Scope, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class State(NamedTuple):
     services: Mapping[str, ServiceHealth]
     path_verdicts: Mapping[PathKey, Judgement]
     service_verdicts: Mapping[str, Judgement]
-    last_usable: Mapping[Family, frozenset[str]]
+    last_usable: Mapping[Scope, frozenset[str]]
     decisions: Decisions
     held_since: Mapping[PathKey, float]
     suspects: frozenset[PathKey]
@@ -250,8 +250,13 @@ def _keeps_others(state: State, key: PathKey) -> bool:
     """Tell whether the best of the paths that are down are others than those that carry."""
     if not _keeps_best(state, key):
         return False
-    last = state.last_usable.get(key.family, frozenset())
-    return policy.usable(state.settings, _verdicts(state), key.family).uplinks not in (last, set())
+    verdicts = _verdicts(state)
+    return any(
+        policy.usable(state.settings, verdicts, scope).uplinks
+        not in (state.last_usable.get(scope), frozenset())
+        for scope in state.settings.scopes
+        if scope.family is key.family and key.uplink in scope
+    )
 
 
 def _damp(
@@ -286,7 +291,7 @@ def _share_fate(
                 if _falls(judged[key]):
                     verdicts[key] = state.path_verdicts[key]
             # Those that are kept carry already: while all of them answer, they come up together.
-            kept = {PathKey(uplink, family) for uplink in state.last_usable.get(family, ())}
+            kept = {PathKey(uplink, family) for uplink in state.last_usable.get(Scope(family), ())}
             rising = {k for k, v in judged.items() if k.family is family and v.level.works}
             if rising < kept and all(state.paths[key].is_answering for key in kept - rising):
                 held = _hold(state, at, rising, _longest_wait_s(state.settings))
@@ -405,8 +410,8 @@ def _verdicts(state: State) -> policy.Verdicts:
     )
 
 
-def _last_usable(state: State) -> Mapping[Family, frozenset[str]]:
-    """Remember, per family, the uplinks that carry traffic; keep the memory while none does."""
+def _last_usable(state: State) -> Mapping[Scope, frozenset[str]]:
+    """Remember, per scope, the uplinks that carry traffic; keep the memory while none does."""
     verdicts = _verdicts(state)
-    usable = {f: policy.usable(state.settings, verdicts, f) for f in state.settings.families}
-    return {**state.last_usable, **{f: u.uplinks for f, u in usable.items() if u.uplinks}}
+    usable = {s: policy.usable(state.settings, verdicts, s) for s in state.settings.scopes}
+    return {**state.last_usable, **{s: u.uplinks for s, u in usable.items() if u.uplinks}}

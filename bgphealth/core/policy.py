@@ -5,6 +5,9 @@
 - A service goes to the uplinks whose path of its family is up, or to the degraded ones when none
   is: one announcement, with one community per uplink that may carry it. In direct mode, where
   ExaBGP speaks to the ToRs itself, it is one announcement to each of their ToRs, and no default.
+- A service that only some uplinks may carry knows no others: when none of these is up, `all_down`
+  decides for it. With `min_uplinks` it is withdrawn instead, as soon as fewer of them work.
+- A service that requires others is announced only while these are up.
 - Where bgpd originates a service's prefix as well (`on_injector_loss: keep`), a withdrawal would
   bring that out: not announced is said as announced to no uplink.
 - While no path of a family is up, `all_down` decides; by default the last usable ones are kept,
@@ -27,6 +30,7 @@ from bgphealth.core.settings import (
     InjectorLoss,
     Mode,
     Prefix,
+    Scope,
     ServiceSettings,
     Settings,
     UplinkPath,
@@ -57,7 +61,7 @@ Decisions: TypeAlias = Mapping[RouteKey, Decision]
 
 
 class Usable(NamedTuple):
-    """The uplinks that shall carry the traffic of one family now, and why just these."""
+    """The uplinks that shall carry the traffic of one scope now, and why just these."""
 
     uplinks: frozenset[str]
     reason: Reason
@@ -73,25 +77,31 @@ class Verdicts:
 
     paths: Mapping[PathKey, Judgement]
     services: Mapping[str, Judgement]
-    last_usable: Mapping[Family, frozenset[str]]
+    last_usable: Mapping[Scope, frozenset[str]]
     settled: bool
     standings: Mapping[PathKey, Standing]
 
-    def awaits(self, family: Family) -> bool:
-        """Return whether a path of this family will soon have its first verdict.
+    def awaits(self, scope: Scope) -> bool:
+        """Return whether a path of this scope will soon have its first verdict.
 
         Those of a start come some hundredths of a second apart, and an earlier run may have left a
         service announced to all uplinks: announced for the first one, it would leave the others.
         """
-        levels = (verdict.level for key, verdict in self.paths.items() if key.family is family)
+        levels = (
+            verdict.level
+            for key, verdict in self.paths.items()
+            if key.family is scope.family and key.uplink in scope
+        )
         return not self.settled and Level.INIT in levels
 
-    def down_in(self, family: Family) -> dict[str, Standing]:
-        """Return how the paths of a family that are down compare, by uplink."""
+    def down_in(self, scope: Scope) -> dict[str, Standing]:
+        """Return how the paths of a scope that are down compare, by uplink."""
         return {
             key.uplink: standing
             for key, standing in self.standings.items()
-            if key.family is family and self.paths[key].level is Level.DOWN
+            if key.family is scope.family
+            and key.uplink in scope
+            and self.paths[key].level is Level.DOWN
         }
 
 
@@ -107,17 +117,19 @@ def session_key(prefix: Prefix, path: UplinkPath) -> RouteKey:
 
 def owned(settings: Settings) -> frozenset[RouteKey]:
     """Return every route that is ours to announce or to withdraw, whatever the verdicts."""
-    prefixes = [prefix for service in settings.services for prefix in service.prefixes]
+    prefixes = [(service, prefix) for service in settings.services for prefix in service.prefixes]
     if settings.mode is Mode.DIRECT:
         return frozenset(
-            session_key(prefix, path) for prefix in prefixes for _, path in _over(settings, prefix)
+            session_key(prefix, path)
+            for service, prefix in prefixes
+            for _, path in _over(settings, service, prefix)
         )
     defaults = (
         default_key(path.family, uplink.number)
         for uplink in settings.uplinks
         for path in uplink.paths
     )
-    return frozenset((*defaults, *map(RouteKey, prefixes)))
+    return frozenset((*defaults, *(RouteKey(prefix) for _, prefix in prefixes)))
 
 
 def carriers(levels: Mapping[str, Level], last: Set[str] = frozenset()) -> frozenset[str]:
@@ -155,14 +167,15 @@ def _at(levels: Mapping[str, Level], wanted: Level) -> frozenset[str]:
     return frozenset(name for name, level in levels.items() if level is wanted)
 
 
-def usable(settings: Settings, verdicts: Verdicts, family: Family) -> Usable:
-    """Return which uplinks carry a family: the clean ones, else the degraded, else `all_down`."""
+def usable(settings: Settings, verdicts: Verdicts, scope: Scope) -> Usable:
+    """Return which uplinks carry a scope: the clean ones, else the degraded, else `all_down`."""
+    family = scope.family
     judged = {
         uplink.name: verdicts.paths[PathKey(uplink.name, family)].level
         for uplink in settings.uplinks
-        if PathKey(uplink.name, family) in verdicts.paths
+        if PathKey(uplink.name, family) in verdicts.paths and uplink.name in scope
     }
-    last = verdicts.last_usable.get(family, frozenset())
+    last = verdicts.last_usable.get(scope, frozenset())
     if working := carriers(judged, last):
         damped = any(judged[name] is Level.DAMPED for name in working)
         return Usable(working, Reason.DAMPED_LAST if damped else Reason.PATH_UP)
@@ -174,7 +187,7 @@ def usable(settings: Settings, verdicts: Verdicts, family: Family) -> Usable:
     if settings.all_down is AllDown.WITHDRAW:
         return Usable(frozenset(), Reason.ALL_DOWN_WITHDRAW)
     if settings.all_down is AllDown.KEEP_BEST:
-        return Usable(best(last, verdicts.down_in(family)), Reason.ALL_DOWN_KEEP_BEST)
+        return Usable(best(last, verdicts.down_in(scope)), Reason.ALL_DOWN_KEEP_BEST)
     together = any(
         verdicts.paths[PathKey(name, family)].reason is Reason.SHARED_FATE for name in last
     )
@@ -183,7 +196,7 @@ def usable(settings: Settings, verdicts: Verdicts, family: Family) -> Usable:
 
 def decide(settings: Settings, verdicts: Verdicts) -> Decisions:
     """Return the decision for every route that is ours."""
-    usable_in = {family: usable(settings, verdicts, family) for family in settings.families}
+    usable_in = {scope: usable(settings, verdicts, scope) for scope in settings.scopes}
     decisions: dict[RouteKey, Decision] = {}
     if settings.mode is Mode.DIRECT:
         for service in settings.services:
@@ -195,7 +208,7 @@ def decide(settings: Settings, verdicts: Verdicts) -> Decisions:
             decisions[key] = _decide_default(
                 uplink.name,
                 Announcement(key, path.next_hop, INJECTED_LOCAL_PREF),
-                usable_in[path.family],
+                usable_in[Scope(path.family)],
                 verdicts.paths[PathKey(uplink.name, path.family)],
             )
     for service in settings.services:
@@ -243,16 +256,16 @@ def _decide_service(
     settings: Settings,
     service: ServiceSettings,
     verdicts: Verdicts,
-    usable_in: Mapping[Family, Usable],
+    usable_in: Mapping[Scope, Usable],
 ) -> dict[RouteKey, Decision]:
-    level = verdicts.services[service.name].level
     decisions = {}
     for prefix in service.prefixes:
         key = RouteKey(prefix)
-        carrier = usable_in[Family.of(prefix)]
-        if level is not Level.UP:
-            decisions[key] = Decision(None, _why_not_served(level))
-        elif verdicts.awaits(Family.of(prefix)):
+        scope = service.scope(Family.of(prefix))
+        carrier = usable_in[scope]
+        if why_not := _why_not_served(settings, service, verdicts, prefix, carrier):
+            decisions[key] = Decision(None, why_not)
+        elif verdicts.awaits(scope):
             decisions[key] = Decision(None, Reason.INIT)
         elif not carrier.uplinks:
             decisions[key] = Decision(None, carrier.reason)
@@ -289,19 +302,19 @@ def _decide_sessions(
     settings: Settings,
     service: ServiceSettings,
     verdicts: Verdicts,
-    usable_in: Mapping[Family, Usable],
+    usable_in: Mapping[Scope, Usable],
 ) -> dict[RouteKey, Decision]:
     """Decide for each prefix and each ToR that could have it."""
-    level = verdicts.services[service.name].level
     decisions = {}
     for prefix in service.prefixes:
         family = Family.of(prefix)
-        carrier = usable_in[family]
-        for uplink, path in _over(settings, prefix):
+        carrier = usable_in[service.scope(family)]
+        why_not = _why_not_served(settings, service, verdicts, prefix, carrier)
+        for uplink, path in _over(settings, service, prefix):
             key = session_key(prefix, path)
             judgement = verdicts.paths[PathKey(uplink.name, family)]
-            if level is not Level.UP:
-                decisions[key] = Decision(None, _why_not_served(level))
+            if why_not:
+                decisions[key] = Decision(None, why_not)
             elif uplink.name in carrier.uplinks and judgement.level is not Level.INIT:
                 # The host itself is the next hop; local preference stays inside an AS.
                 announcement = Announcement(key, next_hop=None, local_pref=None)
@@ -311,11 +324,14 @@ def _decide_sessions(
     return decisions
 
 
-def _over(settings: Settings, prefix: Prefix) -> Iterator[tuple[UplinkSettings, UplinkPath]]:
-    """Return what can carry a prefix: the uplinks that have a path of its family."""
+def _over(
+    settings: Settings, service: ServiceSettings, prefix: Prefix
+) -> Iterator[tuple[UplinkSettings, UplinkPath]]:
+    """Return what can carry a prefix: uplinks that may, and have a path of its family."""
+    scope = service.scope(Family.of(prefix))
     for uplink in settings.uplinks:
         for path in uplink.paths:
-            if path.family is Family.of(prefix):
+            if path.family is scope.family and uplink.name in scope:
                 yield uplink, path
 
 
@@ -323,11 +339,35 @@ def _why_served(carrier: Usable) -> Reason:
     return Reason.SERVICE_UP if carrier.reason is Reason.PATH_UP else carrier.reason
 
 
-def _why_not_served(level: Level) -> Reason:
-    match level:
-        case Level.INIT:
-            return Reason.INIT
-        case Level.DAMPED:
-            return Reason.DAMPED
-        case _:
-            return Reason.SERVICE_DOWN
+def _why_not_served(
+    settings: Settings,
+    service: ServiceSettings,
+    verdicts: Verdicts,
+    prefix: Prefix,
+    carrier: Usable,
+) -> Reason | None:
+    """Return what of the service itself keeps a prefix from being announced, or None.
+
+    What waits for a verdict, be it of a service that is required, is left as it is.
+    """
+    own = verdicts.services[service.name].level
+    required = {verdicts.services[name].level for name in service.requires}
+    if own in (Level.DOWN, Level.DAMPED):
+        return Reason.DAMPED if own is Level.DAMPED else Reason.SERVICE_DOWN
+    if required & {Level.DOWN, Level.DAMPED}:
+        return Reason.REQUIRED_SERVICE_DOWN
+    if Level.INIT in {own, *required}:
+        return Reason.INIT
+    if not carrier.uplinks:
+        return None  # That is told better by the reason for it.
+    family = Family.of(prefix)
+    levels = [
+        verdicts.paths[PathKey(uplink.name, family)].level
+        for uplink, _ in _over(settings, service, prefix)
+    ]
+    # A damped one does not count, or the service would come and go with it.
+    working = sum(level in (Level.UP, Level.DEGRADED) for level in levels)
+    if working >= service.min_uplinks:
+        return None
+    possible = working + levels.count(Level.INIT) >= service.min_uplinks
+    return Reason.INIT if possible else Reason.TOO_FEW_UPLINKS

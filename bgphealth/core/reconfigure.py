@@ -7,7 +7,7 @@ its traffic for having been edited. Routes that left the file are withdrawn at o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from bgphealth.core import damping, engine, policy
 from bgphealth.core.damping import Penalty
@@ -16,7 +16,13 @@ from bgphealth.core.health import Judgement, PathHealth, PathKey, ServiceHealth
 from bgphealth.core.hysteresis import Hysteresis
 from bgphealth.core.policy import Decision
 from bgphealth.core.reasons import Reason
-from bgphealth.core.settings import Family, ServiceSettings, Settings, UplinkPath, UplinkSettings
+from bgphealth.core.settings import (
+    Scope,
+    ServiceSettings,
+    Settings,
+    UplinkPath,
+    UplinkSettings,
+)
 
 
 def reconfigure(state: State, settings: Settings, at: float) -> tuple[State, tuple[Effect, ...]]:
@@ -134,16 +140,23 @@ def _service(before: ServiceHealth | None, service: ServiceSettings) -> ServiceH
     )
 
 
-def _last_usable(state: State, settings: Settings) -> Mapping[Family, frozenset[str]]:
+def _last_usable(state: State, settings: Settings) -> Mapping[Scope, frozenset[str]]:
     """Return which uplinks were last usable, of those that there still are.
 
     Where none of them is left, all that were there before stand in for them: none of them may be
-    the last path that is taken away.
+    the last path that is taken away. For a scope that is new, those of the family are remembered.
     """
-    last: dict[Family, frozenset[str]] = {}
-    for family, names in state.last_usable.items():
-        there = {u.name for u in settings.uplinks for p in u.paths if p.family is family}
-        before = {key.uplink for key in state.paths if key.family is family}
-        if left := (names & there) or (before & there if names else set()):
-            last[family] = frozenset(left)
+    last: dict[Scope, frozenset[str]] = {}
+    for scope in settings.scopes:
+        names = state.last_usable.get(scope, state.last_usable.get(Scope(scope.family)))
+        there = _in(scope, (PathKey(u.name, p.family) for u in settings.uplinks for p in u.paths))
+        before = _in(scope, state.paths)
+        if left := (names & there or before & there) if names else None:
+            last[scope] = left
     return last
+
+
+def _in(scope: Scope, paths: Iterable[PathKey]) -> frozenset[str]:
+    return frozenset(
+        key.uplink for key in paths if key.family is scope.family and key.uplink in scope
+    )

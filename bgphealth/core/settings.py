@@ -13,6 +13,9 @@ from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import NamedTuple, TypeAlias
 
+LOOPBACK = "loopback"
+"""The name of the service that the host loopback is."""
+
 Address: TypeAlias = IPv4Address | IPv6Address
 Prefix: TypeAlias = IPv4Network | IPv6Network
 
@@ -278,12 +281,25 @@ class Damping(NamedTuple):
     max_suppress_s: float
 
 
+class Scope(NamedTuple):
+    """Who may carry something: the uplinks of a family, or `only` some of them."""
+
+    family: Family
+    only: frozenset[str] | None = None
+
+    def __contains__(self, uplink: object) -> bool:
+        return self.only is None or uplink in self.only
+
+
 @dataclass(frozen=True, slots=True)
 class ServiceSettings:
     """A local service: its prefixes are announced while `need` of its checks pass.
 
     Without checks it is always up (the host loopback is such a service), and `need` is 0.
     `on_injector_loss` is what bgpd makes of the prefixes without us.
+    `uplinks` are those that may carry it, None for every one; it is announced only while
+    `min_uplinks` of them work, 0 for whatever `all_down` says. `requires` are all the services that
+    must be up as well, directly or through others.
     """
 
     name: str
@@ -293,6 +309,13 @@ class ServiceSettings:
     timing: Timing
     damping: Damping | None
     on_injector_loss: InjectorLoss
+    uplinks: frozenset[str] | None = None
+    min_uplinks: int = 0
+    requires: tuple[str, ...] = ()
+
+    def scope(self, family: Family) -> Scope:
+        """Return which uplinks may carry its prefixes of a family."""
+        return Scope(family, self.uplinks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,3 +381,11 @@ class Settings:
         """Return the families that at least one uplink carries, IPv4 first."""
         carried = {path.family for uplink in self.uplinks for path in uplink.paths}
         return tuple(family for family in Family if family in carried)
+
+    @property
+    def scopes(self) -> tuple[Scope, ...]:
+        """Return each choice of uplinks that something is carried by, whole families first."""
+        scopes = [Scope(family) for family in self.families]
+        for service in self.services:
+            scopes += [service.scope(Family.of(prefix)) for prefix in service.prefixes]
+        return tuple(dict.fromkeys(scopes))

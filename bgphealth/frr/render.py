@@ -48,6 +48,22 @@ class _Session:
 
 
 @dataclass(frozen=True, slots=True)
+class _Backup:
+    """A prefix that bgpd originates itself, and the route-map that says to whom it goes."""
+
+    prefix: Prefix
+    route_map: str
+
+
+@dataclass(frozen=True, slots=True)
+class _BackupMap:
+    """The communities of the uplinks that may carry a service."""
+
+    name: str
+    communities: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class _FamilyPart:
     """What one address family needs. `ip` is FRR's keyword: ``ip`` or ``ipv6``."""
 
@@ -57,7 +73,7 @@ class _FamilyPart:
     source: Address
     discard_prefix: Prefix
     services: tuple[Prefix, ...]
-    backups: tuple[Prefix, ...]
+    backups: tuple[_Backup, ...]
     uplinks: tuple[_Session, ...]
 
 
@@ -88,6 +104,7 @@ def render(
             "writes all that it needs"
         )
     families = [_family(settings, family, passwords) for family in settings.families]
+    kept = [s for s in settings.services if s.on_injector_loss is InjectorLoss.KEEP]
     sessions = {session.neighbor: session for f in families for session in f.uplinks}
     return templating.render(
         "frr.conf.j2",
@@ -97,6 +114,7 @@ def render(
             _Steering(uplink.name, f"{settings.host.community_asn}:{uplink.number}")
             for uplink in settings.uplinks
         ],
+        backup_maps=dict.fromkeys(_backup_map(settings, service) for service in kept),
         families=families,
         sessions=list(sessions.values()),
     )
@@ -113,8 +131,11 @@ def _family(settings: Settings, family: Family, passwords: Mapping[str, str]) ->
         source=source,
         discard_prefix=ip_network(settings.host.discard_next_hop_for(family)),
         services=_prefixes(settings.services, family),
-        backups=_prefixes(
-            (s for s in settings.services if s.on_injector_loss is InjectorLoss.KEEP), family
+        backups=tuple(
+            _Backup(prefix, _backup_map(settings, service).name)
+            for service in settings.services
+            if service.on_injector_loss is InjectorLoss.KEEP
+            for prefix in _prefixes([service], family)
         ),
         uplinks=tuple(
             _session(uplink, path, passwords.get(uplink.name))
@@ -123,6 +144,17 @@ def _family(settings: Settings, family: Family, passwords: Mapping[str, str]) ->
             if path.family is family
         ),
     )
+
+
+def _backup_map(settings: Settings, service: ServiceSettings) -> _BackupMap:
+    """Return where bgpd sends a service by itself: to the uplinks that may carry it."""
+    communities = (
+        f"{settings.host.community_asn}:{uplink.number}"
+        for uplink in settings.uplinks
+        if service.uplinks is None or uplink.name in service.uplinks
+    )
+    own = "" if service.uplinks is None else f"-{service.name}"
+    return _BackupMap(f"bgphealth-backup{own}", tuple(communities))
 
 
 def _prefixes(services: Iterable[ServiceSettings], family: Family) -> tuple[Prefix, ...]:

@@ -56,6 +56,7 @@ def test_there_are_hosts_of_every_kind() -> None:
         "dual-stack",
         "ipv4-only",
         "ipv6-only",
+        "services",
         "three-uplinks",
         "unnumbered",
     ]

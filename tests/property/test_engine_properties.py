@@ -33,6 +33,7 @@ from bgphealth.core.settings import (
     InjectorLoss,
     Mode,
     Role,
+    Scope,
     Settings,
     UplinkPath,
 )
@@ -297,7 +298,7 @@ def test_a_path_is_held_only_while_the_others_do_the_same(
         for held in state.held_since:
             works = state.path_verdicts[held].level.works
             working = working_paths(state, held.family)
-            others = (working if works else state.last_usable[held.family]) - {held.uplink}
+            others = (working if works else state.last_usable[Scope(held.family)]) - {held.uplink}
             assert others
             for uplink in others:
                 health = state.paths[PathKey(uplink, held.family)]
@@ -306,7 +307,7 @@ def test_a_path_is_held_only_while_the_others_do_the_same(
                 # It is about to come up, and carries already, with those that are kept beside it.
                 assert not working
                 assert settings.all_down is AllDown.KEEP_LAST
-                assert held.uplink in state.last_usable[held.family]
+                assert held.uplink in state.last_usable[Scope(held.family)]
 
 
 def kept(state: State, family: Family) -> set[str]:

@@ -147,6 +147,28 @@ def host(  # noqa: PLR0913 - what of a host a test may choose
     )
 
 
+def service(
+    name: str,
+    *prefixes: str,
+    uplinks: frozenset[str] | None = None,
+    min_uplinks: int = 0,
+    requires: tuple[str, ...] = (),
+) -> ServiceSettings:
+    """Return a service without checks."""
+    return ServiceSettings(
+        name,
+        tuple(ip_network(prefix) for prefix in prefixes),
+        (),
+        0,
+        Timing(1, 1, 3, 3),
+        damping=None,
+        on_injector_loss=InjectorLoss.WITHDRAW,
+        uplinks=uplinks,
+        min_uplinks=min_uplinks,
+        requires=requires,
+    )
+
+
 def probed(
     uplink: UplinkSettings, role: Role, index: int, verdict: Verdict, at: float = 0.0
 ) -> PathProbed:

@@ -132,6 +132,28 @@ services: {dns: {prefixes: ["2001:db8::53/128"]}}
     assert (uplink.password_file, uplink.ttl_security) == ("/etc/bgphealth/tor1.password", True)
 
 
+def test_what_a_service_says_of_uplinks_and_of_other_services(tmp_path: Path) -> None:
+    settings = read(
+        tmp_path,
+        """\
+version: 1
+mode: frr
+host: {asn: 65101, router_id: 10.255.10.1, source: 10.255.10.1}
+uplinks:
+  tor1: {interface: eth1, neighbor: 10.0.1.0, neighbor_asn: 65001}
+  tor2: {interface: eth2, neighbor: 10.0.2.0, neighbor_asn: 65002}
+services:
+  one: {prefixes: [192.0.2.1/32], requires: [three]}
+  two: {prefixes: [192.0.2.2/32], uplinks: [tor2], min_uplinks: 1}
+  three: {prefixes: [192.0.2.3/32], requires: [two]}
+""",
+    )
+    _, one, two, three = settings.services
+    assert (one.uplinks, one.min_uplinks, one.requires) == (None, 0, ("two", "three"))
+    assert (two.uplinks, two.min_uplinks, two.requires) == (frozenset({"tor2"}), 1, ())
+    assert three.requires == ("two",)
+
+
 def test_targets_go_to_the_paths_of_their_family(tmp_path: Path) -> None:
     settings = read(
         tmp_path,

@@ -2,8 +2,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from ipaddress import ip_network
 
-from bgphealth.core import engine
+import pytest
+
+from bgphealth.core import engine, policy
 from bgphealth.core.engine import Effect, IntentsChanged, PaceChanged, PathChanged, State
 from bgphealth.core.events import (
     Event,
@@ -16,6 +19,7 @@ from bgphealth.core.events import (
 )
 from bgphealth.core.health import PathKey
 from bgphealth.core.hysteresis import Level
+from bgphealth.core.intents import RouteKey
 from bgphealth.core.reasons import Reason
 from bgphealth.core.settings import (
     AllDown,
@@ -23,6 +27,7 @@ from bgphealth.core.settings import (
     InjectorLoss,
     ProbeKind,
     Role,
+    ServiceSettings,
     Settings,
     UplinkSettings,
 )
@@ -36,6 +41,7 @@ from tests.support.hosts import (
     host,
     probed,
     round_of,
+    service,
 )
 
 OK, FAILED, UNKNOWN = Verdict.OK, Verdict.FAILED, Verdict.UNKNOWN
@@ -520,3 +526,85 @@ def test_a_session_that_is_lost_counts_at_once() -> None:
     assert state.path_verdicts[PathKey("tor2", V4)].reason is Reason.GATEWAY_FAILED
     state, _ = feed(state, [lost._replace(verdict=OK)])
     assert state.path_verdicts[PathKey("tor2", V4)].level is Level.UP
+
+
+def also(extra: ServiceSettings, settings: Settings | None = None) -> Settings:
+    settings = settings or host()
+    return replace(settings, services=(*settings.services, extra))
+
+
+def test_a_service_goes_to_the_uplinks_that_may_carry_it() -> None:
+    settings = also(
+        service("web", "192.0.2.80/32", uplinks=frozenset({"tor1", "tor2"})), host(uplinks=3)
+    )
+    state = all_up(settings)
+    assert announced(state)["192.0.2.80/32"] == ["65101:1", "65101:2"]
+    state, _ = feed(state, round_of(settings.uplinks[0], FAILED) * FALL)
+    assert announced(state)["192.0.2.80/32"] == ["65101:2"]
+    assert announced(state)["192.0.2.53/32"] == ["65101:2", "65101:3"]
+
+
+def test_a_degraded_uplink_carries_a_service_that_no_clean_one_may_carry() -> None:
+    settings = also(service("web", "192.0.2.80/32", uplinks=frozenset({"tor2"})))
+    slow = [e for _ in range(WINDOW) for e in answers(settings.uplinks[1], OK, rtt_s=0.150)]
+    state, _ = feed(settled(settings), slow)
+    assert announced(state)["192.0.2.80/32"] == ["65101:2"]
+    assert announced(state)["192.0.2.53/32"] == ["65101:1"]
+
+
+@pytest.mark.parametrize(
+    ("all_down", "reason"),
+    [
+        (AllDown.KEEP_LAST, Reason.ALL_DOWN_KEEP_LAST),
+        (AllDown.KEEP_BEST, Reason.ALL_DOWN_KEEP_BEST),
+        (AllDown.WITHDRAW, Reason.ALL_DOWN_WITHDRAW),
+    ],
+)
+def test_all_down_decides_when_no_uplink_that_may_carry_it_works(
+    all_down: AllDown, reason: Reason
+) -> None:
+    web = service("web", "192.0.2.80/32", uplinks=frozenset({"tor2"}))
+    settings = also(web, host(all_down=all_down))
+    state, _ = feed(all_up(settings), round_of(settings.uplinks[1], FAILED) * FALL)
+    kept = None if all_down is AllDown.WITHDRAW else ["65101:2"]
+    assert announced(state).get("192.0.2.80/32") == kept
+    assert reasons(state)["192.0.2.80/32"] is reason
+    assert reasons(state)["192.0.2.53/32"] is Reason.SERVICE_UP
+
+
+def test_below_its_minimum_a_service_is_withdrawn_whatever_all_down_says() -> None:
+    settings = also(service("web", "192.0.2.80/32", min_uplinks=2), host(uplinks=3))
+    tor1, tor2, _ = settings.uplinks
+    state, _ = feed(all_up(settings), round_of(tor1, FAILED) * FALL)
+    assert announced(state)["192.0.2.80/32"] == ["65101:2", "65101:3"]
+    state, _ = feed(state, round_of(tor2, FAILED) * FALL)
+    assert "192.0.2.80/32" not in announced(state)
+    assert reasons(state)["192.0.2.80/32"] is Reason.TOO_FEW_UPLINKS
+    state, _ = feed(state, [LinkChanged(9.0, "tor3", up=False)])
+    assert reasons(state)["192.0.2.80/32"] is Reason.TOO_FEW_UPLINKS
+    assert reasons(state)["192.0.2.53/32"] is Reason.ALL_DOWN_KEEP_LAST
+
+
+def test_a_minimum_that_may_yet_be_met_is_waited_for() -> None:
+    settings = also(service("web", "192.0.2.80/32", min_uplinks=2))
+    state, _ = feed(started(settings), round_of(settings.uplinks[0], OK) * RISE)
+    assert reasons(state)["192.0.2.80/32"] is Reason.INIT
+
+
+def test_a_service_goes_and_comes_with_what_it_requires() -> None:
+    settings = also(service("web", "192.0.2.80/32", requires=("dns",)))
+    state = all_up(settings)
+    assert announced(state)["192.0.2.80/32"] == ["65101:1", "65101:2"]
+    state, _ = feed(state, [checked(FAILED)] * CHECK_FALL)
+    assert "192.0.2.80/32" not in announced(state)
+    assert reasons(state)["192.0.2.80/32"] is Reason.REQUIRED_SERVICE_DOWN
+    state, _ = feed(state, [checked(OK)] * CHECK_RISE)
+    assert announced(state)["192.0.2.80/32"] == ["65101:1", "65101:2"]
+
+
+def test_what_requires_a_service_without_a_verdict_waits_for_it() -> None:
+    settings = also(service("web", "192.0.2.80/32", requires=("dns",)))
+    rounds = [e for u in settings.uplinks for _ in range(RISE) for e in round_of(u, OK)]
+    state, _ = feed(started(settings), rounds)
+    assert reasons(state)["192.0.2.80/32"] is Reason.INIT
+    assert RouteKey(ip_network("192.0.2.80/32")) in policy.undecided(state.decisions)

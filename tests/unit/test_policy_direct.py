@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from bgphealth.core import engine, policy
 from bgphealth.core.engine import IntentsChanged, State
 from bgphealth.core.events import Event, LinkChanged, Started, Verdict
 from bgphealth.core.reasons import Reason
 from bgphealth.core.settings import AllDown, Family, Mode, Settings
-from tests.support.hosts import CHECK_FALL, CHECK_RISE, FALL, RISE, WINDOW, checked, host, round_of
+from tests.support.hosts import (
+    CHECK_FALL,
+    CHECK_RISE,
+    FALL,
+    RISE,
+    WINDOW,
+    checked,
+    host,
+    round_of,
+    service,
+)
 
 OK, FAILED = Verdict.OK, Verdict.FAILED
 BOTH = (Family.IPV4, Family.IPV6)
@@ -127,3 +138,14 @@ def test_what_fell_together_stays_with_both() -> None:
     state = feed(all_up(DIRECT), rounds)
     assert announced(state) == announced(all_up(DIRECT))
     assert set(reasons(state).values()) == {Reason.ALL_DOWN_SHARED_FATE}
+
+
+def test_a_service_is_ours_only_towards_the_tors_that_may_have_it() -> None:
+    web = service("web", "192.0.2.80/32", uplinks=frozenset({"tor2"}), min_uplinks=1)
+    settings = replace(DIRECT, services=(*DIRECT.services, web))
+    state = all_up(settings)
+    mine = {str(key) for key in policy.owned(settings) if key.prefix in web.prefixes}
+    assert mine == {"192.0.2.80/32 to 10.0.2.0"} == {k for k in announced(state) if ".80/" in k}
+    state = down(state, "tor2")
+    assert reasons(state)["192.0.2.80/32 to 10.0.2.0"] is Reason.TOO_FEW_UPLINKS
+    assert not mine & announced(state)

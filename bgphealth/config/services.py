@@ -1,0 +1,81 @@
+"""What a service says of others: which uplinks may carry it, and which services it requires."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from bgphealth.config.fields import label
+from bgphealth.config.problems import printable, shown
+from bgphealth.core.settings import LOOPBACK, Family
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bgphealth.config.checks import Finding, Parts
+    from bgphealth.config.model import Service
+    from bgphealth.config.problems import KeyPath
+
+
+def carriers(parts: Parts) -> Iterator[Finding]:
+    """Refuse uplinks that are none, that lack a family, or that are too few."""
+    for name, service in parts.services.items():
+        at: KeyPath = ("services", name, "uplinks")
+        for index in range(len(service.uplinks or ())):
+            yield from _name(at, service.uplinks or [], index, parts.uplink_names)
+        if not parts.whole_uplinks or set(service.uplinks or ()) - set(parts.uplinks):
+            continue
+        may = {n: u for n, u in parts.uplinks.items() if n in (service.uplinks or parts.uplinks)}
+        for index, prefix in enumerate(service.prefixes):
+            family = Family.of(prefix)
+            count = sum(family in uplink.families for uplink in may.values())
+            if not count and family in parts.families:
+                yield (
+                    ("services", name, "prefixes", index),
+                    f"{prefix}: none of the uplinks that may carry it has {label(family)}",
+                )
+            elif service.min_uplinks is not None and 0 < count < service.min_uplinks:
+                yield (
+                    ("services", name, "min_uplinks"),
+                    (
+                        f"{service.min_uplinks} can never be up: the number of uplinks that may "
+                        f"carry {label(family)} prefixes of it is {count}"
+                    ),
+                )
+
+
+def required(parts: Parts) -> Iterator[Finding]:
+    """Refuse required services that are none, or that require the same one in turn."""
+    for name, service in parts.services.items():
+        at: KeyPath = ("services", name, "requires")
+        for index, other in enumerate(service.requires):
+            if other == LOOPBACK:
+                yield (*at, index), "the host loopback has no checks and is always up: remove it"
+            else:
+                yield from _name(at, service.requires, index, parts.service_names)
+        if (round_ := _way_back(parts.services, name)) is not None:
+            yield at, f"{' requires '.join((name, *round_))}: none of them could ever be up"
+
+
+def _way_back(services: dict[str, Service], name: str) -> list[str] | None:
+    """Return the names from a service over what it requires back to itself, if that leads there."""
+    ways, seen = [[other] for other in services[name].requires], set[str]()
+    for way in ways:
+        if way[-1] == name:
+            return way
+        if way[-1] in services and way[-1] not in seen:
+            seen.add(way[-1])
+            ways += [[*way, other] for other in services[way[-1]].requires]
+    return None
+
+
+def _name(at: KeyPath, given: list[str], index: int, known: tuple[str, ...]) -> Iterator[Finding]:
+    """Refuse a name that nothing has, or that was given before."""
+    name = given[index]
+    if name not in known:
+        close = get_close_matches(name, known, n=1)
+        guess = f"; did you mean {shown(close[0])}?" if close else ""
+        have = ", ".join(printable(one) for one in known)
+        yield (*at, index), f"there is no {shown(name)}{guess} (known: {have})"
+    elif name in given[:index]:
+        yield (*at, index), f"{name} is given twice"

@@ -1,0 +1,148 @@
+"""What a service may be carried by, how much of it must work, and what it requires."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bgphealth.core import engine, policy
+from bgphealth.core.events import Event, Started
+from bgphealth.core.hysteresis import Level
+from bgphealth.core.intents import Intents
+from bgphealth.core.reasons import Reason
+from bgphealth.core.settings import (
+    AllDown,
+    Family,
+    Mode,
+    Prefix,
+    ServiceSettings,
+    Settings,
+)
+from tests.property.test_engine_properties import EITHER, bursts, hosts, states, working_paths
+from tests.support.hosts import service
+
+Run = tuple[Settings, list[Event]]
+
+
+@st.composite
+def runs(draw: st.DrawFn) -> Run:
+    """A host with a service that has no checks, so that only paths and `dns` decide about it."""
+    settings = draw(hosts(EITHER))
+    names = [uplink.name for uplink in settings.uplinks]
+    only = draw(st.none() | st.sets(st.sampled_from(names), min_size=1).map(frozenset))
+    count = len(names) if only is None else len(only)
+    choosy = service(
+        "choosy",
+        *(["192.0.2.7/32"] + ["2001:db8::7/128"] * (Family.IPV6 in settings.families)),
+        uplinks=only,
+        min_uplinks=draw(st.integers(0, count)),
+        requires=draw(st.sampled_from([(), ("dns",)])),
+    )
+    settings = replace(settings, services=(*settings.services, choosy))
+    found = draw(st.lists(bursts(settings), max_size=25))
+    return settings, [Started(0.0), *(event for burst in found for event in burst)]
+
+
+def choosy(settings: Settings) -> ServiceSettings:
+    return settings.services[-1]
+
+
+def carrying(intents: Intents, settings: Settings, prefix: Prefix) -> set[str]:
+    """Return the uplinks that a prefix is announced to."""
+    if settings.mode is Mode.DIRECT:
+        return {
+            uplink.name
+            for uplink in settings.uplinks
+            for path in uplink.paths
+            if policy.session_key(prefix, path) in intents
+        }
+    numbers = {u.number: u.name for u in settings.uplinks}
+    return {
+        numbers[c.value] for key, a in intents.items() if key.prefix == prefix
+        for c in a.communities
+    }  # fmt: skip
+
+
+def allowed(settings: Settings) -> set[str]:
+    only = choosy(settings).uplinks
+    return {uplink.name for uplink in settings.uplinks if only is None or uplink.name in only}
+
+
+@given(runs())
+def test_it_goes_to_no_other_uplink_and_to_no_dead_one_while_one_works(run: Run) -> None:
+    settings, events = run
+    for _, _, state in states(settings, events):
+        for prefix in choosy(settings).prefixes:
+            carriers = carrying(state.intents, settings, prefix)
+            assert carriers <= allowed(settings)
+            working = working_paths(state, Family.of(prefix)) & allowed(settings)
+            if working:
+                assert carriers <= working
+
+
+@given(runs())
+def test_it_is_announced_over_nothing_less_than_its_minimum(run: Run) -> None:
+    settings, events = run
+    minimum = choosy(settings).min_uplinks
+    for _, _, state in states(settings, events):
+        for prefix in choosy(settings).prefixes:
+            levels = [
+                verdict.level
+                for key, verdict in state.path_verdicts.items()
+                if key.family is Family.of(prefix) and key.uplink in allowed(settings)
+            ]
+            enough = levels.count(Level.UP) + levels.count(Level.DEGRADED) >= max(1, minimum)
+            awaits = Level.INIT in levels and not state.settled
+            if carrying(state.intents, settings, prefix):
+                assert enough or not minimum
+            else:
+                assert not enough or awaits or choosy(settings).requires
+
+
+@given(runs())
+def test_it_is_announced_only_while_what_it_requires_is_up(run: Run) -> None:
+    settings, events = run
+    for _, _, state in states(settings, events):
+        for prefix in choosy(settings).prefixes:
+            if carrying(state.intents, settings, prefix):
+                assert all(
+                    state.service_verdicts[name].level is Level.UP
+                    for name in choosy(settings).requires
+                )
+
+
+@given(runs())
+def test_a_service_that_waits_for_a_verdict_is_left_as_it_is(run: Run) -> None:
+    settings, events = run
+    for _, _, state in states(settings, events):
+        waits = choosy(settings).requires and state.service_verdicts["dns"].level is Level.INIT
+        for key in policy.owned(settings) if waits else ():
+            if key.prefix in choosy(settings).prefixes:
+                assert state.decisions[key].reason is Reason.INIT
+                assert key in policy.undecided(state.decisions)
+
+
+@given(runs())
+def test_what_keeps_never_takes_the_last_uplink_away(run: Run) -> None:
+    settings, events = run
+    if settings.all_down is AllDown.WITHDRAW or choosy(settings).min_uplinks:
+        return
+    for before, _, after in states(settings, events):
+        if any(state.service_verdicts["dns"].level is not Level.UP for state in (before, after)):
+            continue
+        for prefix in choosy(settings).prefixes:
+            if carrying(before.intents, settings, prefix):
+                assert carrying(after.intents, settings, prefix)
+
+
+@given(runs())
+def test_others_are_announced_as_if_it_were_not_there(run: Run) -> None:
+    settings, events = run
+    without = replace(settings, services=settings.services[:-1])
+    here, there = engine.initial(settings), engine.initial(without)
+    for event in events:
+        here, there = engine.step(here, event)[0], engine.step(there, event)[0]
+    others = policy.owned(without)
+    assert {k: d for k, d in here.decisions.items() if k in others} == there.decisions
