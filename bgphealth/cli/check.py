@@ -13,9 +13,12 @@ from bgphealth.core.errors import BgphealthError
 from bgphealth.core.settings import Family, InjectorLoss, Mode
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from bgphealth.cli.app import Invocation
     from bgphealth.core.settings import (
         Damping,
+        Export,
         Quality,
         ServiceSettings,
         Settings,
@@ -126,6 +129,14 @@ def _valid(file: str, settings: Settings) -> dict[str, object]:
                 "uplinks": _carriers(settings, service),
                 "min_uplinks": service.min_uplinks,
                 "requires": list(service.requires),
+                "announce": {
+                    "communities": [str(community) for community in service.communities],
+                    "large_communities": [str(large) for large in service.large_communities],
+                    **service.export._asdict(),
+                },
+                "on_degraded": "withdraw"
+                if service.degraded_export is None
+                else service.degraded_export._asdict(),
             }
             for service in settings.services
         ],
@@ -271,6 +282,7 @@ def _service(settings: Settings, service: ServiceSettings) -> list[str]:
     return [
         f"service  {service.name}: {f'while {asked}' if asked else 'always (no checks)'}",
         *(f"  announce {prefix} {how}" for prefix in service.prefixes),
+        *_attributes(service),
         *([f"  only while up: {', '.join(service.requires)}"] if service.requires else []),
         *(
             [f"  kept by bgpd, towards every ToR{named}, while ExaBGP is gone"]
@@ -279,6 +291,27 @@ def _service(settings: Settings, service: ServiceSettings) -> list[str]:
         ),
         *([f"  flapping {_flapping(service.damping)}"] if service.damping else []),
     ]
+
+
+def _attributes(service: ServiceSettings) -> list[str]:
+    """Return what the routes of a service carry, and what else they do over a degraded uplink."""
+    carried = [
+        *(f"community {community}" for community in service.communities),
+        *(f"large community {large}" for large in service.large_communities),
+        *_export(service.export),
+    ]
+    lines = [f"  carrying {', '.join(carried)}"] if carried else []
+    if service.degraded_export is not None:
+        worse = ", ".join(_export(service.degraded_export))
+        lines.append(f"  over a degraded uplink as well, with {worse}")
+    return lines
+
+
+def _export(export: Export) -> Iterator[str]:
+    if export.med is not None:
+        yield f"MED {export.med}"
+    if export.prepend:
+        yield f"our AS prepended {export.prepend} more {'times' if export.prepend > 1 else 'time'}"
 
 
 def _fallback(settings: Settings) -> str:

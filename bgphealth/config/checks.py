@@ -405,6 +405,8 @@ RULES: tuple[Callable[[Parts], Iterator[Finding]], ...] = (
     _service_needs,
     services.carriers,
     services.required,
+    services.attributes,
+    services.degraded_numbers,
     _beyond,
     _targets,
     _fallback,

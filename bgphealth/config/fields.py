@@ -20,6 +20,7 @@ from ipaddress import (
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from bgphealth.config.problems import shown
+from bgphealth.core.communities import Community, LargeCommunity
 from bgphealth.core.settings import Address, Family, Prefix
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ _PERCENTAGE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,3})?)%")
 _PORTED = re.compile(r"(?:\[(?P<v6>[^\]]*)\]|(?P<v4>[^\[\]:]+)):(?P<port>[0-9]{1,5})")
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,30}")
 
+_LARGEST_16_BITS = 65535
 LARGEST_PORT = 65535
 LARGEST_ASN = 4294967295
 RESERVED_ASNS = {
@@ -187,6 +189,35 @@ def reference(value: object) -> str:
     if not isinstance(value, str):
         raise WrongValueError(f"must be a name, not {shown(value)}")
     return value
+
+
+def community(value: object) -> Community:
+    """Parse a community of one's own: two numbers (RFC 1997), and not a well-known one."""
+    parts = _parts(
+        value, 2, _LARGEST_16_BITS, "a community such as 65000:100, two numbers up to 65535"
+    )
+    if parts[0] in (0, _LARGEST_16_BITS):
+        raise WrongValueError(
+            f"{shown(value)} is reserved or well-known (RFC 1997): bgpd and the ToRs would obey it"
+        )
+    return Community(*parts)
+
+
+def large_community(value: object) -> LargeCommunity:
+    """Parse a large community: three numbers (RFC 8092)."""
+    return LargeCommunity(
+        *_parts(value, 3, LARGEST_ASN, "a large community such as 4200000101:1:2, three numbers")
+    )
+
+
+def _parts(value: object, count: int, largest: int, what: str) -> list[int]:
+    parts = value.split(":") if isinstance(value, str) else []
+    if len(parts) != count or not all(re.fullmatch("[0-9]{1,10}", part) for part in parts):
+        raise WrongValueError(f"must be {what}, not {shown(value)}")
+    numbers = [int(part) for part in parts]
+    if max(numbers) > largest:
+        raise WrongValueError(f"must be {what}; {max(numbers)} does not fit")
+    return numbers
 
 
 def interface(value: object) -> str:

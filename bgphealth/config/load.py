@@ -272,6 +272,10 @@ def _service(file: File, name: str) -> ServiceSettings:
         uplinks=None if service.uplinks is None else frozenset(service.uplinks),
         min_uplinks=service.min_uplinks or 0,
         requires=_required(file, name),
+        communities=tuple(service.announce.communities),
+        large_communities=tuple(service.announce.large_communities),
+        export=service.export,
+        degraded_export=service.degraded_export,
     )
 
 

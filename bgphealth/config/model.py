@@ -16,7 +16,17 @@ from bgphealth.config.asking import BeyondProbe, GatewayProbe, ServiceCheck
 from bgphealth.config.fields import WrongValueError
 from bgphealth.config.problems import shown
 from bgphealth.config.section import Section
-from bgphealth.core.settings import Address, AllDown, Family, InjectorLoss, Mode, Prefix, Threshold
+from bgphealth.core.communities import Community, LargeCommunity
+from bgphealth.core.settings import (
+    Address,
+    AllDown,
+    Export,
+    Family,
+    InjectorLoss,
+    Mode,
+    Prefix,
+    Threshold,
+)
 
 _Asn = Annotated[int, PlainValidator(fields.asn)]
 _Duration = Annotated[float, PlainValidator(fields.duration(0.010, 3600.0, "from 10ms to 1h"))]
@@ -27,6 +37,8 @@ _Suspect = Annotated[
 ]
 _InjectorLoss = Annotated[InjectorLoss, BeforeValidator(fields.choice(*InjectorLoss))]
 _Reference = Annotated[str, PlainValidator(fields.reference)]
+_Med = Annotated[int, PlainValidator(fields.integer(0, 4294967295))]
+_Prepend = Annotated[int, PlainValidator(fields.integer(1, 10))]
 _Percentage = Annotated[float, PlainValidator(fields.percentage)]
 _COUNT = fields.integer(1, 1000)
 _PENALTY = fields.integer(1, 1_000_000)
@@ -215,6 +227,38 @@ class Paths(Section):
     damping: FlapDamping = FlapDamping()
 
 
+class Attributes(Section):
+    """What the routes of a service carry to every ToR."""
+
+    communities: list[Annotated[Community, PlainValidator(fields.community)]] = Field(
+        default_factory=list
+    )
+    large_communities: list[Annotated[LargeCommunity, PlainValidator(fields.large_community)]] = (
+        Field(default_factory=list)
+    )
+    med: _Med | None = None
+    prepend: _Prepend | None = None
+
+
+class OnDegraded(Section):
+    """What is said otherwise over a degraded uplink, so that others are preferred."""
+
+    med: _Med | None = None
+    prepend: _Prepend | None = None
+
+
+def _on_degraded(value: object) -> object:
+    """Let ``withdraw`` stand for None: not over a degraded uplink while there is a clean one."""
+    if value == "withdraw":
+        return None
+    if not isinstance(value, dict | OnDegraded) or not value:
+        raise WrongValueError(
+            "must be withdraw, or what makes the path worse: {prepend: 3}, {med: 1000} or both, "
+            f"not {shown(value) if value else 'nothing'}"
+        )
+    return value
+
+
 class Service(Section):
     """What is announced while as many of its checks pass as it needs."""
 
@@ -242,6 +286,9 @@ class Service(Section):
     min_uplinks: Annotated[int, PlainValidator(fields.integer(1, 64))] | None = None
     """None: whatever `policy.all_down` says."""
     requires: list[_Reference] = Field(default_factory=list)
+    announce: Attributes = Attributes()
+    on_degraded: Annotated[OnDegraded | None, BeforeValidator(_on_degraded)] = None
+    """None: withdraw."""
 
     @property
     def needed(self) -> int:
@@ -253,6 +300,21 @@ class Service(Section):
                 return min(1, len(self.checks))
             case number:
                 return number
+
+    @property
+    def export(self) -> Export:
+        """Return how it is announced to the ToR of a clean uplink."""
+        return Export(self.announce.prepend or 0, self.announce.med)
+
+    @property
+    def degraded_export(self) -> Export | None:
+        """Return how it is announced to the ToR of a degraded one; None: not at all."""
+        given, normal = self.on_degraded, self.export
+        if given is None:
+            return None
+        return Export(
+            given.prepend or normal.prepend, normal.med if given.med is None else given.med
+        )
 
 
 class Policy(Section):

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from bgphealth.config.fields import label
 from bgphealth.config.problems import printable, shown
-from bgphealth.core.settings import LOOPBACK, Family
+from bgphealth.core.communities import Community
+from bgphealth.core.settings import DEGRADED_COMMUNITY, LOOPBACK, Family
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from bgphealth.config.checks import Finding, Parts
     from bgphealth.config.model import Service
     from bgphealth.config.problems import KeyPath
+
+_LARGEST_VALUE = 65535
 
 
 def carriers(parts: Parts) -> Iterator[Finding]:
@@ -55,6 +58,65 @@ def required(parts: Parts) -> Iterator[Finding]:
                 yield from _name(at, service.requires, index, parts.service_names)
         if (round_ := _way_back(parts.services, name)) is not None:
             yield at, f"{' requires '.join((name, *round_))}: none of them could ever be up"
+
+
+def attributes(parts: Parts) -> Iterator[Finding]:
+    """Refuse communities that would steer, and degraded paths that are no worse than clean ones."""
+    ours = _steering(parts)
+    for name, service in parts.services.items():
+        at: KeyPath = ("services", name, "announce", "communities")
+        for index, community in enumerate(service.announce.communities):
+            if community in ours:
+                yield (
+                    (*at, index),
+                    (
+                        f"{community} steers services to {ours[community]} inside this host, and "
+                        "never leaves it: choose another number"
+                    ),
+                )
+            elif community in service.announce.communities[:index]:
+                yield (*at, index), f"{community} is given twice"
+        worse, normal = service.degraded_export, service.export
+        if worse is not None:
+            more, less = (worse.prepend, worse.med or 0), (normal.prepend, normal.med or 0)
+            if more[0] < less[0] or more[1] < less[1] or more == less:
+                yield (
+                    ("services", name, "on_degraded"),
+                    (
+                        f"is no worse than what a clean uplink announces (prepend {less[0]}, med "
+                        f"{less[1]}): give a larger prepend or med, or withdraw"
+                    ),
+                )
+
+
+def degraded_numbers(parts: Parts) -> Iterator[Finding]:
+    """Demand room for the communities of degraded uplinks, where they are used."""
+    if parts.is_direct or not any(s.on_degraded for s in parts.services.values()):
+        return
+    names = {number: name for name, number in parts.number_of.items()}
+    for number, name in names.items():
+        above = number + DEGRADED_COMMUNITY
+        if above in names or above > _LARGEST_VALUE:
+            whose = f"which is {names[above]}'s number" if above in names else "which does not fit"
+            yield (
+                ("uplinks", name, "number"),
+                (
+                    f"with on_degraded {name} has the communities {number} and {above} as well, "
+                    f"{whose}: choose another number"
+                ),
+            )
+
+
+def _steering(parts: Parts) -> dict[Community, str]:
+    """Return the communities that steer to each uplink, clean or degraded."""
+    if parts.host is None or parts.is_direct:
+        return {}
+    asn = parts.host.community_asn or parts.host.asn
+    return {
+        Community(asn, number + extra): name
+        for name, number in parts.number_of.items()
+        for extra in (0, DEGRADED_COMMUNITY)
+    }
 
 
 def _way_back(services: dict[str, Service], name: str) -> list[str] | None:

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
+from bgphealth.core.communities import Community, LargeCommunity
 from bgphealth.core.settings import Address, Prefix
+
+__all__ = ["Announcement", "Community", "Intents", "LargeCommunity", "RouteKey"]
 
 
 class RouteKey(NamedTuple):
@@ -27,29 +30,22 @@ class RouteKey(NamedTuple):
         return f"{self.prefix}{path}{to}"
 
 
-class Community(NamedTuple):
-    """A community of RFC 1997: two halves of 16 bits."""
-
-    asn: int
-    value: int
-
-    def __str__(self) -> str:
-        """Return the community as it is written everywhere: ``65101:1``."""
-        return f"{self.asn}:{self.value}"
-
-
 @dataclass(frozen=True, slots=True)
 class Announcement:
     """One route as it shall be announced.
 
     `next_hop` is None for our own address on the session. `local_pref` is None towards an external
-    neighbor, which would ignore it (RFC 4271, 5.1.5).
+    neighbor, which would ignore it (RFC 4271, 5.1.5). `med` is None for none (5.1.4). `as_path` is
+    all of the AS path, our own AS included; empty for what the session adds by itself.
     """
 
     key: RouteKey
     next_hop: Address | None
     local_pref: int | None
     communities: tuple[Community, ...] = ()
+    large_communities: tuple[LargeCommunity, ...] = ()
+    med: int | None = None
+    as_path: tuple[int, ...] = ()
 
     @property
     def is_quiet(self) -> bool:

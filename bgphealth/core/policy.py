@@ -5,6 +5,7 @@
 - A service goes to the uplinks whose path of its family is up, or to the degraded ones when none
   is: one announcement, with one community per uplink that may carry it. In direct mode, where
   ExaBGP speaks to the ToRs itself, it is one announcement to each of their ToRs, and no default.
+- Or a service goes to degraded uplinks beside the clean ones, as a worse path: with `on_degraded`.
 - A service that only some uplinks may carry knows no others: when none of these is up, `all_down`
   decides for it. With `min_uplinks` it is withdrawn instead, as soon as fewer of them work.
 - A service that requires others is announced only while these are up.
@@ -25,7 +26,9 @@ from bgphealth.core.hysteresis import Level
 from bgphealth.core.intents import Announcement, Community, Intents, RouteKey
 from bgphealth.core.reasons import Reason
 from bgphealth.core.settings import (
+    DEGRADED_COMMUNITY,
     AllDown,
+    Export,
     Family,
     InjectorLoss,
     Mode,
@@ -274,16 +277,35 @@ def _decide_service(
                 key,
                 settings.host.discard_next_hop_for(Family.of(prefix)),
                 INJECTED_LOCAL_PREF,
-                tuple(
-                    Community(settings.host.community_asn, uplink.number)
-                    for uplink in settings.uplinks
-                    if uplink.name in carrier.uplinks
-                ),
+                (*_steering(settings, service, verdicts, prefix, carrier), *service.communities),
+                service.large_communities,
             )
             decisions[key] = Decision(announcement, _why_served(carrier))
     if service.on_injector_loss is InjectorLoss.KEEP:
         return {key: _quiet(settings, key, decision) for key, decision in decisions.items()}
     return decisions
+
+
+def _steering(
+    settings: Settings,
+    service: ServiceSettings,
+    verdicts: Verdicts,
+    prefix: Prefix,
+    carrier: Usable,
+) -> Iterator[Community]:
+    """Return one community for each uplink that shall carry a prefix."""
+    for uplink, path in _over(settings, service, prefix):
+        judgement = verdicts.paths[PathKey(uplink.name, path.family)]
+        if _goes_degraded(service, judgement):
+            number = uplink.number + DEGRADED_COMMUNITY
+            yield Community(settings.host.community_asn, number)
+        elif uplink.name in carrier.uplinks:
+            yield Community(settings.host.community_asn, uplink.number)
+
+
+def _goes_degraded(service: ServiceSettings, judgement: Judgement) -> bool:
+    """Tell whether a service goes over a path as a worse one, whatever the others are."""
+    return judgement.level is Level.DEGRADED and service.degraded_export is not None
 
 
 def _quiet(settings: Settings, key: RouteKey, decision: Decision) -> Decision:
@@ -315,13 +337,30 @@ def _decide_sessions(
             judgement = verdicts.paths[PathKey(uplink.name, family)]
             if why_not:
                 decisions[key] = Decision(None, why_not)
+            elif service.degraded_export and _goes_degraded(service, judgement):
+                worse = _to_session(settings, service, key, service.degraded_export)
+                decisions[key] = Decision(worse, Reason.PATH_DEGRADED)
             elif uplink.name in carrier.uplinks and judgement.level is not Level.INIT:
-                # The host itself is the next hop; local preference stays inside an AS.
-                announcement = Announcement(key, next_hop=None, local_pref=None)
+                announcement = _to_session(settings, service, key, service.export)
                 decisions[key] = Decision(announcement, _why_served(carrier))
             else:
                 decisions[key] = Decision(None, _why_not(carrier, judgement))
     return decisions
+
+
+def _to_session(
+    settings: Settings, service: ServiceSettings, key: RouteKey, export: Export
+) -> Announcement:
+    """Return what a ToR is told: the host itself is the next hop, and no local preference."""
+    return Announcement(
+        key,
+        next_hop=None,
+        local_pref=None,
+        communities=service.communities,
+        large_communities=service.large_communities,
+        med=export.med,
+        as_path=(settings.host.asn,) * (1 + export.prepend) if export.prepend else (),
+    )
 
 
 def _over(

@@ -13,8 +13,13 @@ from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import NamedTuple, TypeAlias
 
+from bgphealth.core.communities import Community, LargeCommunity
+
 LOOPBACK = "loopback"
 """The name of the service that the host loopback is."""
+
+DEGRADED_COMMUNITY = 1000
+"""How far an uplink's community for a degraded uplink is from the other one."""
 
 Address: TypeAlias = IPv4Address | IPv6Address
 Prefix: TypeAlias = IPv4Network | IPv6Network
@@ -291,6 +296,16 @@ class Scope(NamedTuple):
         return self.only is None or uplink in self.only
 
 
+class Export(NamedTuple):
+    """What makes a path worse for a ToR: how often our AS is prepended, and the MED, if any."""
+
+    prepend: int = 0
+    med: int | None = None
+
+
+NOT_WORSE = Export()
+
+
 @dataclass(frozen=True, slots=True)
 class ServiceSettings:
     """A local service: its prefixes are announced while `need` of its checks pass.
@@ -300,6 +315,8 @@ class ServiceSettings:
     `uplinks` are those that may carry it, None for every one; it is announced only while
     `min_uplinks` of them work, 0 for whatever `all_down` says. `requires` are all the services that
     must be up as well, directly or through others.
+    `communities` and `large_communities` go to every ToR, as does what `export` says. A degraded
+    uplink carries it as `degraded_export` says; None: not at all while a clean one does.
     """
 
     name: str
@@ -312,6 +329,10 @@ class ServiceSettings:
     uplinks: frozenset[str] | None = None
     min_uplinks: int = 0
     requires: tuple[str, ...] = ()
+    communities: tuple[Community, ...] = ()
+    large_communities: tuple[LargeCommunity, ...] = ()
+    export: Export = NOT_WORSE
+    degraded_export: Export | None = None
 
     def scope(self, family: Family) -> Scope:
         """Return which uplinks may carry its prefixes of a family."""

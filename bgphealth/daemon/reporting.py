@@ -20,6 +20,7 @@ from bgphealth.core.engine import (
 from bgphealth.core.events import Event, PathProbed, ServiceChecked, Verdict
 from bgphealth.core.health import Judgement, PathKey
 from bgphealth.core.hysteresis import Level
+from bgphealth.core.intents import Announcement
 from bgphealth.core.reasons import Reason
 from bgphealth.exabgp.driver import (
     Acknowledged,
@@ -168,6 +169,7 @@ class Reporter:
                 next_hop=str(announcement.next_hop or "self"),
                 local_pref=announcement.local_pref,
                 communities=[str(community) for community in announcement.communities],
+                **_sometimes(announcement),
                 reason=str(reason),
             )
         elif reason is Reason.INIT or effect.before is None or not effect.before.announcement:
@@ -175,3 +177,13 @@ class Reporter:
             self._log.debug("not_announced", **route, reason=str(reason))
         else:
             self._log.info("withdraw", **route, reason=str(reason))
+
+
+def _sometimes(announcement: Announcement) -> dict[str, object]:
+    """Return the attributes that most routes have not."""
+    found: dict[str, object] = {
+        "large_communities": [str(large) for large in announcement.large_communities],
+        "as_path": list(announcement.as_path),
+    }
+    found = {name: value for name, value in found.items() if value}
+    return found if announcement.med is None else {**found, "med": announcement.med}

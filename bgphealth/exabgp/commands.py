@@ -8,11 +8,11 @@ and a line break would begin a second command. `encode` refuses to return anythi
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address
 from typing import NamedTuple
 
-from bgphealth.core.intents import Announcement, Community, RouteKey
+from bgphealth.core.intents import Announcement, Community, LargeCommunity, RouteKey
 from bgphealth.core.reconcile import Announce, Change
 from bgphealth.core.settings import Family
 
@@ -34,7 +34,10 @@ _LINE = re.compile(
     rf"( next-hop {_ADDRESS})?"
     r"( path-information [0-9.]+)?"
     r"( local-preference \d+)?"
+    r"( med \d+)?"
+    r"( as-path \[ \d+( \d+)* \])?"
     r"( community \[\d+:\d+( \d+:\d+)*\])?"
+    r"( large-community \[\d+:\d+:\d+( \d+:\d+:\d+)*\])?"
     rf"( nlri {_PREFIX}( {_PREFIX})*)?"
 )
 
@@ -92,10 +95,11 @@ def _shared(change: Change) -> object:
     key = change.key
     if key.path_id:
         return change  # Few, and each has a next hop of its own.
-    attributes: Sequence[object] = ()
+    attributes: tuple[object, ...] = ()
     if isinstance(change, Announce):
-        announcement = change.announcement
-        attributes = (announcement.next_hop, announcement.local_pref, announcement.communities)
+        route = change.announcement
+        attributes = (route.next_hop, route.local_pref, route.communities)
+        attributes += (route.large_communities, route.med, route.as_path)
     return type(change), key.neighbor, key.prefix.version, *attributes
 
 
@@ -107,9 +111,17 @@ def _attributes(change: Change) -> list[str]:
     words += _path_information(announcement.key)
     if announcement.local_pref is not None:
         words += ["local-preference", str(_fits(announcement.local_pref, _MAX_32_BITS))]
+    if announcement.med is not None:
+        words += ["med", str(_fits(announcement.med, _MAX_32_BITS))]
+    if announcement.as_path:
+        asns = (str(_fits(asn, _MAX_32_BITS)) for asn in announcement.as_path)
+        words += ["as-path", "[", *asns, "]"]
     if announcement.communities:
         communities = " ".join(_community(c) for c in announcement.communities)
         words += ["community", f"[{communities}]"]
+    if announcement.large_communities:
+        large = " ".join(_large_community(c) for c in announcement.large_communities)
+        words += ["large-community", f"[{large}]"]
     return words
 
 
@@ -126,6 +138,10 @@ def _path_information(key: RouteKey) -> list[str]:
 
 def _community(community: Community) -> str:
     return f"{_fits(community.asn, _MAX_16_BITS)}:{_fits(community.value, _MAX_16_BITS)}"
+
+
+def _large_community(community: LargeCommunity) -> str:
+    return ":".join(str(_fits(part, _MAX_32_BITS)) for part in community)
 
 
 def _fits(number: int, maximum: int) -> int:

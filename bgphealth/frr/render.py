@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from bgphealth import templating
 from bgphealth.core.errors import ConfigurationError
 from bgphealth.core.settings import (
+    DEGRADED_COMMUNITY,
     Address,
+    Export,
     Family,
     InjectorLoss,
     Mode,
@@ -21,7 +23,7 @@ from bgphealth.core.settings import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from bgphealth.core.settings import UplinkPath, UplinkSettings
@@ -57,10 +59,25 @@ class _Backup:
 
 @dataclass(frozen=True, slots=True)
 class _BackupMap:
-    """The communities of the uplinks that may carry a service."""
+    """The communities of the uplinks that may carry a service, and those of the service."""
 
     name: str
     communities: tuple[str, ...]
+    large_communities: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Export:
+    """Services that a ToR gets in the same way, by their prefix-list.
+
+    `is_degraded`: only while the uplink is, which another community says.
+    """
+
+    prefix_list: str
+    prefixes: tuple[Prefix, ...]
+    is_degraded: bool
+    prepended: str
+    med: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +90,18 @@ class _FamilyPart:
     source: Address
     discard_prefix: Prefix
     services: tuple[Prefix, ...]
+    exports: tuple[_Export, ...]
     backups: tuple[_Backup, ...]
     uplinks: tuple[_Session, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class _Steering:
-    """The community that sends a service to one uplink."""
+    """The communities that send a service to one uplink, clean or degraded; "" where unused."""
 
     name: str
     community: str
+    degraded: str
 
 
 def render(
@@ -104,6 +123,8 @@ def render(
             "writes all that it needs"
         )
     families = [_family(settings, family, passwords) for family in settings.families]
+    asn = settings.host.community_asn
+    uses_degraded = any(service.degraded_export for service in settings.services)
     kept = [s for s in settings.services if s.on_injector_loss is InjectorLoss.KEEP]
     sessions = {session.neighbor: session for f in families for session in f.uplinks}
     return templating.render(
@@ -111,7 +132,11 @@ def render(
         file=file,
         host=settings.host,
         uplinks=[
-            _Steering(uplink.name, f"{settings.host.community_asn}:{uplink.number}")
+            _Steering(
+                uplink.name,
+                f"{asn}:{uplink.number}",
+                f"{asn}:{uplink.number + DEGRADED_COMMUNITY}" if uses_degraded else "",
+            )
             for uplink in settings.uplinks
         ],
         backup_maps=dict.fromkeys(_backup_map(settings, service) for service in kept),
@@ -131,6 +156,7 @@ def _family(settings: Settings, family: Family, passwords: Mapping[str, str]) ->
         source=source,
         discard_prefix=ip_network(settings.host.discard_next_hop_for(family)),
         services=_prefixes(settings.services, family),
+        exports=tuple(_exports(settings, family)),
         backups=tuple(
             _Backup(prefix, _backup_map(settings, service).name)
             for service in settings.services
@@ -153,8 +179,36 @@ def _backup_map(settings: Settings, service: ServiceSettings) -> _BackupMap:
         for uplink in settings.uplinks
         if service.uplinks is None or uplink.name in service.uplinks
     )
-    own = "" if service.uplinks is None else f"-{service.name}"
-    return _BackupMap(f"bgphealth-backup{own}", tuple(communities))
+    own = service.uplinks is not None or service.communities or service.large_communities
+    return _BackupMap(
+        f"bgphealth-backup-{service.name}" if own else "bgphealth-backup",
+        (*communities, *map(str, service.communities)),
+        tuple(map(str, service.large_communities)),
+    )
+
+
+def _exports(settings: Settings, family: Family) -> Iterator[_Export]:
+    """Return each way in which a ToR gets services, those that need nothing first."""
+    alike: dict[tuple[bool, Export], list[ServiceSettings]] = {}
+    for service in settings.services:
+        alike.setdefault((False, service.export), []).append(service)
+        if service.degraded_export is not None:
+            alike.setdefault((True, service.degraded_export), []).append(service)
+    # Where all are alike there is no need for another list than that of all.
+    plain = "-plain" if sum(not is_degraded for is_degraded, _ in alike) > 1 else ""
+    for (is_degraded, export), services in alike.items():
+        if not (prefixes := _prefixes(services, family)):
+            continue
+        kind = "degraded" if is_degraded else "service"
+        words = [f"prepend-{export.prepend}"] if export.prepend else []
+        words += [] if export.med is None else [f"med-{export.med}"]
+        yield _Export(
+            prefix_list=f"bgphealth-{kind}-{family}{'-'.join(['', *words]) or plain}",
+            prefixes=prefixes,
+            is_degraded=is_degraded,
+            prepended=" ".join([str(settings.host.asn)] * export.prepend),
+            med=export.med,
+        )
 
 
 def _prefixes(services: Iterable[ServiceSettings], family: Family) -> tuple[Prefix, ...]:

@@ -12,12 +12,12 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
-from itertools import count, islice, product
+from itertools import count, cycle, islice, product
 from pathlib import Path
 
 import pytest
 
-from bgphealth.core.intents import Announcement, Community, Intents, RouteKey
+from bgphealth.core.intents import Announcement, Community, Intents, LargeCommunity, RouteKey
 from bgphealth.core.reconcile import Announce, Withdraw, reconcile
 from bgphealth.core.settings import Address, Prefix
 from bgphealth.exabgp.commands import BATCH, commands, encode
@@ -39,6 +39,15 @@ COMMUNITIES = (
     (Community(0, 0), Community(65535, 0), Community(65535, 65535)),
 )
 LOCAL_PREFS = (None, 0, 4_294_967_295)
+LARGEST = 4_294_967_295
+REST: tuple[tuple[tuple[LargeCommunity, ...], int | None, tuple[int, ...]], ...] = (
+    ((), None, ()),
+    ((LargeCommunity(LARGEST, 0, LARGEST),), 0, ()),
+    ((LargeCommunity(65101, 1, 2), LargeCommunity(0, 0, 0)), LARGEST, (65101,) * 11),
+    ((), None, (EXTERNAL_ASN - 1, EXTERNAL_ASN - 1)),
+)
+"""Large communities, MED and AS path: one of these with each combination of the others."""
+
 PATH_IDS = (0, 4_294_967_295)
 
 
@@ -65,9 +74,10 @@ def attributes(version: int, neighbor: str) -> Iterator[Announcement]:
         (None, ip_address(neighbor)), PATH_IDS, next_hops(version, neighbor), LOCAL_PREFS,
         COMMUNITIES,
     )  # fmt: skip
-    for to, path_id, next_hop, local_pref, communities in forms:
+    for form, (large, med, as_path) in zip(forms, cycle(REST), strict=False):
+        to, path_id, next_hop, local_pref, communities = form
         key = RouteKey(prefix, path_id, to)
-        yield Announcement(key, next_hop, local_pref, communities)
+        yield Announcement(key, next_hop, local_pref, communities, large, med, as_path)
 
 
 @pytest.fixture(

@@ -8,12 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bgphealth.core import engine, policy
-from bgphealth.core.events import Event, Started
+from bgphealth.core.engine import State
+from bgphealth.core.events import Event, Started, Verdict
 from bgphealth.core.hysteresis import Level
 from bgphealth.core.intents import Intents
 from bgphealth.core.reasons import Reason
 from bgphealth.core.settings import (
+    DEGRADED_COMMUNITY,
     AllDown,
+    Export,
     Family,
     Mode,
     Prefix,
@@ -21,9 +24,21 @@ from bgphealth.core.settings import (
     Settings,
 )
 from tests.property.test_engine_properties import EITHER, bursts, hosts, states, working_paths
-from tests.support.hosts import service
+from tests.support.hosts import WINDOW, round_of, service
 
 Run = tuple[Settings, list[Event]]
+
+
+exports = st.builds(Export, st.integers(0, 10), st.none() | st.integers(0, 4294967295))
+
+
+@st.composite
+def slow(draw: st.DrawFn, settings: Settings) -> list[Event]:
+    """Answers for as long as it takes to be degraded, or clean again."""
+    uplink = draw(st.sampled_from(settings.uplinks))
+    rtt_s = draw(st.sampled_from([0.001, 0.150]))
+    answers = (event._replace(rtt_s=rtt_s) for event in round_of(uplink, Verdict.OK))
+    return [*answers] * WINDOW
 
 
 @st.composite
@@ -39,9 +54,11 @@ def runs(draw: st.DrawFn) -> Run:
         uplinks=only,
         min_uplinks=draw(st.integers(0, count)),
         requires=draw(st.sampled_from([(), ("dns",)])),
+        export=draw(exports),
+        degraded=draw(st.none() | exports),
     )
     settings = replace(settings, services=(*settings.services, choosy))
-    found = draw(st.lists(bursts(settings), max_size=25))
+    found = draw(st.lists(bursts(settings) | slow(settings), max_size=25))
     return settings, [Started(0.0), *(event for burst in found for event in burst)]
 
 
@@ -60,9 +77,27 @@ def carrying(intents: Intents, settings: Settings, prefix: Prefix) -> set[str]:
         }
     numbers = {u.number: u.name for u in settings.uplinks}
     return {
-        numbers[c.value] for key, a in intents.items() if key.prefix == prefix
-        for c in a.communities
+        numbers[c.value % DEGRADED_COMMUNITY] for key, a in intents.items() if key.prefix == prefix
+        for c in a.communities if c.asn == settings.host.community_asn
     }  # fmt: skip
+
+
+def carrying_as_degraded(intents: Intents, settings: Settings, prefix: Prefix) -> set[str]:
+    """Return those of them that carry it as a worse path."""
+    numbers = {u.number: u.name for u in settings.uplinks}
+    return {
+        numbers[c.value - DEGRADED_COMMUNITY] for key, a in intents.items()
+        if key.prefix == prefix for c in a.communities
+        if c.asn == settings.host.community_asn and c.value > DEGRADED_COMMUNITY
+    }  # fmt: skip
+
+
+def at(state: State, family: Family, level: Level) -> set[str]:
+    return {
+        key.uplink
+        for key, verdict in state.path_verdicts.items()
+        if key.family is family and verdict.level is level
+    } & allowed(state.settings)
 
 
 def allowed(settings: Settings) -> set[str]:
@@ -135,6 +170,50 @@ def test_what_keeps_never_takes_the_last_uplink_away(run: Run) -> None:
         for prefix in choosy(settings).prefixes:
             if carrying(before.intents, settings, prefix):
                 assert carrying(after.intents, settings, prefix)
+
+
+@given(runs())
+def test_every_degraded_uplink_carries_it_as_a_worse_path_if_that_is_asked_for(run: Run) -> None:
+    settings, events = run
+    asked = choosy(settings).degraded_export is not None
+    for _, _, state in states(settings, events):
+        for prefix in choosy(settings).prefixes:
+            carriers = carrying(state.intents, settings, prefix)
+            clean, degraded = (
+                at(state, Family.of(prefix), level) for level in (Level.UP, Level.DEGRADED)
+            )
+            if not carriers or not clean | degraded:
+                continue
+            assert clean <= carriers
+            assert degraded <= carriers if asked else degraded & carriers in (set(), carriers)
+            if settings.mode is Mode.FRR:
+                as_degraded = carrying_as_degraded(state.intents, settings, prefix)
+                assert as_degraded == (degraded if asked else set())
+
+
+@given(runs())
+def test_what_a_tor_is_told_is_what_the_file_says(run: Run) -> None:
+    settings, events = run
+    mine = choosy(settings)
+    for _, _, state in states(settings, events):
+        degraded = {f: at(state, f, Level.DEGRADED) for f in settings.families}
+        for key, route in state.intents.items():
+            if key.prefix not in mine.prefixes:
+                assert (route.large_communities, route.med, route.as_path) == ((), None, ())
+                continue
+            assert set(mine.communities) <= set(route.communities)
+            assert route.large_communities == mine.large_communities
+            if settings.mode is Mode.FRR:
+                assert (route.med, route.as_path) == (None, ())
+                continue
+            family = Family.of(key.prefix)
+            (uplink,) = (
+                u.name for u in settings.uplinks for p in u.paths if p.neighbor == key.neighbor
+            )
+            worse = uplink in degraded[family] and mine.degraded_export is not None
+            export = (mine.degraded_export or mine.export) if worse else mine.export
+            assert route.med == export.med
+            assert len(route.as_path) == (export.prepend + 1 if export.prepend else 0)
 
 
 @given(runs())

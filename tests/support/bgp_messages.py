@@ -12,7 +12,7 @@ from enum import IntEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address
 from typing import NamedTuple, TypeAlias
 
-from bgphealth.core.intents import Community
+from bgphealth.core.intents import Community, LargeCommunity
 from bgphealth.core.settings import Address, Prefix
 
 HEADER = 19
@@ -21,6 +21,7 @@ MARKER = b"\xff" * 16
 UNICAST = 1
 IPV4, IPV6 = 1, 2
 """AFIs."""
+AS_SEQUENCE = 2
 
 
 class Type(IntEnum):
@@ -33,15 +34,17 @@ class Type(IntEnum):
 
 
 class Attribute(IntEnum):
-    """Path attributes (RFC 4271, 5; RFC 1997; RFC 4760)."""
+    """Path attributes (RFC 4271, 5; RFC 1997; RFC 4760; RFC 8092)."""
 
     ORIGIN = 1
     AS_PATH = 2
     NEXT_HOP = 3
+    MED = 4
     LOCAL_PREF = 5
     COMMUNITIES = 8
     MP_REACH_NLRI = 14
     MP_UNREACH_NLRI = 15
+    LARGE_COMMUNITIES = 32
 
 
 class Route(NamedTuple):
@@ -57,6 +60,9 @@ class Path(NamedTuple):
     next_hop: Address
     local_pref: int | None
     communities: frozenset[Community]
+    large_communities: frozenset[LargeCommunity]
+    med: int | None
+    as_path: tuple[int, ...]
 
 
 Table: TypeAlias = dict[Route, Path]
@@ -150,11 +156,27 @@ def _paths(attributes: dict[int, bytes], next_hop: bytes, nlri: bytes, afi: int)
     if len(next_hop) not in ((4,) if afi == IPV4 else (16, 32)):
         raise MalformedError(f"a next hop of {len(next_hop)} octets in AFI {afi}")
     hop = ip_address(next_hop[:16])
-    local_pref = attributes.get(Attribute.LOCAL_PREF)
     communities = attributes.get(Attribute.COMMUNITIES, b"")
+    large = attributes.get(Attribute.LARGE_COMMUNITIES, b"")
     path = Path(
         hop,
-        None if local_pref is None else int.from_bytes(local_pref),
+        _number(attributes.get(Attribute.LOCAL_PREF)),
         frozenset(Community(*pair) for pair in struct.iter_unpack("!HH", communities)),
+        frozenset(LargeCommunity(*three) for three in struct.iter_unpack("!III", large)),
+        _number(attributes.get(Attribute.MED)),
+        _as_path(attributes[Attribute.AS_PATH]),
     )
     return dict.fromkeys(_routes(nlri, afi), path)
+
+
+def _number(value: bytes | None) -> int | None:
+    return None if value is None else int.from_bytes(value)
+
+
+def _as_path(value: bytes) -> tuple[int, ...]:
+    """Return the one AS_SEQUENCE of an AS path, of 4-byte ASNs (RFC 6793); nothing else is ours."""
+    if not value:
+        return ()
+    if value[0] != AS_SEQUENCE or len(value) != 2 + 4 * value[1]:
+        raise MalformedError(f"not one AS_SEQUENCE: {value.hex()}")
+    return struct.unpack(f"!{value[1]}I", value[2:])

@@ -122,7 +122,14 @@ def as_table(intents: Intents, listener: Listener) -> Table:
             next_hop = wanted.next_hop or ip_address(local_address(listener.address))
             # An internal neighbor is always told one, an external one never (RFC 4271, 5.1.5).
             pref = (100 if wanted.local_pref is None else wanted.local_pref) if internal else None
-            path = Path(next_hop, pref, frozenset(wanted.communities))
+            path = Path(
+                next_hop,
+                pref,
+                frozenset(wanted.communities),
+                frozenset(wanted.large_communities),
+                wanted.med,
+                wanted.as_path or (() if internal else (LOCAL_ASN,)),
+            )
             table[Route(key.prefix, key.path_id)] = path
     return table
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import IPv4Address, ip_address, ip_network
 
+from bgphealth.core.communities import Community, LargeCommunity
 from bgphealth.core.events import PathProbed, ServiceChecked, Verdict
 from bgphealth.core.settings import (
     AllDown,
     Damping,
+    Export,
     FallbackSettings,
     Family,
     HostSettings,
@@ -147,14 +149,16 @@ def host(  # noqa: PLR0913 - what of a host a test may choose
     )
 
 
-def service(
+def service(  # noqa: PLR0913 - what of a service a test may choose
     name: str,
     *prefixes: str,
     uplinks: frozenset[str] | None = None,
     min_uplinks: int = 0,
     requires: tuple[str, ...] = (),
+    export: Export = Export(),  # noqa: B008 - a tuple
+    degraded: Export | None = None,
 ) -> ServiceSettings:
-    """Return a service without checks."""
+    """Return a service without checks, with a community of each kind."""
     return ServiceSettings(
         name,
         tuple(ip_network(prefix) for prefix in prefixes),
@@ -166,6 +170,10 @@ def service(
         uplinks=uplinks,
         min_uplinks=min_uplinks,
         requires=requires,
+        communities=(Community(65000, 100),),
+        large_communities=(LargeCommunity(65101, 1, 1),),
+        export=export,
+        degraded_export=degraded,
     )
 
 

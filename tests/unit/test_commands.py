@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bgphealth.core.intents import Announcement, Community, RouteKey
+from bgphealth.core.intents import Announcement, Community, LargeCommunity, RouteKey
 from bgphealth.core.reconcile import Announce, Change, Withdraw
 from bgphealth.core.settings import Address, Prefix
 from bgphealth.exabgp.commands import BATCH, commands, encode
@@ -26,6 +26,20 @@ def test_a_service_is_announced_with_its_communities() -> None:
     assert encode(Announce(ROUTE)) == (
         "announce route 192.0.2.53/32 next-hop 192.0.0.8 local-preference 100"
         " community [65101:1 65101:2]"
+    )
+
+
+def test_every_attribute_has_its_words() -> None:
+    route = replace(
+        ROUTE,
+        large_communities=(LargeCommunity(65101, 1, 2), LargeCommunity(4200000101, 0, 4294967295)),
+        med=0,
+        as_path=(4200000101, 65101),
+    )
+    assert encode(Announce(route)) == (
+        "announce route 192.0.2.53/32 next-hop 192.0.0.8 local-preference 100 med 0"
+        " as-path [ 4200000101 65101 ] community [65101:1 65101:2]"
+        " large-community [65101:1:2 4200000101:0:4294967295]"
     )
 
 
@@ -51,6 +65,10 @@ def test_a_withdrawal_names_the_path_that_it_withdraws() -> None:
         Announcement(ROUTE.key, ROUTE.next_hop, 100, (Community(65536, 1),)),
         Announcement(ROUTE.key, ROUTE.next_hop, 100, (Community(1, -1),)),
         Announcement(RouteKey(ROUTE.key.prefix, 1 << 32), ROUTE.next_hop, 100),
+        replace(ROUTE, med=1 << 32),
+        replace(ROUTE, med=-1),
+        replace(ROUTE, as_path=(65101, 1 << 32)),
+        replace(ROUTE, large_communities=(LargeCommunity(1, 1 << 32, 1),)),
     ],
 )
 def test_a_number_that_does_not_fit_is_refused(route: Announcement) -> None:
@@ -79,6 +97,7 @@ networks = st.one_of(
         st.integers(0, 128),
     ),
 )
+numbers = st.integers(0, 2**32 - 1)
 addresses = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6))
 keys = st.builds(
     RouteKey,
@@ -94,11 +113,15 @@ announcements = st.builds(
     st.lists(st.builds(Community, st.integers(0, 65535), st.integers(0, 65535)), max_size=8).map(
         tuple
     ),
+    st.lists(st.builds(LargeCommunity, *[numbers] * 3), max_size=3).map(tuple),
+    st.none() | numbers,
+    st.lists(numbers, max_size=11).map(tuple),
 )
 changes = st.one_of(st.builds(Announce, announcements), st.builds(Withdraw, keys))
 
 WORDS = {"announce", "withdraw", "route", "attributes", "neighbor", "nlri", "next-hop", "self"}
 WORDS |= {"path-information", "local-preference", "community"}
+WORDS |= {"med", "as-path", "large-community"}
 
 
 def assert_one_line_of_numbers(line: str) -> None:
@@ -124,14 +147,17 @@ def test_every_batch_is_one_line_of_numbers(some: list[Change], more: list[Prefi
     assert Counter(c for command in found for c in command.changes) == Counter(asked)
 
 
-@given(st.text(), st.sampled_from(["next_hop", "local_pref", "communities", "prefix", "neighbor"]))
+LIES = ("next_hop", "local_pref", "communities", "large_communities", "med", "as_path")
+
+
+@given(st.text(), st.sampled_from([*LIES, "prefix", "neighbor"]))
 def test_no_text_whatever_gets_through(text: str, field: str) -> None:
     """Types keep text out; where they are lied to, `encode` still refuses."""
     lie = cast("Any", text)
     key = RouteKey(lie) if field == "prefix" else ROUTE.key
     key = key._replace(neighbor=lie) if field == "neighbor" else key
     route = replace(ROUTE, key=key)
-    if field in {"next_hop", "local_pref", "communities"}:
+    if field in LIES:
         route = replace(route, **{field: lie})
     try:
         line = encode(Announce(route))

@@ -23,6 +23,7 @@ from bgphealth.core.intents import RouteKey
 from bgphealth.core.reasons import Reason
 from bgphealth.core.settings import (
     AllDown,
+    Export,
     Family,
     InjectorLoss,
     ProbeKind,
@@ -76,8 +77,9 @@ def settled(settings: Settings) -> State:
 
 
 def announced(state: State) -> dict[str, list[str]]:
+    """Return the routes and the communities that steer them."""
     return {
-        str(key): [str(c) for c in announcement.communities]
+        str(key): [str(c) for c in announcement.communities if c.asn == 65101]
         for key, announcement in state.intents.items()
     }
 
@@ -608,3 +610,25 @@ def test_what_requires_a_service_without_a_verdict_waits_for_it() -> None:
     state, _ = feed(started(settings), rounds)
     assert reasons(state)["192.0.2.80/32"] is Reason.INIT
     assert RouteKey(ip_network("192.0.2.80/32")) in policy.undecided(state.decisions)
+
+
+def test_a_degraded_uplink_may_carry_a_service_as_a_worse_path() -> None:
+    settings = also(service("web", "192.0.2.80/32", degraded=Export(prepend=3)), host(uplinks=3))
+    tor2 = settings.uplinks[1]
+    slow = [e for _ in range(WINDOW) for e in answers(tor2, OK, rtt_s=0.150)]
+    state, _ = feed(settled(settings), slow)
+    assert announced(state)["192.0.2.80/32"] == ["65101:1", "65101:1002", "65101:3"]
+    assert announced(state)["192.0.2.53/32"] == ["65101:1", "65101:3"]
+    dead = [LinkChanged(9.0, name, up=False) for name in ("tor1", "tor3")]
+    state, _ = feed(state, dead)
+    assert announced(state)["192.0.2.80/32"] == ["65101:1002"]
+    assert announced(state)["192.0.2.53/32"] == ["65101:2"]
+
+
+def test_a_service_carries_its_own_communities_to_every_uplink() -> None:
+    state = all_up(also(service("web", "192.0.2.80/32", export=Export(2, 50))))
+    route = state.intents[RouteKey(ip_network("192.0.2.80/32"))]
+    assert [str(c) for c in route.communities] == ["65101:1", "65101:2", "65000:100"]
+    assert [str(c) for c in route.large_communities] == ["65101:1:1"]
+    # bgpd sets these towards each ToR: our own AS in the path would be a loop to it.
+    assert (route.med, route.as_path) == (None, ())

@@ -9,7 +9,7 @@ from bgphealth.core import engine, policy
 from bgphealth.core.engine import IntentsChanged, State
 from bgphealth.core.events import Event, LinkChanged, Started, Verdict
 from bgphealth.core.reasons import Reason
-from bgphealth.core.settings import AllDown, Family, Mode, Settings
+from bgphealth.core.settings import AllDown, Export, Family, Mode, Settings
 from tests.support.hosts import (
     CHECK_FALL,
     CHECK_RISE,
@@ -149,3 +149,20 @@ def test_a_service_is_ours_only_towards_the_tors_that_may_have_it() -> None:
     state = down(state, "tor2")
     assert reasons(state)["192.0.2.80/32 to 10.0.2.0"] is Reason.TOO_FEW_UPLINKS
     assert not mine & announced(state)
+
+
+def test_each_tor_is_told_what_the_service_carries_and_a_degraded_one_a_worse_path() -> None:
+    web = service("web", "192.0.2.80/32", export=Export(med=10), degraded=Export(2, 1000))
+    settings = replace(DIRECT, services=(*DIRECT.services, web))
+    slow = [e._replace(rtt_s=0.2) for e in round_of(settings.uplinks[1], OK)] * WINDOW
+    quick = [e._replace(rtt_s=0.001) for e in round_of(settings.uplinks[0], OK)] * WINDOW
+    state = feed(all_up(settings), [*quick, *slow])
+    told = {str(key): a for key, a in state.intents.items()}
+    clean, degraded = (told[f"192.0.2.80/32 to 10.0.{n}.0"] for n in (1, 2))
+    assert (clean.med, clean.as_path) == (10, ())
+    assert (degraded.med, degraded.as_path) == (1000, (65101, 65101, 65101))
+    for route in (clean, degraded):
+        assert [str(c) for c in route.communities] == ["65000:100"]
+        assert [str(c) for c in route.large_communities] == ["65101:1:1"]
+    assert reasons(state)["192.0.2.80/32 to 10.0.2.0"] is Reason.PATH_DEGRADED
+    assert reasons(state)["192.0.2.80/32 to 10.0.1.0"] is Reason.SERVICE_UP
