@@ -161,7 +161,7 @@ def best(last: Set[str], down: Mapping[str, Standing]) -> frozenset[str]:
     better = {
         name
         for name, standing in down.items()
-        if all(standing.is_better_than(down[kept]) for kept in last)
+        if all(standing.is_better_than(down[kept]) for kept in last & down.keys())
     }
     return frozenset(last - beaten or better - beaten)
 

@@ -25,6 +25,8 @@ PING = "version"
 
 _MAX_16_BITS = 0xFFFF
 _MAX_32_BITS = 0xFFFFFFFF
+_MOST_ASNS = 255
+"""In one segment of an AS path (RFC 4271, section 4.3)."""
 
 _PREFIX = r"[0-9a-f.:]+/\d+"
 _ADDRESS = r"([0-9a-f.:]+|self)"
@@ -114,6 +116,7 @@ def _attributes(change: Change) -> list[str]:
     if announcement.med is not None:
         words += ["med", str(_fits(announcement.med, _MAX_32_BITS))]
     if announcement.as_path:
+        _fits(len(announcement.as_path), _MOST_ASNS)
         asns = (str(_fits(asn, _MAX_32_BITS)) for asn in announcement.as_path)
         words += ["as-path", "[", *asns, "]"]
     if announcement.communities:

@@ -22,7 +22,7 @@ from bgphealth.core.reconcile import Announce, Withdraw, reconcile
 from bgphealth.core.settings import Address, Prefix
 from bgphealth.exabgp.commands import BATCH, commands, encode
 from tests.support.bgp_listener import Listener, listening
-from tests.support.conversation import as_table, conversation, told
+from tests.support.conversation import as_table, conversation, told, until
 from tests.support.exabgp import LOCAL_ASN, Installed
 
 pytestmark = pytest.mark.contract
@@ -178,6 +178,28 @@ async def test_e7_batches_make_the_same_table(
             assert await exabgp.say(*lines) == ["done"] * len(lines), size
             assert told(peer) == {}, size
         assert (peer.sessions, peer.faults) == (1, [])
+
+
+async def test_why_no_med_that_does_not_fit_is_ever_sent(
+    installed: Installed, tmp_path: Path
+) -> None:
+    """ExaBGP 5 refuses it. ExaBGP 4 says nothing at all."""
+    async with listening(65101) as peer, conversation(installed, tmp_path, peer) as exabgp:
+        line = "announce route 198.18.0.1/32 next-hop 192.0.0.8 med 4294967296"
+        assert await exabgp.say(line) == ([] if installed.is_4 else ["error"])
+        assert (told(peer), peer.sessions) == ({}, 1)
+
+
+async def test_why_no_asn_that_does_not_fit_is_ever_sent(
+    installed: Installed, tmp_path: Path
+) -> None:
+    """ExaBGP 5 refuses it. ExaBGP 4 says that it is done, and loses the session over it."""
+    async with listening(65101) as peer, conversation(installed, tmp_path, peer) as exabgp:
+        exabgp.write("announce route 198.18.0.1/32 next-hop 192.0.0.8 as-path [ 4294967296 ]")
+        assert await exabgp.line() == ("done" if installed.is_4 else "error")
+        if installed.is_4:
+            await until(lambda: peer.sessions > 1, exabgp.running)
+        assert told(peer) == {}
 
 
 STEPS = 30

@@ -68,6 +68,7 @@ def test_a_withdrawal_names_the_path_that_it_withdraws() -> None:
         replace(ROUTE, med=1 << 32),
         replace(ROUTE, med=-1),
         replace(ROUTE, as_path=(65101, 1 << 32)),
+        replace(ROUTE, as_path=(65101,) * 256),
         replace(ROUTE, large_communities=(LargeCommunity(1, 1 << 32, 1),)),
     ],
 )

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bgphealth.config import InvalidFileError, load
+from bgphealth.core.communities import Community, LargeCommunity
 from bgphealth.core.errors import ConfigurationError
 from bgphealth.core.settings import (
     AllDown,
     Damping,
+    Export,
     FallbackSettings,
     Family,
     HostSettings,
@@ -152,6 +154,38 @@ services:
     assert (one.uplinks, one.min_uplinks, one.requires) == (None, 0, ("two", "three"))
     assert (two.uplinks, two.min_uplinks, two.requires) == (frozenset({"tor2"}), 1, ())
     assert three.requires == ("two",)
+
+
+def test_what_a_service_carries_and_how_a_degraded_uplink_does(tmp_path: Path) -> None:
+    settings = read(
+        tmp_path,
+        """\
+version: 1
+mode: frr
+host: {asn: 65101, router_id: 10.255.10.1, source: 10.255.10.1}
+uplinks:
+  tor1: {interface: eth1, neighbor: 10.0.1.0, neighbor_asn: 65001}
+services:
+  plain: {prefixes: [192.0.2.1/32]}
+  full:
+    prefixes: [192.0.2.2/32]
+    announce:
+      communities: [65000:100, 65101:1002]
+      large_communities: [4294967295:0:1]
+      med: 0
+      prepend: 2
+    on_degraded: {med: 5}
+  words: {prefixes: [192.0.2.3/32], on_degraded: withdraw}
+""",
+    )
+    _, plain, full, words = settings.services
+    for service in (plain, words):
+        assert (service.communities, service.large_communities) == ((), ())
+        assert (service.export, service.degraded_export) == (Export(0, None), None)
+    assert full.communities == (Community(65000, 100), Community(65101, 1002))
+    assert full.large_communities == (LargeCommunity(4294967295, 0, 1),)
+    assert full.export == Export(prepend=2, med=0)
+    assert full.degraded_export == Export(prepend=2, med=5)
 
 
 def test_targets_go_to_the_paths_of_their_family(tmp_path: Path) -> None:
