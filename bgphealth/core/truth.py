@@ -47,7 +47,8 @@ class BgpPath:
     """A path that the injector gave to bgpd.
 
     `next_hops` are one address, or two in IPv6 (RFC 2545). `communities` are as they are written,
-    ``65101:1``; one that FRR has a name for is its number all the same. `is_valid` means that the
+    ``65101:1`` and, large ones, ``65101:1:1``; one that FRR has a name for is its number all the
+    same. `is_valid` means that the
     next hop is resolved, `is_selected` that it is the best path or one of its multipath.
     """
 
@@ -215,7 +216,7 @@ def _drift(
     said = _in_words(
         str(announcement.next_hop or "self"),
         announcement.local_pref,
-        frozenset(str(community) for community in announcement.communities),
+        _communities(announcement),
     )
     if path is None:
         return drift(State.MISSING, said, f"no path from ExaBGP; {best}", _REFUSED)
@@ -239,8 +240,13 @@ def _is_as_announced(announcement: Announcement, path: BgpPath) -> bool:
     return (
         (announcement.next_hop is None or announcement.next_hop in path.next_hops)
         and (announcement.local_pref is None or announcement.local_pref == path.local_pref)
-        and {str(community) for community in announcement.communities} == path.communities
+        and _communities(announcement) == path.communities
     )
+
+
+def _communities(announcement: Announcement) -> frozenset[str]:
+    """Return those of both kinds: what else a ToR gets to see is set on the way to it."""
+    return frozenset(map(str, (*announcement.communities, *announcement.large_communities)))
 
 
 def _in_words(next_hop: str, local_pref: int | None, communities: Set[str]) -> str:

@@ -122,10 +122,13 @@ def _path(prefix: Prefix, said: dict[str, Any]) -> BgpPath:
     path_id, local_pref = said.get("addpathRxId", 0), said.get("locPrf")
     if not isinstance(path_id, int) or not isinstance(local_pref, int | None):
         raise UnreadableError(f"{of} has no numbers for addpathRxId and locPrf")
-    communities = said.get("community", {"list": []})
-    listed = communities.get("list") if isinstance(communities, dict) else None
-    if not isinstance(listed, list):
-        raise UnreadableError(f"{of} has communities that are not a list")
+    listed = []
+    for kind in ("community", "largeCommunity"):
+        communities = said.get(kind, {"list": []})
+        of_kind = communities.get("list") if isinstance(communities, dict) else None
+        if not isinstance(of_kind, list):
+            raise UnreadableError(f"{of} has communities that are not a list")
+        listed += of_kind
     return BgpPath(
         path_id=path_id,
         next_hops=_next_hops(prefix, said),

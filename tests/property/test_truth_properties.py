@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from bgphealth.core.intents import Announcement, Community, RouteKey
+from bgphealth.core.intents import Announcement, Community, LargeCommunity, RouteKey
 from bgphealth.core.policy import default_key, owned
 from bgphealth.core.settings import Family, Prefix
 from bgphealth.core.truth import (
@@ -49,6 +49,7 @@ def announcements(draw: st.DrawFn) -> Expected:
                 st.sampled_from(NEXT_HOPS[key.prefix.version]),
                 st.sampled_from([100, 90, 0]),
                 st.lists(st.sampled_from(COMMUNITIES), unique=True).map(tuple),
+                st.sampled_from([(), (LargeCommunity(65101, 1, 1),)]),
             )
         )
     return expected
@@ -65,7 +66,7 @@ def as_announced(expected: Expected) -> dict[Prefix, BgpRoute]:
                 it.key.path_id,
                 () if it.next_hop is None else (it.next_hop,),
                 it.local_pref,
-                frozenset(str(community) for community in it.communities),
+                frozenset(map(str, (*it.communities, *it.large_communities))),
                 is_valid=True,
                 is_selected=it.local_pref == best,
             )
@@ -93,6 +94,7 @@ def changed(path: BgpPath, what: str, version: int) -> BgpPath:
         "local preference": replace(path, local_pref=preference + 1),
         "no local preference": replace(path, local_pref=None),
         "more communities": replace(path, communities=path.communities | {"65000:1"}),
+        "another large one": replace(path, communities=path.communities | {"65101:1:2"}),
         "other communities": replace(path, communities=frozenset({"65000:1"})),
         "invalid": replace(path, is_valid=False, is_selected=False),
         "not selected": replace(path, is_selected=False),
@@ -104,6 +106,7 @@ CHANGES = {
     "local preference": State.DIFFERS,
     "no local preference": State.DIFFERS,
     "more communities": State.DIFFERS,
+    "another large one": State.DIFFERS,
     "other communities": State.DIFFERS,
     "invalid": State.UNUSED,
     "not selected": State.UNUSED,

@@ -83,6 +83,14 @@ def test_communities_that_frr_has_a_name_for_are_numbers() -> None:
     assert found.communities == named | {"0:0", "0:1", "65101:1"}
 
 
+def test_large_communities_stand_beside_the_others() -> None:
+    said = objects()
+    paths: list[dict[str, object]] = said[6]["paths"]  # type: ignore[assignment]
+    paths[0]["largeCommunity"] = {"string": "65101:1:1", "list": ["65101:1:1"]}
+    (found,) = parse(printed(said))["2001:db8::53/128"].paths
+    assert found.communities == {"65101:2", "65101:1:1"}
+
+
 def test_the_session() -> None:
     session = parse_injected(SAMPLE, injector=INJECTOR, prefixes=PREFIXES).session
     assert (session.address, session.is_up) == (INJECTOR, True)
@@ -130,6 +138,7 @@ def test_what_is_no_answer(printed_instead: bytes, why: str) -> None:
         ("locPrf", "high", "a path to 192.0.2.53/32 has no numbers for addpathRxId and locPrf"),
         ("addpathRxId", [], "a path to 192.0.2.53/32 has no numbers for addpathRxId and locPrf"),
         ("community", [], "a path to 192.0.2.53/32 has communities that are not a list"),
+        ("largeCommunity", 1, "a path to 192.0.2.53/32 has communities that are not a list"),
     ],
 )
 def test_what_cannot_be_read(key: str, value: object, why: str) -> None:
