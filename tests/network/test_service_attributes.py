@@ -171,6 +171,10 @@ def test_a_degraded_uplink_keeps_the_service_as_a_worse_path(saying_lab: Lab) ->
                     ),
                 )
     until(saying_lab, {"tor1": CLEAN, "tor2": CLEAN})
+    log = saying_lab.run(dual_tor.SERVER, ["cat", dual_tor.EXABGP_LOG]).stdout
+    events = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    # bgpd has what was announced, and is asked for it all the time.
+    assert not [e for e in events if e["event"] in ("drift", "bgpd_not_asked", "exabgp_refused")]
 
 
 def test_bgpd_goes_on_announcing_it_alike_without_exabgp(saying_lab: Lab) -> None:
