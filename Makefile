@@ -19,7 +19,7 @@ demo: setup ## Bring the lab up, blackhole a ToR's uplink, show what happens (ro
 
 .PHONY: test
 test: setup check ## Run all tests, the laboratory's included (root or sudo)
-	$(SUDO) $(BIN)/python -m pytest -p no:cacheprovider -n auto tests/contract
+	$(SUDO) $(BIN)/python -m pytest -p no:cacheprovider -n 4 tests/contract
 	$(SUDO) $(BIN)/python -m pytest -p no:cacheprovider tests/network
 
 .PHONY: check
