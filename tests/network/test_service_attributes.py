@@ -177,9 +177,8 @@ def test_a_degraded_uplink_keeps_the_service_as_a_worse_path(saying_lab: Lab) ->
     assert not [e for e in events if e["event"] in ("drift", "bgpd_not_asked", "exabgp_refused")]
 
 
+@pytest.mark.parametrize("saying_lab", [dual_tor.NAME], indirect=True, scope="module")
 def test_bgpd_goes_on_announcing_it_alike_without_exabgp(saying_lab: Lab) -> None:
-    if saying_lab.topology.name == dual_tor.DIRECT:
-        pytest.skip("there is no bgpd on this server")
     stop = "kill -STOP $(cat /run/exabgp.pid)"
     saying_lab.run(dual_tor.SERVER, ["sh", "-c", stop])
     try:
