@@ -91,6 +91,7 @@ def file_for(load: Load, suspect: str | None = None) -> str:
         "paths:",
         f"  interval: {load.interval_s * 1000:.0f}ms",
         *([f"  suspect_interval: {suspect}"] if suspect else []),
+        "  damping: {suppress: off}",  # It goes dark many times, one after the other.
     ]
     if load.targets:
         lines += ["  beyond:", "    of:"] + [
