@@ -16,10 +16,12 @@ DEFAULT_FILE = Path("/etc/bgphealth/bgphealth.yaml")
 
 _COMMANDS = {
     "check": "bgphealth.cli.check:check",
+    "drain": "bgphealth.cli.drain:drain",
     "probe": "bgphealth.cli.probe:probe",
     "render": "bgphealth.cli.render:render",
     "run": "bgphealth.cli.run:run",
     "simulate": "bgphealth.cli.simulate:simulate",
+    "undrain": "bgphealth.cli.drain:undrain",
 }
 """Where each command is. Imported when asked for: no command waits for another's libraries."""
 

@@ -141,6 +141,7 @@ def _valid(file: str, settings: Settings) -> dict[str, object]:
             for service in settings.services
         ],
         "all_down": settings.all_down.value,
+        "drain_settle_s": settings.drain_settle_s,
         "fallback": {
             "enabled": settings.fallback.enabled,
             "table": settings.fallback.table,
@@ -187,7 +188,15 @@ def _summary(file: str, settings: Settings) -> list[str]:
     lines.append("")
     for service in settings.services:
         lines += _service(settings, service)
-    lines += ["", f"all uplinks down: {settings.all_down}", f"fallback: {_fallback(settings)}"]
+    lines += [
+        "",
+        f"all uplinks down: {settings.all_down}",
+        (
+            f"drained: announced for {settings.drain_settle_s:g} s, prepended and then with "
+            "GRACEFUL_SHUTDOWN; then not"
+        ),
+        f"fallback: {_fallback(settings)}",
+    ]
     if settings.mode is Mode.DIRECT:
         lines.append(
             "default route: the host's own affair; fallback defaults arrive in a later version"

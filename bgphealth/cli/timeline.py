@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, assert_never
 
+from bgphealth.core.drain import DrainEffect, DrainEnded, DrainResumed, DrainStarted, DrainSuspended
 from bgphealth.core.engine import (
     DecisionChanged,
     IntentsChanged,
@@ -101,10 +102,24 @@ def _lines(settings: Settings, moment: Moment) -> Iterator[_Line]:
         case PaceChanged(path=path, suspect=suspect):
             what = "suspect" if suspect else "calm"
             yield _Line(what, f"{path.uplink} {path.family}", minor=True)
+        case DrainStarted() | DrainEnded() | DrainSuspended() | DrainResumed():
+            yield _drain(moment)
         case IntentsChanged():
             pass  # The decisions say what is wanted, each with its reason.
         case never:
             assert_never(never)
+
+
+def _drain(moment: DrainEffect) -> _Line:
+    match moment:
+        case DrainStarted(target=target):
+            return _Line("drain", str(target), "drained")
+        case DrainEnded(target=target, reason=reason):
+            return _Line("drain", str(target), "over", reason)
+        case DrainSuspended(path=path):
+            return _Line("drain", f"{path.uplink} {path.family}", "suspended")
+        case DrainResumed(path=path):
+            return _Line("drain", f"{path.uplink} {path.family}", "drained")
 
 
 def _verdict(what: str, subject: str, before: Judgement, after: Judgement) -> _Line:
@@ -221,7 +236,9 @@ def _seconds(span_s: float) -> float:
     return round(span_s, 6)
 
 
-def _moment(settings: Settings, moment: Moment) -> dict[str, object]:
+def _moment(  # noqa: PLR0911 - one for each kind
+    settings: Settings, moment: Moment
+) -> dict[str, object]:
     """Return a moment in the words of the log; nothing for one that others say already."""
     match moment:
         case Happened(text=text):
@@ -236,10 +253,26 @@ def _moment(settings: Settings, moment: Moment) -> dict[str, object]:
         case PaceChanged(path=path, suspect=suspect):
             event = "path_suspect" if suspect else "path_not_suspect"
             return {"event": event, "uplink": path.uplink, "family": str(path.family)}
+        case DrainStarted() | DrainEnded() | DrainSuspended() | DrainResumed():
+            return _drain_fields(moment)
         case IntentsChanged():
             return {}
         case never:
             assert_never(never)
+
+
+def _drain_fields(moment: DrainEffect) -> dict[str, object]:
+    match moment:
+        case DrainStarted(target=target, order=order):
+            lasts_s = None if order.until is None else _seconds(order.until - moment.at)
+            fields = {"of": str(target), "for_s": lasts_s, "forced": order.forced}
+            return {"event": "drain_started", **fields}
+        case DrainEnded(target=target, reason=reason):
+            return {"event": "drain_ended", "of": str(target), "reason": str(reason)}
+        case DrainSuspended(path=path):
+            return {"event": "drain_suspended", "uplink": path.uplink, "family": str(path.family)}
+        case DrainResumed(path=path):
+            return {"event": "drain_resumed", "uplink": path.uplink, "family": str(path.family)}
 
 
 def _decision_fields(settings: Settings, moment: DecisionChanged) -> dict[str, object]:

@@ -59,6 +59,8 @@ RESERVED_ASNS = {
     LARGEST_ASN: "reserved (RFC 7300)",
 }
 _THIS_NETWORK = IPv4Network("0.0.0.0/8")  # RFC 1122, section 3.2.1.3: never a host.
+SOCKET_PATH_BYTES = 103
+"""What unix(7) has room for, less the ``.new`` that the socket is made with."""
 IFNAME_BYTES = 15
 """IFNAMSIZ less its final NUL."""
 
@@ -238,6 +240,18 @@ def absolute_path(value: object) -> str:
             f"must be the absolute path of a file such as /etc/bgphealth/tor1.password, "
             f"not {shown(value)}"
         )
+    return value
+
+
+def socket_path(value: object) -> str:
+    """Parse the absolute path of a unix socket."""
+    if not isinstance(value, str) or not value.startswith("/") or value.endswith("/"):
+        raise WrongValueError(
+            "must be the absolute path of a socket such as /run/bgphealth/control.sock, "
+            f"not {shown(value)}"
+        )
+    if len(value.encode()) > SOCKET_PATH_BYTES:
+        raise WrongValueError(f"is too long: a socket's path has at most {SOCKET_PATH_BYTES} bytes")
     return value
 
 

@@ -177,11 +177,13 @@ def _settings(file: File, number_of: dict[str, int]) -> Settings:
         damping=_damping(file.paths.damping),
         services=(_loopback(file), *(_service(file, name) for name in file.services)),
         all_down=file.policy.all_down,
+        drain_settle_s=file.policy.drain_settle,
         fallback=FallbackSettings(
             enabled=file.fallback.enabled,
             table=file.fallback.table,
             rule_priority=file.fallback.rule_priority,
         ),
+        control_socket=file.control.socket,
     )
 
 

@@ -136,7 +136,8 @@ class Uplink(Section):
     neighbor_asn: Annotated[int | None, PlainValidator(fields.asn_or_external)] = Field(
         description="the ToR's AS number, or external", examples=["65001"]
     )
-    number: Annotated[int, PlainValidator(fields.integer(1, 65535))] | None = None
+    number: Annotated[int, PlainValidator(fields.integer(1, 16383))] | None = None
+    """A quarter of what a community has room for: two more are for draining."""
     next_hop: _Addresses | None = None
     probe_source: _Addresses | None = None
     password_file: Annotated[str, PlainValidator(fields.absolute_path)] | None = None
@@ -321,6 +322,10 @@ class Policy(Section):
     """What is decided where the verdicts alone do not say."""
 
     all_down: Annotated[AllDown, BeforeValidator(fields.choice(*AllDown))] = AllDown.KEEP_LAST
+    drain_settle: Annotated[float, PlainValidator(fields.duration(0.0, 3600.0, "at most 1h"))] = (
+        10.0
+    )
+    """How long what is drained is still announced: prepended, then with GRACEFUL_SHUTDOWN."""
 
 
 class Fallback(Section):
@@ -329,6 +334,13 @@ class Fallback(Section):
     enabled: Annotated[bool, PlainValidator(fields.boolean)] = True
     table: Annotated[int, PlainValidator(fields.integer(1, 4294967294))] = 17900
     rule_priority: Annotated[int, PlainValidator(fields.integer(1, 32764))] = 1790
+
+
+class Control(Section):
+    """Where operators are listened to."""
+
+    socket: Annotated[str, PlainValidator(fields.socket_path)] | None = None
+    """None for the runtime directory, NAME.socket."""
 
 
 def _version(value: object) -> int:
@@ -358,7 +370,8 @@ class File(Section):
     )
     policy: Policy = Policy()
     fallback: Fallback = Fallback()
+    control: Control = Control()
 
 
-LATER: frozenset[tuple[str, ...]] = frozenset({("control",), ("metrics",)})
+LATER: frozenset[tuple[str, ...]] = frozenset({("metrics",)})
 """Keys of later versions (``*`` stands for any name): refused, but not as misspelt ones."""

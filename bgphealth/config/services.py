@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bgphealth.config.fields import label
 from bgphealth.config.problems import printable, shown
 from bgphealth.core.communities import Community
-from bgphealth.core.settings import DEGRADED_COMMUNITY, LOOPBACK, Family
+from bgphealth.core.settings import DEGRADED_COMMUNITY, DRAIN_COMMUNITY, LOOPBACK, Family
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from bgphealth.config.checks import Finding, Parts
     from bgphealth.config.model import Service
     from bgphealth.config.problems import KeyPath
-
-_LARGEST_VALUE = 65535
 
 
 def carriers(parts: Parts) -> Iterator[Finding]:
@@ -96,8 +94,9 @@ def degraded_numbers(parts: Parts) -> Iterator[Finding]:
     names = {number: name for name, number in parts.number_of.items()}
     for number, name in names.items():
         above = number + DEGRADED_COMMUNITY
-        if above in names or above > _LARGEST_VALUE:
-            whose = f"which is {names[above]}'s number" if above in names else "which does not fit"
+        if above in names or above >= DRAIN_COMMUNITY:
+            least = f"which must be below {DRAIN_COMMUNITY}"
+            whose = f"which is {names[above]}'s number" if above in names else least
             yield (
                 ("uplinks", name, "number"),
                 (
@@ -108,14 +107,15 @@ def degraded_numbers(parts: Parts) -> Iterator[Finding]:
 
 
 def _steering(parts: Parts) -> dict[Community, str]:
-    """Return the communities that steer to each uplink, clean or degraded."""
+    """Return the communities that steer to each uplink, clean or degraded, drained or not."""
     if parts.host is None or parts.is_direct:
         return {}
     asn = parts.host.community_asn or parts.host.asn
     return {
-        Community(asn, number + extra): name
+        Community(asn, number + degraded + drained): name
         for name, number in parts.number_of.items()
-        for extra in (0, DEGRADED_COMMUNITY)
+        for degraded in (0, DEGRADED_COMMUNITY)
+        for drained in (0, DRAIN_COMMUNITY, 2 * DRAIN_COMMUNITY)
     }
 
 

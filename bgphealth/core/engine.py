@@ -9,13 +9,15 @@ the same effects, so a recorded run can be replayed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
-from bgphealth.core import damping, policy
+from bgphealth.core import damping, drain, policy
 from bgphealth.core.damping import Penalty
+from bgphealth.core.drain import DrainEffect, Drains, Leg
 from bgphealth.core.events import (
+    Drained,
     Event,
     LinkChanged,
     PathProbed,
@@ -23,6 +25,8 @@ from bgphealth.core.events import (
     ServiceChecked,
     Settled,
     Started,
+    TimePassed,
+    Undrained,
 )
 from bgphealth.core.health import Judgement, PathHealth, PathKey, ServiceHealth
 from bgphealth.core.hysteresis import Level
@@ -83,7 +87,9 @@ class PaceChanged:
     suspect: bool
 
 
-Effect: TypeAlias = PathChanged | ServiceChanged | DecisionChanged | IntentsChanged | PaceChanged
+Effect: TypeAlias = (
+    PathChanged | ServiceChanged | DecisionChanged | IntentsChanged | PaceChanged | DrainEffect
+)
 
 
 class State(NamedTuple):
@@ -106,6 +112,12 @@ class State(NamedTuple):
     path_penalties: Mapping[PathKey, Penalty]
     service_penalties: Mapping[str, Penalty]
     settled: bool
+    drains: Drains
+
+    @property
+    def next_at(self) -> float | None:
+        """When `TimePassed` is needed next; None for never."""
+        return self.drains.next_at
 
     @property
     def intents(self) -> Intents:
@@ -128,6 +140,7 @@ class State(NamedTuple):
             path_penalties=self.path_penalties,
             service_penalties=self.service_penalties,
             settled=self.settled,
+            drains=self.drains,
         )
 
 
@@ -152,6 +165,7 @@ def initial(settings: Settings) -> State:
         path_penalties={},
         service_penalties={},
         settled=False,
+        drains=Drains(),
     )
 
 
@@ -161,7 +175,7 @@ def settling_s(settings: Settings) -> float:
     return (timing.rise + timing.fall) * timing.interval_s + timing.timeout_s
 
 
-def step(  # noqa: PLR0911 - one for each kind of event
+def step(  # noqa: C901, PLR0911 - one for each kind of event
     state: State, event: Event
 ) -> tuple[State, tuple[Effect, ...]]:
     """Return the state after one event, and what changed.
@@ -194,6 +208,14 @@ def step(  # noqa: PLR0911 - one for each kind of event
             if event.service not in state.services:
                 return state, ()
             return _judge_service(state, event)
+        case Drained() | Undrained() | TimePassed():
+            outcome = drain.after(state.drains, event, state.settings)
+            if outcome.drains == state.drains:
+                return state, outcome.effects
+            state, renewed = _renew(
+                state._replace(drains=outcome.drains), event.at, outcome.released
+            )
+            return decide(state, event.at, (*outcome.effects, *renewed))
 
 
 def _answered(state: State, event: PathProbed) -> tuple[State, tuple[Effect, ...]]:
@@ -248,15 +270,7 @@ def _keeps_best(state: State, key: PathKey) -> bool:
 
 def _keeps_others(state: State, key: PathKey) -> bool:
     """Tell whether the best of the paths that are down are others than those that carry."""
-    if not _keeps_best(state, key):
-        return False
-    verdicts = _verdicts(state)
-    return any(
-        policy.usable(state.settings, verdicts, scope).uplinks
-        not in (state.last_usable.get(scope), frozenset())
-        for scope in state.settings.scopes
-        if scope.family is key.family and key.uplink in scope
-    )
+    return _keeps_best(state, key) and _last_usable(state) != state.last_usable
 
 
 def _damp(
@@ -380,6 +394,40 @@ def _judge_service(state: State, event: ServiceChecked) -> tuple[State, tuple[Ef
     return decide(state, event.at, (ServiceChanged(event.at, event.service, old, new),))
 
 
+def _renew(
+    state: State, at: float, released: Iterable[PathKey | str]
+) -> tuple[State, tuple[Effect, ...]]:
+    """Forget what is known of these: they must show again that they work."""
+    names = [thing for thing in released if not isinstance(thing, PathKey)]
+    services = {name: ServiceHealth.initial(state.services[name].settings) for name in names}
+    paths = {
+        key: PathHealth.initial(before.settings, before.quality).after_link(up=before.link_up)
+        for key in released
+        if isinstance(key, PathKey) and (before := state.paths[key])
+    }
+    path_verdicts = {key: health.judge() for key, health in paths.items()}
+    service_verdicts = {name: health.judge() for name, health in services.items()}
+    effects: list[Effect] = [
+        PathChanged(at, key, state.path_verdicts[key], verdict)
+        for key, verdict in path_verdicts.items()
+        if differs(state.path_verdicts[key], verdict)
+    ]
+    effects += [
+        ServiceChanged(at, name, state.service_verdicts[name], verdict)
+        for name, verdict in service_verdicts.items()
+        if differs(state.service_verdicts[name], verdict)
+    ]
+    state = state._replace(
+        paths={**state.paths, **paths},
+        services={**state.services, **services},
+        path_verdicts={**state.path_verdicts, **path_verdicts},
+        service_verdicts={**state.service_verdicts, **service_verdicts},
+        held_since={key: at for key, at in state.held_since.items() if key not in paths},
+    )
+    state, paces = _pace(state, at, set(paths))
+    return state, (*effects, *paces)
+
+
 def differs(before: Judgement, after: Judgement) -> bool:
     """Tell a change of verdict from a mere change of evidence, which is no transition."""
     return (before.level, before.reason) != (after.level, after.reason)
@@ -390,7 +438,8 @@ def decide(
 ) -> tuple[State, tuple[Effect, ...]]:
     """Ask the policy about the whole host; return the state, and these effects with its own."""
     state = state._replace(last_usable=_last_usable(state))
-    before, after = state.decisions, policy.decide(state.settings, _verdicts(state))
+    state, drained = _suspend(state, at)
+    before, after = state.decisions, policy.decide(state.settings, verdicts_of(state))
     decided: list[Effect] = [
         DecisionChanged(at, key, before.get(key), decision)
         for key, decision in after.items()
@@ -400,18 +449,44 @@ def decide(
     wanted, undecided = policy.intents(after), policy.undecided(after)
     if (wanted, undecided) != (policy.intents(before), policy.undecided(before)) or not before:
         decided.append(IntentsChanged(at, wanted, undecided))
-    return state, (*effects, *decided)
+    return state, (*effects, *drained, *decided)
 
 
-def _verdicts(state: State) -> policy.Verdicts:
-    standings = {key: health.standing for key, health in state.paths.items()}
+def verdicts_of(state: State) -> policy.Verdicts:
+    """Return all that the policy looks at."""
     return policy.Verdicts(
-        state.path_verdicts, state.service_verdicts, state.last_usable, state.settled, standings
+        state.path_verdicts,
+        state.service_verdicts,
+        state.last_usable,
+        state.settled,
+        {key: health.standing for key, health in state.paths.items()},
+        state.drains,
     )
 
 
+def _suspend(state: State, at: float) -> tuple[State, tuple[Effect, ...]]:
+    """Let drained uplinks carry while no other one works, and no longer."""
+    if not state.drains.uplinks:
+        return state, ()
+    seen = verdicts_of(state)
+    needed = {
+        Leg(scope, uplink)
+        for scope in state.settings.scopes
+        for uplink in policy.suspended(state.settings, seen, scope)
+    }
+    drains, effects, _ = drain.suspend(state.drains, at, needed, state.settings.drain_settle_s)
+    return state._replace(drains=drains), effects
+
+
 def _last_usable(state: State) -> Mapping[Scope, frozenset[str]]:
-    """Remember, per scope, the uplinks that carry traffic; keep the memory while none does."""
-    verdicts = _verdicts(state)
-    usable = {s: policy.usable(state.settings, verdicts, s) for s in state.settings.scopes}
-    return {**state.last_usable, **{s: u.uplinks for s, u in usable.items() if u.uplinks}}
+    """Remember, per scope, the uplinks that carry traffic; keep the memory while none does.
+
+    Drained ones are never among them.
+    """
+    verdicts, drained = verdicts_of(state), state.drains.uplinks
+    last = {scope: uplinks.difference(drained) for scope, uplinks in state.last_usable.items()}
+    for scope in state.settings.scopes:
+        carrier = policy.usable(state.settings, verdicts, scope)
+        if carried := carrier.uplinks.difference(drained):
+            last[scope] = carried
+    return last

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, TypeAlias
 
+from bgphealth.core.orders import Order, Target, What
 from bgphealth.core.settings import Family, ProbeSettings, Role
 
 
@@ -86,4 +87,57 @@ class LinkChanged:
     up: bool
 
 
-Event: TypeAlias = Started | Settled | PathProbed | PathProbeOverdue | ServiceChecked | LinkChanged
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """The operator drains something; or did, before a restart, and `since` is in the past."""
+
+    at: float
+    what: What
+    name: str
+    since: float
+    until: float | None = None
+    forced: bool = False
+
+    @property
+    def target(self) -> Target:
+        """What is drained."""
+        return Target(self.what, self.name)
+
+    @property
+    def order(self) -> Order:
+        """How it is drained."""
+        return Order(self.since, self.until, self.forced)
+
+
+@dataclass(frozen=True, slots=True)
+class Undrained:
+    """The operator ends a drain."""
+
+    at: float
+    what: What
+    name: str
+
+    @property
+    def target(self) -> Target:
+        """What is not drained any more."""
+        return Target(self.what, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class TimePassed:
+    """It is as late as the engine wanted to know of (`State.next_at`)."""
+
+    at: float
+
+
+Event: TypeAlias = (
+    Started
+    | Settled
+    | PathProbed
+    | PathProbeOverdue
+    | ServiceChecked
+    | LinkChanged
+    | Drained
+    | Undrained
+    | TimePassed
+)

@@ -41,3 +41,9 @@ class Reason(StrEnum):
     ALL_DOWN_WITHDRAW = "all_down_withdraw"
     ALL_DOWN_NOTHING_TO_KEEP = "all_down_nothing_to_keep"
     NOT_IN_FILE = "not_in_file"
+    DRAINING = "draining"
+    DRAINED = "drained"
+    DRAIN_SUSPENDED = "drain_suspended"
+    # A drain that is over; or NOT_IN_FILE.
+    UNDRAINED = "undrained"
+    DRAIN_EXPIRED = "drain_expired"

@@ -21,6 +21,10 @@ LOOPBACK = "loopback"
 DEGRADED_COMMUNITY = 1000
 """How far an uplink's community for a degraded uplink is from the other one."""
 
+DRAIN_COMMUNITY = 16384
+"""How far an uplink's communities are from each other while it is drained: twice, so that numbers
+and those of degraded uplinks must be below."""
+
 Address: TypeAlias = IPv4Address | IPv6Address
 Prefix: TypeAlias = IPv4Network | IPv6Network
 
@@ -383,7 +387,9 @@ class Settings:
     """The whole file, validated. What is said of paths is the same for every one of them.
 
     `suspect_interval_s` is the interval while a path that is up gives no answers; None for never
-    faster than `path_timing` says. `damping` is None where falls do not count.
+    faster than `path_timing` says. `damping` is None where falls do not count. `drain_settle_s` is
+    how long what is drained is still announced. `control_socket` is where operators are listened
+    to; None for the runtime directory.
     """
 
     mode: Mode
@@ -395,7 +401,9 @@ class Settings:
     damping: Damping | None
     services: tuple[ServiceSettings, ...]
     all_down: AllDown
+    drain_settle_s: float
     fallback: FallbackSettings
+    control_socket: str | None
 
     @property
     def families(self) -> tuple[Family, ...]:

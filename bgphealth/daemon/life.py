@@ -19,8 +19,11 @@ from bgphealth import config
 from bgphealth.core.errors import BgphealthError
 from bgphealth.core.settings import Settings
 from bgphealth.daemon import places, reload, starts
+from bgphealth.daemon.control import Control
+from bgphealth.daemon.drained import DrainMemory
 from bgphealth.daemon.lifeline import Lifeline
 from bgphealth.daemon.notify import Notifier
+from bgphealth.daemon.operator import Operator
 from bgphealth.daemon.program import Program
 from bgphealth.daemon.recorder import Recorder
 from bgphealth.daemon.remembered import Remembered
@@ -113,9 +116,16 @@ class Life:
         program = self._program = Program(settings, self._log, self._recorder)
         program.notifier = self._notifier
         remembered = Remembered(places.state_file(self._file), self._log)
+        drained = DrainMemory(places.state_file(self._file, "drains"), self._log)
+        control = Control(places.control_socket(self._file, settings), Operator(program), self._log)
         async with asyncio.TaskGroup() as group:
-            group.create_task(program.run(self._lifeline, remembered))
+            group.create_task(self._listen(program, control))
+            group.create_task(program.run(self._lifeline, remembered, drained))
             group.create_task(self._reload(program))
+
+    async def _listen(self, program: Program, control: Control) -> None:
+        await program.serves.wait()
+        await control.serve()
 
     async def _reload(self, program: Program) -> None:
         while True:

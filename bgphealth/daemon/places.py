@@ -8,21 +8,34 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from bgphealth.core.settings import Settings
+
 _STATE = Path("/var/lib/bgphealth")
 _RUNTIME = Path("/run/bgphealth")
 
 
-def state_file(file: Path, environment: Mapping[str, str] = os.environ) -> Path:
+def state_file(
+    file: Path, kind: str = "routes", environment: Mapping[str, str] = os.environ
+) -> Path:
     """Return where to remember what must outlive a reboot (systemd's StateDirectory=).
 
     The name is that of the configuration file: two programs on one host have two files.
     """
-    return _directory("STATE_DIRECTORY", _STATE, environment) / f"{file.stem}.routes.json"
+    return _directory("STATE_DIRECTORY", _STATE, environment) / f"{file.stem}.{kind}.json"
 
 
 def runtime_file(file: Path, kind: str, environment: Mapping[str, str] = os.environ) -> Path:
     """Return where to keep what a reboot may forget (systemd's RuntimeDirectory=)."""
     return _directory("RUNTIME_DIRECTORY", _RUNTIME, environment) / f"{file.stem}.{kind}"
+
+
+def control_socket(
+    file: Path, settings: Settings | None, environment: Mapping[str, str] = os.environ
+) -> Path:
+    """Return where the control socket is; without settings, where it is by default."""
+    if settings is not None and settings.control_socket is not None:
+        return Path(settings.control_socket)
+    return runtime_file(file, "socket", environment)
 
 
 def replace_file(target: Path, text: str) -> None:

@@ -17,15 +17,18 @@ from typing import NamedTuple, TextIO
 from structlog.typing import FilteringBoundLogger
 
 from bgphealth.core import engine, policy
-from bgphealth.core.engine import Effect
+from bgphealth.core.drain import DrainEnded, DrainStarted
+from bgphealth.core.engine import Effect, State
 from bgphealth.core.errors import BgphealthError
 from bgphealth.core.events import (
+    Drained,
     Event,
     LinkChanged,
     PathProbed,
     ServiceChecked,
     Settled,
     Started,
+    TimePassed,
 )
 from bgphealth.core.health import PathKey
 from bgphealth.core.intents import RouteKey
@@ -35,6 +38,7 @@ from bgphealth.core.reconfigure import reconfigure
 from bgphealth.core.settings import Address, Mode, Settings
 from bgphealth.daemon import standing
 from bgphealth.daemon.closed_loop import ClosedLoop, Lookups, Remedies
+from bgphealth.daemon.drained import DrainMemory
 from bgphealth.daemon.lifeline import Lifeline
 from bgphealth.daemon.notify import Notifier
 from bgphealth.daemon.probing import Probing
@@ -89,12 +93,15 @@ class Program:
         self._watching: asyncio.Task[None]
         self._group: asyncio.TaskGroup
         self._remembered: Remembered | None = None
+        self._drain_memory: DrainMemory | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._owned: Set[RouteKey] = policy.owned(settings)
         self._leaving: set[RouteKey] = set()
         self._to_remember = asyncio.Event()
         self._saving = asyncio.Lock()
         self._answered_at = self._loop.time()
-        self._serves = asyncio.Event()
+        self.serves = asyncio.Event()
+        """Set once the engine has taken what an earlier run left, and takes what is asked of it."""
         self.notifier: Notifier | None = None
         """Who hears how it goes, if anybody."""
 
@@ -103,10 +110,27 @@ class Program:
         """The file as it counts now."""
         return self._settings
 
-    async def run(self, life: Lifeline, remembered: Remembered) -> None:
+    @property
+    def state(self) -> State:
+        """What the engine knows."""
+        return self._state
+
+    @property
+    def now(self) -> float:
+        """The clock of the events."""
+        return self._loop.time()
+
+    def post(self, event: Event) -> None:
+        """Have the engine take an event; what it decides is under way when this returns."""
+        self._post(event)
+
+    async def run(self, life: Lifeline, remembered: Remembered, drained: DrainMemory) -> None:
         """Run under ExaBGP until cancelled."""
         await self._watch.start()
         self._remembered = remembered
+        for target, order in drained.load(self.now).items():
+            self._post(Drained(self.now, *target, order.since, order.until, order.forced))
+        self._drain_memory = drained
         left = remembered.load() - self._owned
         self._leaving |= left
         # Before anything is announced: what is announced must be known to be ours.
@@ -152,7 +176,7 @@ class Program:
 
     async def reload(self, settings: Settings) -> None:
         """Go on with another file, once started. What it does not change goes on undisturbed."""
-        await self._serves.wait()
+        await self.serves.wait()
         if self._steered is None or settings == self._settings:
             return
         before, self._settings = self._settings, settings
@@ -182,7 +206,14 @@ class Program:
                 probing.pace(path, suspect=True)
             self._steered = _Steered(driver, probing)
             self._answered_at = self._loop.time()
+        self._set_timer()
         self._tell_standing()
+
+    async def keep_drains(self) -> bool:
+        """Write down what is drained; return whether that was possible."""
+        # A slow disk must not stop the probes.
+        async with self._saving:
+            return await asyncio.to_thread(self._save_drains)
 
     def makes_progress(self, late_s: float = LATE_S) -> bool:
         """Tell whether probes are answered or time out, and ExaBGP answers in time."""
@@ -206,12 +237,15 @@ class Program:
                 if self._closed_loop is not None:
                     self._group.create_task(self._closed_loop.run())
                 self._watching = self._group.create_task(self._watch.run())
-                self._serves.set()
+                self.serves.set()
                 await self._broken
         finally:
             self._steered.probing.close()
             self._steered = None
+            if self._timer is not None:
+                self._timer.cancel()
             self._save()
+            self._save_drains()
             if self._recorder is not None:
                 self._recorder.close()
 
@@ -244,7 +278,23 @@ class Program:
         self._state, effects = engine.step(self._state, event)
         if effects:
             self._take(effects, steered)
+            self._set_timer()
             self._tell_standing()
+
+    def _set_timer(self) -> None:
+        """Tell the engine how late it is when it wants to know."""
+        at = self._state.next_at
+        if self._timer is not None:
+            if self._timer.when() == at and not self._timer.cancelled():
+                return
+            self._timer.cancel()
+        # A timer may come a clock tick early.
+        self._timer = None if at is None else self._loop.call_at(at, self._time_passed, at)
+
+    def _time_passed(self, at: float) -> None:
+        self._timer = None
+        self._post(TimePassed(max(at, self._loop.time())))
+        self._set_timer()
 
     def _take(self, effects: tuple[Effect, ...], steered: _Steered) -> None:
         for effect in effects:
@@ -254,6 +304,8 @@ class Program:
                     steered.driver.want(intents, undecided)
                 case engine.PaceChanged(path=path, suspect=suspect):
                     steered.probing.pace(path, suspect=suspect)
+                case DrainStarted() | DrainEnded():
+                    self._to_remember.set()
 
     def _settled(self) -> None:
         self._post(Settled(self._loop.time()))
@@ -269,6 +321,10 @@ class Program:
         if self._remembered is not None:
             self._remembered.save(self._owned | self._leaving)
 
+    def _save_drains(self) -> bool:
+        memory, orders = self._drain_memory, self._state.drains.orders
+        return memory is not None and memory.keep(orders, self._loop.time())
+
     async def _save_aside(self) -> None:
         # A slow disk must not stop the probes.
         async with self._saving:
@@ -279,6 +335,7 @@ class Program:
             await self._to_remember.wait()
             self._to_remember.clear()
             await self._save_aside()
+            await self.keep_drains()
 
     def _source(self, path: PathKey) -> Address | str:
         return self._sources.of(path)

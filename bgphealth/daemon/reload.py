@@ -38,6 +38,7 @@ def refusals(before: Settings, after: Settings) -> list[str]:
         "mode": (before.mode, after.mode),
         "host.asn": (before.host.asn, after.host.asn),
         "host.injector": (before.host.injector, after.host.injector),
+        "control.socket": (before.control_socket, after.control_socket),
     }
     return [
         f"{key}: {old} became {new}, which needs 'bgphealth render', and a restart of ExaBGP"
@@ -56,7 +57,10 @@ def changes(before: Settings, after: Settings) -> dict[str, list[str]]:
             (before.path_timing, before.suspect_interval_s, before.quality, before.damping),
             (after.path_timing, after.suspect_interval_s, after.quality, after.damping),
         ),
-        "policy": (before.all_down, after.all_down),
+        "policy": (
+            (before.all_down, before.drain_settle_s),
+            (after.all_down, after.drain_settle_s),
+        ),
         "fallback": (before.fallback, after.fallback),
     }
     found = {

@@ -7,7 +7,6 @@ meanwhile would stay announced for ever, because nobody would know any more that
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Set
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -15,61 +14,28 @@ from pathlib import Path
 from structlog.typing import FilteringBoundLogger
 
 from bgphealth.core.intents import RouteKey
-from bgphealth.daemon.places import replace_file
+from bgphealth.daemon.kept import LARGEST_BYTES, Kept
 
 VERSION = 1
 
-_LARGEST_BYTES = 16 * 1024 * 1024  # A route takes about 70 bytes.
 _MAX_PATH_ID = 0xFFFFFFFF
-
-
-class Remembered:
-    """The routes that are ours, in a file. Its content is never trusted, its absence no error."""
-
-    def __init__(self, file: Path, log: FilteringBoundLogger) -> None:
-        self._file = file
-        self._log = log
-        self._written: Set[RouteKey] | None = None
-        self._trouble = ""
-
-    def load(self) -> frozenset[RouteKey]:
-        """Return what an earlier run left; nothing, with a warning, if that makes no sense."""
-        try:
-            # Not to wait for whoever made a named pipe of it.
-            descriptor = os.open(self._file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-            with os.fdopen(descriptor, "rb") as stream:
-                raw = stream.read(_LARGEST_BYTES + 1)
-        except FileNotFoundError:
-            return frozenset()
-        except OSError as error:
-            self._log.warning("state_ignored", file=str(self._file), why=error.strerror)
-            return frozenset()
-        try:
-            self._written = decode(raw or b"")
-        except ValueError as error:
-            self._log.warning("state_ignored", file=str(self._file), why=str(error))
-            return frozenset()
-        return frozenset(self._written)
-
-    def save(self, routes: Set[RouteKey]) -> None:
-        """Write them, if they are not what is there; what prevents it is logged once."""
-        if routes == self._written:
-            return
-        try:
-            replace_file(self._file, encode(routes))
-        except OSError as error:
-            self._written = None
-            if self._trouble != (trouble := f"{self._file.parent}: {error.strerror}"):
-                self._log.warning("state_not_kept", why=trouble, do=_DO)
-            self._trouble = trouble
-        else:
-            self._written, self._trouble = frozenset(routes), ""
 
 
 _DO = (
     "give the user of ExaBGP that directory (StateDirectory=bgphealth in the unit, or "
     "$STATE_DIRECTORY); without it, what leaves the file while bgphealth is away stays announced"
 )
+
+
+class Remembered(Kept[Set[RouteKey]]):
+    """The routes that are ours, in a file."""
+
+    def __init__(self, file: Path, log: FilteringBoundLogger) -> None:
+        super().__init__(file, log, encode, decode, _DO)
+
+    def load(self) -> frozenset[RouteKey]:
+        """Return what an earlier run left; nothing, with a warning, if that makes no sense."""
+        return frozenset(self.load_or(frozenset()))
 
 
 def encode(routes: Set[RouteKey]) -> str:
@@ -91,7 +57,7 @@ def decode(raw: bytes) -> frozenset[RouteKey]:
     Raises:
         ValueError: it is not such a file, or one of its routes is none; the text says why.
     """
-    if len(raw) > _LARGEST_BYTES:
+    if len(raw) > LARGEST_BYTES:
         raise ValueError("it is larger than 16 MiB")
     try:
         data = json.loads(raw)

@@ -9,6 +9,13 @@ from collections.abc import Mapping
 
 from structlog.typing import FilteringBoundLogger
 
+from bgphealth.core.drain import (
+    DrainEffect,
+    DrainEnded,
+    DrainResumed,
+    DrainStarted,
+    DrainSuspended,
+)
 from bgphealth.core.engine import (
     DecisionChanged,
     Effect,
@@ -62,8 +69,24 @@ class Reporter:
             case PaceChanged(at, path, suspect):
                 event = "path_suspect" if suspect else "path_not_suspect"
                 self._log.debug(event, at=at, uplink=path.uplink, family=path.family)
+            case DrainStarted() | DrainEnded() | DrainSuspended() | DrainResumed():
+                self._drain(effect)
             case IntentsChanged():
                 pass  # The driver says what became of them.
+
+    def _drain(self, effect: DrainEffect) -> None:
+        match effect:
+            case DrainStarted(at, target, order):
+                lasts_s = None if order.until is None else round(order.until - at, 1)
+                self._log.info(
+                    "drain_started", at=at, of=str(target), for_s=lasts_s, forced=order.forced
+                )
+            case DrainEnded(at, target, reason):
+                self._log.info("drain_ended", at=at, of=str(target), reason=str(reason))
+            case DrainSuspended(at, path):
+                self._log.warning("drain_suspended", at=at, uplink=path.uplink, family=path.family)
+            case DrainResumed(at, path):
+                self._log.info("drain_resumed", at=at, uplink=path.uplink, family=path.family)
 
     def answer(self, event: Event) -> None:
         """Log a probe that could not be asked, once per reason, and when it can be again."""

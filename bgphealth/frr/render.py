@@ -9,9 +9,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from bgphealth import templating
+from bgphealth.core import policy
+from bgphealth.core.drain import Stage
 from bgphealth.core.errors import ConfigurationError
 from bgphealth.core.settings import (
-    DEGRADED_COMMUNITY,
     Address,
     Export,
     Family,
@@ -79,6 +80,14 @@ class _Export:
     prepended: str
     med: int | None
 
+    @property
+    def lists(self) -> tuple[str, str, str]:
+        """What its community-lists begin with: as usual, prepended and shut down."""
+        if self.is_degraded:
+            # No uplink's name makes another list's name of these.
+            return "degraded", "prepended_degraded", "shutdown_degraded"
+        return "uplink", "prepended", "shutdown"
+
 
 @dataclass(frozen=True, slots=True)
 class _FamilyPart:
@@ -97,11 +106,24 @@ class _FamilyPart:
 
 @dataclass(frozen=True, slots=True)
 class _Steering:
-    """The communities that send a service to one uplink, clean or degraded; "" where unused."""
+    """The communities that send a service to one uplink: as usual, and while it is drained.
+
+    The same for a degraded one, "" where unused.
+    """
 
     name: str
     community: str
+    prepended: str
+    shutdown: str
     degraded: str
+    prepended_degraded: str
+    shutdown_degraded: str
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """All those that are used."""
+        mine = (self.community, self.prepended, self.shutdown, self.degraded)
+        return tuple(filter(None, (*mine, self.prepended_degraded, self.shutdown_degraded)))
 
 
 def render(
@@ -123,7 +145,6 @@ def render(
             "writes all that it needs"
         )
     families = [_family(settings, family, passwords) for family in settings.families]
-    asn = settings.host.community_asn
     uses_degraded = any(service.degraded_export for service in settings.services)
     kept = [s for s in settings.services if s.on_injector_loss is InjectorLoss.KEEP]
     sessions = {session.neighbor: session for f in families for session in f.uplinks}
@@ -132,17 +153,19 @@ def render(
         file=file,
         host=settings.host,
         uplinks=[
-            _Steering(
-                uplink.name,
-                f"{asn}:{uplink.number}",
-                f"{asn}:{uplink.number + DEGRADED_COMMUNITY}" if uses_degraded else "",
-            )
-            for uplink in settings.uplinks
+            _steering(settings, uplink, uses_degraded=uses_degraded) for uplink in settings.uplinks
         ],
         backup_maps=dict.fromkeys(_backup_map(settings, service) for service in kept),
         families=families,
         sessions=list(sessions.values()),
     )
+
+
+def _steering(settings: Settings, uplink: UplinkSettings, *, uses_degraded: bool) -> _Steering:
+    stages = (None, Stage.PREPENDED, Stage.SHUTDOWN)
+    clean = [str(policy.steering(settings, uplink, stage)) for stage in stages]
+    degraded = [str(policy.steering(settings, uplink, stage, degraded=True)) for stage in stages]
+    return _Steering(uplink.name, *clean, *(degraded if uses_degraded else [""] * len(stages)))
 
 
 def _family(settings: Settings, family: Family, passwords: Mapping[str, str]) -> _FamilyPart:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from hypothesis import given
@@ -15,6 +16,7 @@ from bgphealth.core.intents import Intents
 from bgphealth.core.reasons import Reason
 from bgphealth.core.settings import (
     DEGRADED_COMMUNITY,
+    DRAIN_COMMUNITY,
     AllDown,
     Export,
     Family,
@@ -42,9 +44,9 @@ def slow(draw: st.DrawFn, settings: Settings) -> list[Event]:
 
 
 @st.composite
-def runs(draw: st.DrawFn) -> Run:
+def choosy_hosts(draw: st.DrawFn, modes: Sequence[Mode] = EITHER) -> Settings:
     """A host with a service that has no checks, so that only paths and `dns` decide about it."""
-    settings = draw(hosts(EITHER))
+    settings = draw(hosts(modes))
     names = [uplink.name for uplink in settings.uplinks]
     only = draw(st.none() | st.sets(st.sampled_from(names), min_size=1).map(frozenset))
     count = len(names) if only is None else len(only)
@@ -57,7 +59,12 @@ def runs(draw: st.DrawFn) -> Run:
         export=draw(exports),
         degraded=draw(st.none() | exports),
     )
-    settings = replace(settings, services=(*settings.services, choosy))
+    return replace(settings, services=(*settings.services, choosy))
+
+
+@st.composite
+def runs(draw: st.DrawFn) -> Run:
+    settings = draw(choosy_hosts())
     found = draw(st.lists(bursts(settings) | slow(settings), max_size=25))
     return settings, [Started(0.0), *(event for burst in found for event in burst)]
 
@@ -67,7 +74,7 @@ def choosy(settings: Settings) -> ServiceSettings:
 
 
 def carrying(intents: Intents, settings: Settings, prefix: Prefix) -> set[str]:
-    """Return the uplinks that a prefix is announced to."""
+    """Return the uplinks that a prefix is announced to, drained or not."""
     if settings.mode is Mode.DIRECT:
         return {
             uplink.name
@@ -77,8 +84,8 @@ def carrying(intents: Intents, settings: Settings, prefix: Prefix) -> set[str]:
         }
     numbers = {u.number: u.name for u in settings.uplinks}
     return {
-        numbers[c.value % DEGRADED_COMMUNITY] for key, a in intents.items() if key.prefix == prefix
-        for c in a.communities if c.asn == settings.host.community_asn
+        numbers[c.value % DRAIN_COMMUNITY % DEGRADED_COMMUNITY] for key, a in intents.items()
+        if key.prefix == prefix for c in a.communities if c.asn == settings.host.community_asn
     }  # fmt: skip
 
 
@@ -86,9 +93,10 @@ def carrying_as_degraded(intents: Intents, settings: Settings, prefix: Prefix) -
     """Return those of them that carry it as a worse path."""
     numbers = {u.number: u.name for u in settings.uplinks}
     return {
-        numbers[c.value - DEGRADED_COMMUNITY] for key, a in intents.items()
+        numbers[c.value % DRAIN_COMMUNITY - DEGRADED_COMMUNITY] for key, a in intents.items()
         if key.prefix == prefix for c in a.communities
-        if c.asn == settings.host.community_asn and c.value > DEGRADED_COMMUNITY
+        if c.asn == settings.host.community_asn
+        and c.value % DRAIN_COMMUNITY > DEGRADED_COMMUNITY
     }  # fmt: skip
 
 

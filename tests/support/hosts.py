@@ -31,6 +31,7 @@ from bgphealth.core.settings import (
 FALL, RISE = 3, 10
 CHECK_FALL, CHECK_RISE = 2, 4
 WINDOW = 50
+SETTLE_S = 10.0
 TARGETS = {
     Family.IPV4: ("198.51.100.1", "198.51.100.2"),
     Family.IPV6: ("2001:db8:100::1", "2001:db8:100::2"),
@@ -145,7 +146,9 @@ def host(  # noqa: PLR0913 - what of a host a test may choose
             ),
         ),
         all_down=all_down,
+        drain_settle_s=SETTLE_S,
         fallback=FallbackSettings(enabled=True, table=17900, rule_priority=1790),
+        control_socket=None,
     )
 
 

@@ -103,7 +103,9 @@ def test_every_default(tmp_path: Path) -> None:
             ),
         ),
         all_down=AllDown.KEEP_LAST,
+        drain_settle_s=10.0,
         fallback=FallbackSettings(enabled=True, table=17900, rule_priority=1790),
+        control_socket=None,
     )
 
 
@@ -334,16 +336,17 @@ def test_what_is_not_an_as_number(asn: str, tmp_path: Path) -> None:
     assert "uplinks.tor1.neighbor_asn: " in refused(tmp_path, SMALLEST.replace("65001", asn))
 
 
-@pytest.mark.parametrize("number", [1, 30975])
+@pytest.mark.parametrize("number", [1, 16383])
 def test_the_steering_community_is_as_and_number(number: int, tmp_path: Path) -> None:
     text = SMALLEST.replace("65001", f"65001, number: {number}")
     assert read(tmp_path, text).uplinks[0].number == number
 
 
 def test_a_rule_that_would_come_after_the_main_table(tmp_path: Path) -> None:
-    text = SMALLEST.replace("65001", "65001, number: 30976")
-    assert refused(tmp_path, text).startswith("fallback.rule_priority: ")
-    read(tmp_path, text + "fallback: {enabled: false}\n")
+    text = SMALLEST.replace("65001", "65001, number: 2")
+    rule = "fallback: {rule_priority: 32764}\n"
+    assert refused(tmp_path, text + rule).startswith("fallback.rule_priority: ")
+    read(tmp_path, text + rule.replace("}", ", enabled: false}"))
 
 
 @pytest.mark.parametrize("name", ["eth1", "enp1s0f0np0", "eth0.100", "br-lan", "a" * 15, "wg@x"])
@@ -462,3 +465,20 @@ def test_more_uplinks_than_frr_can_use_at_once(tmp_path: Path) -> None:
     ]
     assert len(read(tmp_path, SMALLEST + "".join(more[:63])).uplinks) == 64
     assert refused(tmp_path, SMALLEST + "".join(more)).startswith("uplinks: has 65 uplinks")
+
+
+def test_where_operators_are_listened_to(tmp_path: Path) -> None:
+    given = SMALLEST + "control: {socket: /run/bgphealth/control.sock}\n"
+    assert read(tmp_path, given).control_socket == "/run/bgphealth/control.sock"
+    for wrong, said in (("control.sock", "absolute path of a socket"), (f"/{'x' * 103}", "long")):
+        message = refused(tmp_path, f"{SMALLEST}control: {{socket: {wrong}}}\n")
+        assert message.startswith("control.socket: ")
+        assert said in message
+
+
+def test_the_settle_time_of_a_drain(tmp_path: Path) -> None:
+    for text, seconds in (("0s", 0.0), ("500ms", 0.5), ("1h", 3600.0)):
+        given = f"{SMALLEST}policy: {{drain_settle: {text}}}\n"
+        assert read(tmp_path, given).drain_settle_s == seconds
+    wrong = refused(tmp_path, f"{SMALLEST}policy: {{drain_settle: 2h}}\n")
+    assert wrong == "policy.drain_settle: must be at most 1h, not '2h'"

@@ -10,6 +10,7 @@ import pytest
 import structlog
 
 from bgphealth.core.settings import Mode, Timing
+from bgphealth.daemon.drained import DrainMemory
 from bgphealth.daemon.lifeline import Lifeline
 from bgphealth.daemon.program import Program, silence_s
 from bgphealth.daemon.remembered import Remembered
@@ -43,7 +44,8 @@ async def test_a_reload_during_the_start_waits_for_it(
     after = replace(before, services=before.services[:1])
     log = structlog.get_logger()
     program = Program(before, log)
-    running = asyncio.create_task(program.run(Lifeline(), Remembered(tmp_path / "state", log)))
+    memories = Remembered(tmp_path / "state", log), DrainMemory(tmp_path / "drains", log)
+    running = asyncio.create_task(program.run(Lifeline(), *memories))
     reloading = asyncio.create_task(program.reload(after))
     await asyncio.sleep(0.01)
     looked.set()

@@ -11,6 +11,7 @@ from typing import get_args
 import pytest
 
 from bgphealth.core.events import (
+    Drained,
     Event,
     LinkChanged,
     PathProbed,
@@ -18,8 +19,11 @@ from bgphealth.core.events import (
     ServiceChecked,
     Settled,
     Started,
+    TimePassed,
+    Undrained,
     Verdict,
 )
+from bgphealth.core.orders import What
 from bgphealth.core.settings import (
     Family,
     HttpQuestion,
@@ -44,6 +48,10 @@ EVENTS: list[Event] = [
     ServiceChecked(2.0, "dns", CHECK, Verdict.UNKNOWN, "cannot be asked"),
     LinkChanged(2.25, "tor2", up=False),
     Settled(2.5),
+    Drained(3.0, What.UPLINK, "tor2", 2.75, until=60.5, forced=True),
+    Drained(3.25, What.HOST, "", 3.25),
+    TimePassed(8.25),
+    Undrained(9.0, What.UPLINK, "tor2"),
 ]
 
 

@@ -1,0 +1,107 @@
+"""Ask a running bgphealth something, over its control socket."""
+
+from __future__ import annotations
+
+import json
+import socket
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from bgphealth import config
+from bgphealth.core.errors import (
+    BgphealthError,
+    DependencyError,
+    HostError,
+    PermissionDeniedError,
+)
+from bgphealth.daemon import places
+from bgphealth.daemon.control import VERSION
+from bgphealth.daemon.operator import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_TIMEOUT_S = 15.0
+_LONGEST_ANSWER = 16 * 1024 * 1024
+
+
+class NotDoneError(BgphealthError):
+    """The running bgphealth refused."""
+
+    exit_status = 1
+
+
+class UnknownNameError(BgphealthError):
+    """The file of the running bgphealth has no such thing."""
+
+    exit_status = 2
+
+
+def socket_of(file: Path) -> Path:
+    """Return where the bgphealth over this file listens. With a wrong file: where by default."""
+    settings = None
+    with suppress(BgphealthError):
+        settings = config.load(file)
+    return places.control_socket(file, settings)
+
+
+def ask(path: Path, command: str, /, **fields: object) -> Mapping[str, object]:
+    """Ask once and return the answer.
+
+    Raises:
+        HostError: nothing listens, or it does not answer.
+        PermissionDeniedError: the socket is not for this user.
+        NotDoneError: it was refused.
+        UnknownNameError: there is no such uplink or service.
+        DependencyError: what listens is no bgphealth, or another version.
+    """
+    request = {"version": VERSION, "command": command, **fields}
+    try:
+        line = _exchange(path, json.dumps(request).encode() + b"\n")
+    except (FileNotFoundError, ConnectionRefusedError):
+        raise HostError(
+            f"nothing listens at {path}: is bgphealth running, with this file (-c), and has it "
+            "logged started?"
+        ) from None
+    except PermissionError:
+        raise PermissionDeniedError(
+            f"{path} is not for this user: be root, or in the group of the socket"
+        ) from None
+    except OSError as error:
+        raise HostError(f"{path}: {error.strerror or 'no answer in time'}") from None
+    return _understood(path, line)
+
+
+def _exchange(path: Path, request: bytes) -> bytes:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(_TIMEOUT_S)
+        connection.connect(str(path))
+        # A busy one answers without having read: what it says counts.
+        with suppress(BrokenPipeError):
+            connection.sendall(request)
+        with connection.makefile("rb") as stream, suppress(ConnectionResetError):
+            return stream.readline(_LONGEST_ANSWER)
+    return b""
+
+
+def _understood(path: Path, line: bytes) -> Mapping[str, object]:
+    try:
+        answer = json.loads(line)
+    except ValueError:
+        answer = None
+    match answer:
+        case {"version": version, "ok": True} if version == VERSION:
+            return {key: value for key, value in answer.items() if key not in ("version", "ok")}
+        case {"ok": False, "error": {"kind": Kind.UNKNOWN_NAME, "message": str(message)}}:
+            raise UnknownNameError(message)
+        case {"ok": False, "error": {"kind": Kind.REFUSED, "message": str(message)}}:
+            raise NotDoneError(f"refused: {message}")
+        case {"ok": False, "error": {"kind": Kind.BUSY, "message": str(message)}}:
+            raise HostError(f"try again: {message}")
+        case {"ok": False, "error": {"message": str(message)}}:
+            raise DependencyError(f"the bgphealth that listens at {path}: {message}")
+        case None if not line:
+            raise HostError(f"{path}: no answer; bgphealth may just have ended")
+        case _:
+            raise DependencyError(f"what listens at {path} is no bgphealth of this version")

@@ -1,0 +1,82 @@
+"""Something that outlives a run, in a file. Its content is never trusted, its absence no error."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from structlog.typing import FilteringBoundLogger
+
+from bgphealth.daemon.places import replace_file
+
+LARGEST_BYTES = 16 * 1024 * 1024
+
+_Thing = TypeVar("_Thing")
+
+
+class Kept(Generic[_Thing]):
+    """A file with one thing in it.
+
+    Args:
+        file: where.
+        log: where to say what is wrong with it.
+        encode: makes a text of the thing.
+        decode: makes the thing of what was read; raises ValueError, and the text says why.
+        do: what to do when it cannot be written, for the operator.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        log: FilteringBoundLogger,
+        encode: Callable[[_Thing], str],
+        decode: Callable[[bytes], _Thing],
+        do: str,
+    ) -> None:
+        self._file = file
+        self._log = log
+        self._encode = encode
+        self._decode = decode
+        self._do = do
+        self._written: _Thing | None = None
+        self._trouble = ""
+
+    def load_or(self, nothing: _Thing) -> _Thing:
+        """Return what an earlier run left; `nothing`, with a warning, if that makes no sense."""
+        try:
+            # Not to wait for whoever made a named pipe of it.
+            descriptor = os.open(self._file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            with os.fdopen(descriptor, "rb") as stream:
+                raw = stream.read(LARGEST_BYTES + 1)
+        except FileNotFoundError:
+            return nothing
+        except OSError as error:
+            self._log.warning("state_ignored", file=str(self._file), why=error.strerror)
+            return nothing
+        try:
+            self._written = self._decode(raw or b"")
+        except ValueError as error:
+            self._log.warning("state_ignored", file=str(self._file), why=str(error))
+            return nothing
+        return self._written
+
+    def save(self, thing: _Thing) -> bool:
+        """Write it, if it is not what is there; what prevents it is logged once.
+
+        Returns:
+            Whether it is there now.
+        """
+        if thing == self._written:
+            return True
+        try:
+            replace_file(self._file, self._encode(thing))
+        except OSError as error:
+            self._written = None
+            if self._trouble != (trouble := f"{self._file.parent}: {error.strerror}"):
+                self._log.warning("state_not_kept", why=trouble, do=self._do)
+            self._trouble = trouble
+            return False
+        self._written, self._trouble = thing, ""
+        return True
