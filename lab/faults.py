@@ -96,6 +96,8 @@ class Fault:
     when the routes have moved, until the healing."""
     still: bool = False
     """Whether nothing at all must change: no verdict, no route."""
+    lossless: bool = False
+    """Whether no flow may lose anything, from the first datagram to the last."""
 
 
 _BOTH = frozenset(dual_tor.TOR_BEHIND.values())
@@ -221,6 +223,16 @@ FAULTS = {
             name="exabgp-kill",
             summary="ExaBGP is killed and started again",
             inject=(_shell(dual_tor.SERVER, "kill -9 $(cat /run/exabgp.pid)"),),
+        ),
+        Fault(
+            name="drain-uplink",
+            summary="no fault at all: the uplink to tor2 is drained, and used again",
+            inject=(Step(dual_tor.SERVER, ("bgphealth", "drain", "uplink", "tor2")),),
+            heal=(Step(dual_tor.SERVER, ("bgphealth", "undrain", "uplink", "tor2")),),
+            expected=_OVER_TOR1,
+            sessions_stay=True,
+            lasts_s=14.0,
+            lossless=True,
         ),
         Fault(
             name="bgpd-kill",

@@ -178,6 +178,9 @@ def _checks(record: Record) -> Iterator[_Check]:
     yield "no loss before the fault", not lost, f"{lost} gaps"
     if record.during is not None:
         yield from _checks_during(record)
+    if record.fault.lossless:
+        gone = sum(flow.lost for d in DIRECTIONS for flow in record.flows[d])
+        yield "nothing is lost in either direction", not gone, f"{gone} datagrams"
     missing = "; ".join(record.missing_after) or "both ToRs, both directions"
     yield "recovered", record.recovered_at is not None, missing
     changed = set(record.foreign_before) ^ set(record.foreign_after)

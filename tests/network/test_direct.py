@@ -112,6 +112,34 @@ def test_a_dead_service_leaves_both_tors_and_the_host_loopback_stays(direct_lab:
     settled(direct_lab)
 
 
+def told(lab: Lab, tor: str, prefix: str) -> tuple[str, list[str]] | None:
+    """Return the AS path and the communities that a ToR has from the server itself."""
+    family = "ipv6" if ":" in prefix else "ipv4"
+    asked = ["vtysh", "-c", f"show bgp {family} unicast {prefix} json"]
+    for path in json.loads(lab.run(tor, asked).stdout or "{}").get("paths", []):
+        if path["peer"]["peerId"] == SERVER_ENDS[tor][family]:
+            return path["aspath"]["string"], path.get("community", {}).get("list", [])
+    return None
+
+
+def tor2_has(lab: Lab, wanted: tuple[str, list[str]] | None) -> bool:
+    return all(told(lab, "tor2", prefix) == wanted for prefix in ALL)
+
+
+def test_a_drained_uplink_is_prepended_then_shut_down_and_then_left(direct_lab: Lab) -> None:
+    before = {prefix: told(direct_lab, "tor1", prefix) for prefix in ALL}
+    direct_lab.run(dual_tor.SERVER, ["bgphealth", "drain", "uplink", "tor2"])
+    try:
+        shutdown = ["gracefulShutdown"]
+        until("it is prepended", lambda: tor2_has(direct_lab, ("65101 65101", [])))
+        until("it is shut down", lambda: tor2_has(direct_lab, ("65101 65101", shutdown)))
+        until("it is withdrawn", lambda: tor2_has(direct_lab, None))
+        assert {prefix: told(direct_lab, "tor1", prefix) for prefix in ALL} == before
+    finally:
+        direct_lab.run(dual_tor.SERVER, ["bgphealth", "undrain", "uplink", "tor2"])
+    settled(direct_lab)
+
+
 def announcements(lab: Lab) -> int:
     log = lab.run(dual_tor.SERVER, ["cat", dual_tor.EXABGP_LOG]).stdout
     return log.count('"event": "announce"')
