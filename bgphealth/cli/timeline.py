@@ -6,19 +6,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, assert_never
 
+from bgphealth.core.decisions import Decision
 from bgphealth.core.drain import DrainEffect, DrainEnded, DrainResumed, DrainStarted, DrainSuspended
-from bgphealth.core.engine import (
+from bgphealth.core.health import Judgement
+from bgphealth.core.intents import Announcement, RouteKey
+from bgphealth.core.reasons import Reason
+from bgphealth.core.settings import Settings
+from bgphealth.core.state import (
     DecisionChanged,
     IntentsChanged,
     PaceChanged,
     PathChanged,
     ServiceChanged,
 )
-from bgphealth.core.health import Judgement
-from bgphealth.core.intents import Announcement, RouteKey
-from bgphealth.core.policy import Decision
-from bgphealth.core.reasons import Reason
-from bgphealth.core.settings import Settings
 from bgphealth.simulation.expectations import Compared
 from bgphealth.simulation.play import Happened, Moment, Played
 from bgphealth.simulation.routes import carriers, route_name

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from bgphealth.config.problems import KeyPath
 from bgphealth.config.scenario import Expect
+from bgphealth.core.decisions import default_key
 from bgphealth.core.health import PathKey
-from bgphealth.core.policy import default_key
 from bgphealth.core.scenario import (
     ChangesExpected,
     Expected,

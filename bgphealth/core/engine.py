@@ -10,12 +10,10 @@ the same effects, so a recorded run can be replayed.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
 
 from bgphealth.core import damping, drain, policy
-from bgphealth.core.damping import Penalty
-from bgphealth.core.drain import DrainEffect, Drains, Leg
+from bgphealth.core.carrying import Verdicts, suspended, usable
+from bgphealth.core.drain import Drains, Leg
 from bgphealth.core.events import (
     Drained,
     Event,
@@ -30,118 +28,17 @@ from bgphealth.core.events import (
 )
 from bgphealth.core.health import Judgement, PathHealth, PathKey, ServiceHealth
 from bgphealth.core.hysteresis import Level
-from bgphealth.core.intents import Intents, RouteKey
-from bgphealth.core.policy import Decision, Decisions
 from bgphealth.core.reasons import Reason
 from bgphealth.core.settings import AllDown, Family, Scope, Settings
-
-
-@dataclass(frozen=True, slots=True)
-class PathChanged:
-    """The verdict on a path changed."""
-
-    at: float
-    path: PathKey
-    before: Judgement
-    after: Judgement
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceChanged:
-    """The verdict on a service changed."""
-
-    at: float
-    service: str
-    before: Judgement
-    after: Judgement
-
-
-@dataclass(frozen=True, slots=True)
-class DecisionChanged:
-    """Another decision, or the same one for another reason, was taken for a route."""
-
-    at: float
-    key: RouteKey
-    before: Decision | None
-    after: Decision
-
-
-@dataclass(frozen=True, slots=True)
-class IntentsChanged:
-    """The full set of announcements that is wanted from now on.
-
-    Routes in `undecided` wait for their first verdict: leave them as they are.
-    """
-
-    at: float
-    intents: Intents
-    undecided: frozenset[RouteKey]
-
-
-@dataclass(frozen=True, slots=True)
-class PaceChanged:
-    """The probes of a path shall come every `suspect_interval_s` (`suspect`), or normally again."""
-
-    at: float
-    path: PathKey
-    suspect: bool
-
-
-Effect: TypeAlias = (
-    PathChanged | ServiceChanged | DecisionChanged | IntentsChanged | PaceChanged | DrainEffect
+from bgphealth.core.state import (
+    DecisionChanged,
+    Effect,
+    IntentsChanged,
+    PaceChanged,
+    PathChanged,
+    ServiceChanged,
+    State,
 )
-
-
-class State(NamedTuple):
-    """Everything that the engine knows. Make one with `initial`, never by hand.
-
-    `held_since` are the paths that would be down, or up again, were it not for shared fate;
-    `suspects` those that are probed at the faster pace. The penalties are of those that have fallen
-    since the start. `settled`: the start is over, and no path is waited for any more.
-    """
-
-    settings: Settings
-    paths: Mapping[PathKey, PathHealth]
-    services: Mapping[str, ServiceHealth]
-    path_verdicts: Mapping[PathKey, Judgement]
-    service_verdicts: Mapping[str, Judgement]
-    last_usable: Mapping[Scope, frozenset[str]]
-    decisions: Decisions
-    held_since: Mapping[PathKey, float]
-    suspects: frozenset[PathKey]
-    path_penalties: Mapping[PathKey, Penalty]
-    service_penalties: Mapping[str, Penalty]
-    settled: bool
-    drains: Drains
-
-    @property
-    def next_at(self) -> float | None:
-        """When `TimePassed` is needed next; None for never."""
-        return self.drains.next_at
-
-    @property
-    def intents(self) -> Intents:
-        """What is wanted in the BGP table now."""
-        return policy.intents(self.decisions)
-
-    def with_path(self, key: PathKey, health: PathHealth) -> State:
-        """Return the state with another health of one path."""
-        # Not _replace: this runs with every answer.
-        return State(
-            settings=self.settings,
-            paths={**self.paths, key: health},
-            services=self.services,
-            path_verdicts=self.path_verdicts,
-            service_verdicts=self.service_verdicts,
-            last_usable=self.last_usable,
-            decisions=self.decisions,
-            held_since=self.held_since,
-            suspects=self.suspects,
-            path_penalties=self.path_penalties,
-            service_penalties=self.service_penalties,
-            settled=self.settled,
-            drains=self.drains,
-        )
 
 
 def initial(settings: Settings) -> State:
@@ -452,9 +349,9 @@ def decide(
     return state, (*effects, *drained, *decided)
 
 
-def verdicts_of(state: State) -> policy.Verdicts:
+def verdicts_of(state: State) -> Verdicts:
     """Return all that the policy looks at."""
-    return policy.Verdicts(
+    return Verdicts(
         state.path_verdicts,
         state.service_verdicts,
         state.last_usable,
@@ -472,7 +369,7 @@ def _suspend(state: State, at: float) -> tuple[State, tuple[Effect, ...]]:
     needed = {
         Leg(scope, uplink)
         for scope in state.settings.scopes
-        for uplink in policy.suspended(state.settings, seen, scope)
+        for uplink in suspended(state.settings, seen, scope)
     }
     drains, effects, _ = drain.suspend(state.drains, at, needed, state.settings.drain_settle_s)
     return state._replace(drains=drains), effects
@@ -486,7 +383,7 @@ def _last_usable(state: State) -> Mapping[Scope, frozenset[str]]:
     verdicts, drained = verdicts_of(state), state.drains.uplinks
     last = {scope: uplinks.difference(drained) for scope, uplinks in state.last_usable.items()}
     for scope in state.settings.scopes:
-        carrier = policy.usable(state.settings, verdicts, scope)
+        carrier = usable(state.settings, verdicts, scope)
         if carried := carrier.uplinks.difference(drained):
             last[scope] = carried
     return last

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from bgphealth.core import engine, policy
-from bgphealth.core.engine import State
+from bgphealth.core import engine
+from bgphealth.core.carrying import usable
 from bgphealth.core.hysteresis import Level
 from bgphealth.core.settings import Family, Scope, ServiceSettings, Settings
+from bgphealth.core.state import State
 
 
 def needs(state: State, uplink: str) -> tuple[Scope, ...]:
@@ -21,7 +22,7 @@ def needs(state: State, uplink: str) -> tuple[Scope, ...]:
         levels = verdicts.levels_in(scope)
         if uplink not in levels or not _is_in_use(state, scope):
             continue
-        carries = uplink in policy.usable(state.settings, verdicts, scope).uplinks
+        carries = uplink in usable(state.settings, verdicts, scope).uplinks
         if levels[uplink] is Level.DOWN and not carries:
             continue
         others = {name for name, level in levels.items() if level.works}

@@ -11,10 +11,9 @@ from collections.abc import Iterable, Mapping
 
 from bgphealth.core import damping, drain, engine, policy
 from bgphealth.core.damping import Penalty
-from bgphealth.core.engine import DecisionChanged, Effect, PathChanged, ServiceChanged, State
+from bgphealth.core.decisions import Decision
 from bgphealth.core.health import Judgement, PathHealth, PathKey, ServiceHealth
 from bgphealth.core.hysteresis import Hysteresis
-from bgphealth.core.policy import Decision
 from bgphealth.core.reasons import Reason
 from bgphealth.core.settings import (
     Scope,
@@ -23,6 +22,7 @@ from bgphealth.core.settings import (
     UplinkPath,
     UplinkSettings,
 )
+from bgphealth.core.state import DecisionChanged, Effect, PathChanged, ServiceChanged, State
 
 
 def reconfigure(state: State, settings: Settings, at: float) -> tuple[State, tuple[Effect, ...]]:

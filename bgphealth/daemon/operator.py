@@ -15,10 +15,10 @@ from typing import Protocol
 
 from bgphealth.core import last_path
 from bgphealth.core.drain import Leg, exists
-from bgphealth.core.engine import State
 from bgphealth.core.events import Drained, Event, Undrained
 from bgphealth.core.orders import Target, What
 from bgphealth.core.settings import LOOPBACK
+from bgphealth.core.state import State
 
 LONGEST_S = 366 * 86400.0
 """The longest drain that ends by itself."""

@@ -18,7 +18,6 @@ from structlog.typing import FilteringBoundLogger
 
 from bgphealth.core import engine, policy
 from bgphealth.core.drain import DrainEnded, DrainStarted
-from bgphealth.core.engine import Effect, State
 from bgphealth.core.errors import BgphealthError
 from bgphealth.core.events import (
     Drained,
@@ -36,6 +35,7 @@ from bgphealth.core.reasons import Reason
 from bgphealth.core.reconcile import Withdraw
 from bgphealth.core.reconfigure import reconfigure
 from bgphealth.core.settings import Address, Mode, Settings
+from bgphealth.core.state import Effect, IntentsChanged, PaceChanged, State
 from bgphealth.daemon import standing
 from bgphealth.daemon.closed_loop import ClosedLoop, Lookups, Remedies
 from bgphealth.daemon.drained import DrainMemory
@@ -300,9 +300,9 @@ class Program:
         for effect in effects:
             self._reporter.effect(effect)
             match effect:
-                case engine.IntentsChanged(intents=intents, undecided=undecided):
+                case IntentsChanged(intents=intents, undecided=undecided):
                     steered.driver.want(intents, undecided)
-                case engine.PaceChanged(path=path, suspect=suspect):
+                case PaceChanged(path=path, suspect=suspect):
                     steered.probing.pace(path, suspect=suspect)
                 case DrainStarted() | DrainEnded():
                     self._to_remember.set()

@@ -16,7 +16,12 @@ from bgphealth.core.drain import (
     DrainStarted,
     DrainSuspended,
 )
-from bgphealth.core.engine import (
+from bgphealth.core.events import Event, PathProbed, ServiceChecked, Verdict
+from bgphealth.core.health import Judgement, PathKey
+from bgphealth.core.hysteresis import Level
+from bgphealth.core.intents import Announcement
+from bgphealth.core.reasons import Reason
+from bgphealth.core.state import (
     DecisionChanged,
     Effect,
     IntentsChanged,
@@ -24,11 +29,6 @@ from bgphealth.core.engine import (
     PathChanged,
     ServiceChanged,
 )
-from bgphealth.core.events import Event, PathProbed, ServiceChecked, Verdict
-from bgphealth.core.health import Judgement, PathKey
-from bgphealth.core.hysteresis import Level
-from bgphealth.core.intents import Announcement
-from bgphealth.core.reasons import Reason
 from bgphealth.exabgp.driver import (
     Acknowledged,
     Answering,

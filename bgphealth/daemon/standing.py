@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from bgphealth.core.engine import State
 from bgphealth.core.hysteresis import Level
+from bgphealth.core.state import State
 from bgphealth.core.truth import Drift
 
 _MOST_TROUBLES = 6

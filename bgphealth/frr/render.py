@@ -9,9 +9,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from bgphealth import templating
-from bgphealth.core import policy
 from bgphealth.core.drain import Stage
 from bgphealth.core.errors import ConfigurationError
+from bgphealth.core.policy_services import steering
 from bgphealth.core.settings import (
     Address,
     Export,
@@ -163,8 +163,8 @@ def render(
 
 def _steering(settings: Settings, uplink: UplinkSettings, *, uses_degraded: bool) -> _Steering:
     stages = (None, Stage.PREPENDED, Stage.SHUTDOWN)
-    clean = [str(policy.steering(settings, uplink, stage)) for stage in stages]
-    degraded = [str(policy.steering(settings, uplink, stage, degraded=True)) for stage in stages]
+    clean = [str(steering(settings, uplink, stage)) for stage in stages]
+    degraded = [str(steering(settings, uplink, stage, degraded=True)) for stage in stages]
     return _Steering(uplink.name, *clean, *(degraded if uses_degraded else [""] * len(stages)))
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import assert_never
 
+from bgphealth.core.decisions import Decision
 from bgphealth.core.health import Judgement
 from bgphealth.core.hysteresis import Level
 from bgphealth.core.intents import RouteKey
-from bgphealth.core.policy import Decision
 from bgphealth.core.reasons import Reason
 from bgphealth.core.scenario import (
     ChangesExpected,

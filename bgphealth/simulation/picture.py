@@ -12,10 +12,10 @@ from functools import partial
 from html import escape
 from typing import NamedTuple
 
-from bgphealth.core.engine import State
+from bgphealth.core.decisions import INJECTED_LOCAL_PREF
 from bgphealth.core.health import Judgement, PathKey
 from bgphealth.core.intents import RouteKey
-from bgphealth.core.policy import INJECTED_LOCAL_PREF
+from bgphealth.core.state import State
 from bgphealth.simulation.play import Happened, Played
 from bgphealth.simulation.routes import carriers, route_name
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from bgphealth.core import engine
-from bgphealth.core.engine import Effect, IntentsChanged, PaceChanged, State
 from bgphealth.core.events import Event, LinkChanged, Settled, Started
 from bgphealth.core.intents import Announcement, RouteKey
 from bgphealth.core.reconcile import Announce, reconcile
 from bgphealth.core.reconfigure import reconfigure
 from bgphealth.core.scenario import Scenario, Step
 from bgphealth.core.settings import Settings
+from bgphealth.core.state import Effect, IntentsChanged, PaceChanged, State
 from bgphealth.daemon.probing import Probing
 from bgphealth.daemon.questions import KernelView
 from bgphealth.simulation.clock import SimulatedLoop

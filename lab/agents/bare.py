@@ -18,8 +18,8 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bgphealth.core.decisions import INJECTED_LOCAL_PREF
 from bgphealth.core.intents import Announcement, Community, RouteKey
-from bgphealth.core.policy import INJECTED_LOCAL_PREF
 from bgphealth.core.reconcile import Announce
 from bgphealth.exabgp.commands import commands
 from lab.bench_prefixes import prefixes

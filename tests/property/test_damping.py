@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from bgphealth.core import engine
 from bgphealth.core.damping import PENALTY, Penalty
-from bgphealth.core.engine import DecisionChanged
 from bgphealth.core.events import Event, LinkChanged, Started, Verdict
 from bgphealth.core.settings import Damping
+from bgphealth.core.state import DecisionChanged
 from tests.support.hosts import RISE, host, round_of
 
 levels = st.builds(

@@ -6,13 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bgphealth.core import policy
-from bgphealth.core.engine import State
+from bgphealth.core.carrying import carriers
+from bgphealth.core.decisions import session_key
 from bgphealth.core.events import Event
 from bgphealth.core.health import PathKey
 from bgphealth.core.hysteresis import Level
 from bgphealth.core.intents import Announcement, Intents
 from bgphealth.core.reconcile import reconcile
 from bgphealth.core.settings import AllDown, Family, Mode, Prefix, Settings, UplinkPath
+from bgphealth.core.state import State
 from tests.property.test_engine_properties import (
     applied,
     hosts,
@@ -33,9 +35,7 @@ def ends(settings: Settings) -> dict[PathKey, UplinkPath]:
 def told(intents: Intents, settings: Settings, prefix: Prefix) -> set[str]:
     """Return the uplinks whose ToRs a prefix is announced to."""
     return {
-        key.uplink
-        for key, path in ends(settings).items()
-        if policy.session_key(prefix, path) in intents
+        key.uplink for key, path in ends(settings).items() if session_key(prefix, path) in intents
     }
 
 
@@ -67,8 +67,8 @@ def test_a_service_goes_to_all_clean_paths_or_to_all_degraded_ones(run: Run) -> 
             levels = {
                 k.uplink: v.level for k, v in state.path_verdicts.items() if k.family is family
             }
-            if carriers := policy.carriers(levels):
-                assert told(state.intents, settings, prefix) == carriers
+            if usual := carriers(levels):
+                assert told(state.intents, settings, prefix) == usual
 
 
 @given(runs(DIRECT))

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from bgphealth.core import engine, last_path, policy
 from bgphealth.core.drain import DrainEnded, Leg, Stage
-from bgphealth.core.engine import State
 from bgphealth.core.events import Drained, Event, PathProbed, Started, TimePassed, Undrained
 from bgphealth.core.health import PathKey
 from bgphealth.core.hysteresis import Level
 from bgphealth.core.intents import RouteKey
 from bgphealth.core.orders import Target, What
+from bgphealth.core.policy_services import GRACEFUL_SHUTDOWN, OFFSETS
 from bgphealth.core.reasons import Reason
 from bgphealth.core.settings import (
     AllDown,
@@ -27,6 +27,7 @@ from bgphealth.core.settings import (
     Settings,
     UplinkSettings,
 )
+from bgphealth.core.state import ServiceChanged, State
 from tests.property import test_engine_properties as of_engine
 from tests.property import test_service_choices as of_choices
 from tests.property.test_engine_properties import EITHER, FRR, bursts, defaults, states
@@ -165,7 +166,7 @@ def test_a_drain_is_known_to_whoever_follows_the_effects(run: Run) -> None:
     for event in events:
         state, effects = engine.step(state, event)
         for effect in effects:
-            if isinstance(effect, engine.ServiceChanged):
+            if isinstance(effect, ServiceChanged):
                 services[effect.service] = effect.after.level
         assert services == {name: v.level for name, v in state.service_verdicts.items()}
 
@@ -297,7 +298,7 @@ def test_nothing_is_left_at_once_for_being_drained(run: Run) -> None:
 @given(runs(FRR))
 def test_both_directions_go_the_same_ways(run: Run) -> None:
     settings, events = run
-    low = policy.OFFSETS[Stage.PREPENDED]
+    low = OFFSETS[Stage.PREPENDED]
     for _, _, state in states(settings, events):
         for service in settings.services[:-1]:
             for key, announcement in state.intents.items():
@@ -332,9 +333,9 @@ def test_what_a_tor_is_told_is_what_the_file_says_and_how_far_it_is_drained(run:
             worse = service.degraded_export if is_degraded else None
             export = worse or service.export
             draining = state.decisions[key].reason is Reason.DRAINING
-            shut = policy.GRACEFUL_SHUTDOWN in route.communities
+            shut = GRACEFUL_SHUTDOWN in route.communities
             assert draining or not shut
-            assert set(route.communities) - {policy.GRACEFUL_SHUTDOWN} == set(service.communities)
+            assert set(route.communities) - {GRACEFUL_SHUTDOWN} == set(service.communities)
             assert route.large_communities == service.large_communities
             assert route.med == export.med
             assert len(route.as_path) == (n + 1 if (n := export.prepend + draining) else 0)

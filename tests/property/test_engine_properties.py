@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bgphealth.core import engine, policy
-from bgphealth.core.engine import IntentsChanged, PathChanged, State
+from bgphealth.core.carrying import carriers
 from bgphealth.core.events import (
     Event,
     LinkChanged,
@@ -37,6 +37,7 @@ from bgphealth.core.settings import (
     Settings,
     UplinkPath,
 )
+from bgphealth.core.state import IntentsChanged, PathChanged, State
 from tests.support.hosts import CHECK, FALL, RISE, host, round_of
 
 DAMPING = Damping(half_life_s=10.0, suppress=1500, reuse=500, max_suppress_s=60.0)
@@ -278,7 +279,7 @@ def test_paths_that_fall_together_are_kept_together(run: tuple[Settings, list[Ev
             shared = [v for k, v in after.path_verdicts.items() if k.family is family]
             fell = any(v.reason is Reason.SHARED_FATE for v in shared) and before != after
             if fell and working_paths(before, family) and not working_paths(after, family):
-                clean = policy.carriers(
+                clean = carriers(
                     {
                         k.uplink: v.level
                         for k, v in before.path_verdicts.items()

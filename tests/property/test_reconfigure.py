@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bgphealth.core import engine, policy
-from bgphealth.core.engine import State
+from bgphealth.core.decisions import default_key
 from bgphealth.core.events import Event, LinkChanged, Settled, Started, Verdict
 from bgphealth.core.health import PathKey
 from bgphealth.core.hysteresis import Level
@@ -27,6 +27,7 @@ from bgphealth.core.settings import (
     Timing,
     UplinkSettings,
 )
+from bgphealth.core.state import DecisionChanged, IntentsChanged, PathChanged, State
 from tests.property.test_engine_properties import bursts
 from tests.support.hosts import RISE, checked, host, round_of
 
@@ -197,12 +198,12 @@ def test_an_edited_uplink_keeps_its_traffic_until_its_first_verdict() -> None:
         settings, uplinks=(settings.uplinks[0], _edited(settings.uplinks[1], "interface"))
     )
     after, effects = reconfigure(state, edited, 1.0)
-    key = policy.default_key(Family.IPV4, 2)
+    key = default_key(Family.IPV4, 2)
     assert after.path_verdicts[PathKey("tor2", Family.IPV4)].level is Level.INIT
     assert policy.undecided(after.decisions) == {key}
     services = [k for k in after.intents if not k.path_id]
     assert all(after.intents[k] == state.intents[k] for k in services)
-    assert [e.key for e in effects if isinstance(e, engine.DecisionChanged)] == [key]
+    assert [e.key for e in effects if isinstance(e, DecisionChanged)] == [key]
 
 
 def test_every_verdict_that_a_reload_changes_is_said() -> None:
@@ -211,7 +212,7 @@ def test_every_verdict_that_a_reload_changes_is_said() -> None:
         settings, uplinks=(settings.uplinks[0], _edited(settings.uplinks[1], "interface"))
     )
     _, effects = reconfigure(_up(settings), edited, 1.0)
-    (said,) = (e for e in effects if isinstance(e, engine.PathChanged))
+    (said,) = (e for e in effects if isinstance(e, PathChanged))
     assert (said.path.uplink, said.before.level, said.after.level) == ("tor2", Level.UP, Level.INIT)
 
 
@@ -230,10 +231,10 @@ def test_a_service_that_left_the_file_is_withdrawn_at_once() -> None:
     settings = replace(state.settings, services=state.settings.services[:1])
     after, effects = reconfigure(state, settings, 1.0)
     gone = policy.owned(state.settings) - policy.owned(settings)
-    decided = {e.key: e.after.reason for e in effects if isinstance(e, engine.DecisionChanged)}
+    decided = {e.key: e.after.reason for e in effects if isinstance(e, DecisionChanged)}
     assert decided == dict.fromkeys(gone, Reason.NOT_IN_FILE)
     assert not gone & after.intents.keys()
-    (wanted,) = (e for e in effects if isinstance(e, engine.IntentsChanged))
+    (wanted,) = (e for e in effects if isinstance(e, IntentsChanged))
     assert not gone & (wanted.intents.keys() | wanted.undecided)
 
 
@@ -255,7 +256,7 @@ def test_a_tor_keeps_its_prefixes_until_the_first_verdict_of_its_edited_uplink()
     tor2 = settings.uplinks[1].paths[0].neighbor
     waiting = {key for key in state.intents if key.neighbor == tor2}
     assert waiting
-    (wanted,) = (e for e in effects if isinstance(e, engine.IntentsChanged))
+    (wanted,) = (e for e in effects if isinstance(e, IntentsChanged))
     assert wanted.undecided == waiting
     assert wanted.intents.keys() == state.intents.keys() - waiting
 
@@ -265,7 +266,7 @@ def test_a_tor_that_left_the_file_loses_its_prefixes_at_once() -> None:
     state = _up(settings)
     after, effects = reconfigure(state, replace(settings, uplinks=settings.uplinks[:1]), 1.0)
     tor2 = settings.uplinks[1].paths[0].neighbor
-    decided = {e.key: e.after.reason for e in effects if isinstance(e, engine.DecisionChanged)}
+    decided = {e.key: e.after.reason for e in effects if isinstance(e, DecisionChanged)}
     gone = {key for key in state.intents if key.neighbor == tor2}
     assert decided == dict.fromkeys(gone, Reason.NOT_IN_FILE)
     assert after.intents.keys() == state.intents.keys() - gone

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bgphealth.core import engine, policy
-from bgphealth.core.engine import State
+from bgphealth.core.decisions import session_key
 from bgphealth.core.events import Event, Started, Verdict
 from bgphealth.core.hysteresis import Level
 from bgphealth.core.intents import Intents
@@ -25,6 +25,7 @@ from bgphealth.core.settings import (
     ServiceSettings,
     Settings,
 )
+from bgphealth.core.state import State
 from tests.property.test_engine_properties import EITHER, bursts, hosts, states, working_paths
 from tests.support.hosts import WINDOW, round_of, service
 
@@ -80,7 +81,7 @@ def carrying(intents: Intents, settings: Settings, prefix: Prefix) -> set[str]:
             uplink.name
             for uplink in settings.uplinks
             for path in uplink.paths
-            if policy.session_key(prefix, path) in intents
+            if session_key(prefix, path) in intents
         }
     numbers = {u.number: u.name for u in settings.uplinks}
     return {

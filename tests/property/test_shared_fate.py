@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bgphealth.core import engine
-from bgphealth.core.engine import State
 from bgphealth.core.events import PathProbed, Started, Verdict
 from bgphealth.core.health import PathKey
 from bgphealth.core.settings import AllDown, Family, Role, Settings
+from bgphealth.core.state import State
 from tests.support.hosts import RISE, host
 
 V4 = Family.IPV4

@@ -8,8 +8,9 @@ from ipaddress import ip_address
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from bgphealth.core.decisions import default_key
 from bgphealth.core.intents import Announcement, Community, LargeCommunity, RouteKey
-from bgphealth.core.policy import default_key, owned
+from bgphealth.core.policy import owned
 from bgphealth.core.settings import Family, Prefix
 from bgphealth.core.truth import (
     BgpPath,

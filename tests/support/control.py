@@ -15,9 +15,9 @@ import structlog
 from structlog.testing import LogCapture
 
 from bgphealth.core import engine
-from bgphealth.core.engine import State
 from bgphealth.core.events import Event, Started, Verdict
 from bgphealth.core.settings import Settings
+from bgphealth.core.state import State
 from bgphealth.daemon.control import Control
 from bgphealth.daemon.operator import Operator
 from tests.support.hosts import CHECK_RISE, RISE, checked, host, round_of

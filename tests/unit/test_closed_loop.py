@@ -16,8 +16,9 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
+from bgphealth.core.decisions import default_key
 from bgphealth.core.intents import Announcement, RouteKey
-from bgphealth.core.policy import default_key, owned
+from bgphealth.core.policy import owned
 from bgphealth.core.reconcile import Announce, Withdraw
 from bgphealth.core.settings import Address, Family, Prefix, Settings
 from bgphealth.core.truth import BgpPath, BgpRoute, KernelDefault, KernelView, Leg, State, Where

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from bgphealth.core import engine, policy
-from bgphealth.core.engine import Effect, PathChanged, ServiceChanged, State
+from bgphealth.core import engine
+from bgphealth.core.carrying import carriers
+from bgphealth.core.decisions import default_key
 from bgphealth.core.events import Event, LinkChanged, Started, Verdict
 from bgphealth.core.health import PathKey
 from bgphealth.core.hysteresis import Level
 from bgphealth.core.reasons import Reason
 from bgphealth.core.reconfigure import reconfigure
 from bgphealth.core.settings import Damping, Family
+from bgphealth.core.state import Effect, PathChanged, ServiceChanged, State
 from tests.support.hosts import CHECK_FALL, CHECK_RISE, FALL, RISE, checked, host, round_of
 
 OK, FAILED = Verdict.OK, Verdict.FAILED
@@ -104,13 +106,13 @@ def test_it_is_used_when_nothing_else_works() -> None:
     # And not before, nor any longer.
     state, _ = feed(state, rounds(OK, "tor1", at=6.0))
     assert defaults(state) == {1}
-    assert state.decisions[policy.default_key(Family.IPV4, 2)].reason is Reason.DAMPED
+    assert state.decisions[default_key(Family.IPV4, 2)].reason is Reason.DAMPED
 
 
 def test_a_degraded_path_is_better_than_a_damped_one() -> None:
     levels = {"tor1": Level.DEGRADED, "tor2": Level.DAMPED}
-    assert policy.carriers(levels) == {"tor1"}
-    assert policy.carriers({"tor2": Level.DAMPED}) == {"tor2"}
+    assert carriers(levels) == {"tor1"}
+    assert carriers({"tor2": Level.DAMPED}) == {"tor2"}
 
 
 def test_what_fell_together_has_not_flapped() -> None:

@@ -16,7 +16,6 @@ from bgphealth.core.drain import (
     Leg,
     Stage,
 )
-from bgphealth.core.engine import Effect, IntentsChanged, PathChanged, State
 from bgphealth.core.events import (
     Drained,
     Event,
@@ -33,6 +32,7 @@ from bgphealth.core.orders import Order, Target, What
 from bgphealth.core.reasons import Reason
 from bgphealth.core.reconfigure import reconfigure
 from bgphealth.core.settings import AllDown, Family, InjectorLoss, Mode, Scope, Settings
+from bgphealth.core.state import Effect, IntentsChanged, PathChanged, State
 from tests.support.hosts import (
     CHECK_RISE,
     FALL,

@@ -11,7 +11,6 @@ import pytest
 
 from bgphealth.core import engine, last_path
 from bgphealth.core.drain import DrainSuspended, Leg
-from bgphealth.core.engine import State
 from bgphealth.core.events import (
     Event,
     LinkChanged,
@@ -28,6 +27,7 @@ from bgphealth.core.orders import Target, What
 from bgphealth.core.reasons import Reason
 from bgphealth.core.reconfigure import reconfigure
 from bgphealth.core.settings import AllDown, Export, Family, Mode, Role, Scope, Settings
+from bgphealth.core.state import State
 from tests.support.hosts import CHECK_RISE, FALL, RISE, WINDOW, checked, host, round_of, service
 from tests.unit.test_drain import (
     DEFAULT,

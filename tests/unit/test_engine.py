@@ -7,7 +7,6 @@ from ipaddress import ip_network
 import pytest
 
 from bgphealth.core import engine, policy
-from bgphealth.core.engine import Effect, IntentsChanged, PaceChanged, PathChanged, State
 from bgphealth.core.events import (
     Event,
     LinkChanged,
@@ -32,6 +31,7 @@ from bgphealth.core.settings import (
     Settings,
     UplinkSettings,
 )
+from bgphealth.core.state import Effect, IntentsChanged, PaceChanged, PathChanged, State
 from tests.support.hosts import (
     CHECK_FALL,
     CHECK_RISE,

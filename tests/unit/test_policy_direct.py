@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from bgphealth.core import engine, policy
-from bgphealth.core.engine import IntentsChanged, State
 from bgphealth.core.events import Event, LinkChanged, Started, Verdict
 from bgphealth.core.reasons import Reason
 from bgphealth.core.settings import AllDown, Export, Family, Mode, Settings
+from bgphealth.core.state import IntentsChanged, State
 from tests.support.hosts import (
     CHECK_FALL,
     CHECK_RISE,

@@ -9,10 +9,10 @@ import pytest
 import structlog
 from structlog.testing import LogCapture
 
-from bgphealth.core.engine import DecisionChanged
+from bgphealth.core.decisions import Decision
 from bgphealth.core.intents import Announcement, Community, LargeCommunity, RouteKey
-from bgphealth.core.policy import Decision
 from bgphealth.core.reasons import Reason
+from bgphealth.core.state import DecisionChanged
 from bgphealth.daemon.reporting import Reporter
 
 KEY = RouteKey(ip_network("192.0.2.53/32"), neighbor=ip_address("10.0.1.0"))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bgphealth.core import engine
+from bgphealth.core.decisions import default_key
 from bgphealth.core.intents import RouteKey
-from bgphealth.core.policy import default_key
 from bgphealth.core.settings import Family
 from bgphealth.core.truth import Drift, State, Where
 from bgphealth.daemon import standing

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import ip_address
 
+from bgphealth.core.decisions import default_key
 from bgphealth.core.intents import Announcement
-from bgphealth.core.policy import default_key
 from bgphealth.core.settings import Family
 from bgphealth.core.truth import (
     BgpPath,

@@ -1,0 +1,274 @@
+"""From verdicts to the routes of services: to which ToRs, how, and why.
+
+- A service goes to the uplinks whose path of its family is up, or to the degraded ones when none
+  is: one announcement, with one community per uplink that may carry it. In direct mode, where
+  ExaBGP speaks to the ToRs itself, it is one announcement to each of their ToRs.
+- Or a service goes to degraded uplinks beside the clean ones, as a worse path: with `on_degraded`.
+- A service that only some uplinks may carry knows no others: when none of these is up, `all_down`
+  decides for it. With `min_uplinks` it is withdrawn instead, as soon as fewer of them work.
+- A service that requires others is announced only while these are up.
+- A drained service is not announced, nor is any to a drained uplink. Before that, while they
+  settle, services are announced prepended, then with GRACEFUL_SHUTDOWN (RFC 8326). With FRR a
+  service is one announcement for all ToRs: for those uplinks it carries another community, in the
+  place of the usual one, and the route-map towards each ToR does the rest.
+- A service goes with what it cannot do without: with a drained one that it requires, and with
+  drained uplinks that leave fewer than `min_uplinks`.
+- Where bgpd originates a service's prefix as well (`on_injector_loss: keep`), a withdrawal would
+  bring that out: not announced is said as announced to no uplink.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from bgphealth.core.carrying import Usable, Verdicts, stage_of, why_drained, why_unused
+from bgphealth.core.communities import Community
+from bgphealth.core.decisions import INJECTED_LOCAL_PREF, Decision, session_key
+from bgphealth.core.drain import Leg, Stage
+from bgphealth.core.health import Judgement
+from bgphealth.core.hysteresis import Level
+from bgphealth.core.intents import Announcement, RouteKey
+from bgphealth.core.reasons import Reason
+from bgphealth.core.settings import (
+    DEGRADED_COMMUNITY,
+    DRAIN_COMMUNITY,
+    Family,
+    InjectorLoss,
+    Prefix,
+    Scope,
+    ServiceSettings,
+    Settings,
+    UplinkPath,
+    UplinkSettings,
+)
+
+GRACEFUL_SHUTDOWN = Community(65535, 0)
+"""RFC 8326: who receives it prefers any other path, but can still use this one."""
+
+OFFSETS = {Stage.PREPENDED: DRAIN_COMMUNITY, Stage.SHUTDOWN: 2 * DRAIN_COMMUNITY}
+"""What the low half of an uplink's steering community is raised by while it is being drained."""
+
+
+class Way(NamedTuple):
+    """How a service goes to an uplink: as a worse path while that is degraded, or drained."""
+
+    is_degraded: bool
+    stage: Stage | None
+
+
+class HeldBack(NamedTuple):
+    """What of a service itself keeps it from being announced, and how far it is drained."""
+
+    reason: Reason | None
+    stage: Stage | None
+
+
+def steering(
+    settings: Settings,
+    uplink: UplinkSettings,
+    stage: Stage | None = None,
+    *,
+    degraded: bool = False,
+) -> Community:
+    """Return the community that sends a service to the ToR of an uplink."""
+    number = uplink.number + (DEGRADED_COMMUNITY if degraded else 0)
+    return Community(settings.host.community_asn, number + (OFFSETS[stage] if stage else 0))
+
+
+def over(
+    settings: Settings, service: ServiceSettings, prefix: Prefix
+) -> Iterator[tuple[UplinkSettings, UplinkPath]]:
+    """Return what can carry a prefix: uplinks that may, and have a path of its family."""
+    scope = service.scope(Family.of(prefix))
+    for uplink in settings.uplinks:
+        for path in uplink.paths:
+            if path.family is scope.family and uplink.name in scope:
+                yield uplink, path
+
+
+def decide_service(
+    settings: Settings,
+    service: ServiceSettings,
+    verdicts: Verdicts,
+    usable_in: Mapping[Scope, Usable],
+) -> dict[RouteKey, Decision]:
+    """Decide for each prefix, which is one route for all ToRs."""
+    decisions = {}
+    for prefix in service.prefixes:
+        key = RouteKey(prefix)
+        scope = service.scope(Family.of(prefix))
+        carrier = usable_in[scope]
+        why_not, stage = _held_back(service, verdicts, scope, carrier)
+        if why_not:
+            decisions[key] = Decision(None, why_not)
+            continue
+        steered = tuple(
+            steering(settings, uplink, way.stage, degraded=way.is_degraded)
+            for uplink, _ in over(settings, service, prefix)
+            if (way := _way(service, verdicts, carrier, Leg(scope, uplink.name), stage))
+        )
+        if verdicts.awaits(scope):
+            decisions[key] = Decision(None, Reason.INIT)
+        elif not steered or carrier.reason is Reason.INIT:
+            decisions[key] = Decision(None, carrier.reason)
+        else:
+            announcement = Announcement(
+                key,
+                settings.host.discard_next_hop_for(Family.of(prefix)),
+                INJECTED_LOCAL_PREF,
+                (*steered, *service.communities),
+                service.large_communities,
+            )
+            decisions[key] = Decision(announcement, _why_served(carrier, stage))
+    if service.on_injector_loss is InjectorLoss.KEEP:
+        return {key: _quiet(settings, key, decision) for key, decision in decisions.items()}
+    return decisions
+
+
+def _way(
+    service: ServiceSettings, verdicts: Verdicts, carrier: Usable, leg: Leg, stage: Stage | None
+) -> Way | None:
+    """Return how a service goes over a leg, None for not at all. `stage` is that of the service.
+
+    What goes anyway goes no slower for the other.
+    """
+    is_degraded = _goes_degraded(service, verdicts.paths[leg.path])
+    match stage_of(leg, verdicts, carrier):
+        case None:
+            goes = is_degraded or leg.uplink in carrier.uplinks
+        case Stage.DRAINED:
+            goes = False
+        case own:
+            goes = is_degraded or leg.uplink in verdicts.leaving(leg.scope)
+            goes = goes and carrier.reason is not Reason.INIT
+            stage = own if stage is None else max(stage, own)
+    return Way(is_degraded, stage) if goes else None
+
+
+def _goes_degraded(service: ServiceSettings, judgement: Judgement) -> bool:
+    """Tell whether a service goes over a path as a worse one, whatever the others are."""
+    return judgement.level is Level.DEGRADED and service.degraded_export is not None
+
+
+def _quiet(settings: Settings, key: RouteKey, decision: Decision) -> Decision:
+    """Say "not announced" so that bgpd's own origin does not come out: best inside, for no ToR.
+
+    Where nothing has ever worked, the probes may be what is wrong: bgpd's origin is left alone.
+    """
+    nothing_known = decision.reason in (Reason.INIT, Reason.ALL_DOWN_NOTHING_TO_KEEP)
+    if decision.announcement is not None or nothing_known:
+        return decision
+    next_hop = settings.host.discard_next_hop_for(Family.of(key.prefix))
+    return Decision(Announcement(key, next_hop, INJECTED_LOCAL_PREF), decision.reason)
+
+
+def decide_sessions(
+    settings: Settings,
+    service: ServiceSettings,
+    verdicts: Verdicts,
+    usable_in: Mapping[Scope, Usable],
+) -> dict[RouteKey, Decision]:
+    """Decide for each prefix and each ToR that could have it."""
+    decisions = {}
+    for prefix in service.prefixes:
+        scope = service.scope(Family.of(prefix))
+        carrier = usable_in[scope]
+        why_not, stage = _held_back(service, verdicts, scope, carrier)
+        for uplink, path in over(settings, service, prefix):
+            key, leg = session_key(prefix, path), Leg(scope, uplink.name)
+            judgement = verdicts.paths[leg.path]
+            own = stage_of(leg, verdicts, carrier)
+            way = _way(service, verdicts, carrier, leg, stage)
+            if why_not:
+                decisions[key] = Decision(None, why_not)
+            elif way and judgement.level is not Level.INIT:
+                announcement = _to_session(settings, service, key, way)
+                decisions[key] = Decision(announcement, _why_over(way, carrier))
+            elif own is not None:
+                decisions[key] = Decision(None, why_drained(carrier, verdicts, leg))
+            else:
+                decisions[key] = Decision(None, why_unused(carrier, judgement))
+    return decisions
+
+
+def _to_session(
+    settings: Settings, service: ServiceSettings, key: RouteKey, way: Way
+) -> Announcement:
+    """Return what a ToR is told: the host itself is the next hop, and no local preference."""
+    worse = service.degraded_export if way.is_degraded else None
+    export = worse or service.export
+    prepended = export.prepend + (way.stage is not None)
+    shutdown = (GRACEFUL_SHUTDOWN,) if way.stage is Stage.SHUTDOWN else ()
+    return Announcement(
+        key,
+        next_hop=None,
+        local_pref=None,
+        communities=(*shutdown, *service.communities),
+        large_communities=service.large_communities,
+        med=export.med,
+        as_path=(settings.host.asn,) * (1 + prepended) if prepended else (),
+    )
+
+
+def _why_over(way: Way, carrier: Usable) -> Reason:
+    if way.is_degraded and way.stage is None:
+        return Reason.PATH_DEGRADED
+    return _why_served(carrier, way.stage)
+
+
+def _why_served(carrier: Usable, stage: Stage | None) -> Reason:
+    if stage is not None or not carrier.uplinks:
+        return Reason.DRAINING  # No uplink but those that are being drained.
+    return Reason.SERVICE_UP if carrier.reason is Reason.PATH_UP else carrier.reason
+
+
+def _held_back(
+    service: ServiceSettings, verdicts: Verdicts, scope: Scope, carrier: Usable
+) -> HeldBack:
+    """Return what of the service itself keeps its prefixes of a family from being announced.
+
+    What waits for a verdict, be it of a service that is required, is left as it is.
+    """
+    drained = verdicts.drains.stage(service.name)
+    others = [s for name in service.requires if (s := verdicts.drains.stage(name))]
+    own = verdicts.services[service.name].level
+    required = {verdicts.services[name].level for name in service.requires}
+    reason: Reason | None = None
+    if drained is Stage.DRAINED:
+        reason = Reason.DRAINED
+    elif own in (Level.DOWN, Level.DAMPED):
+        reason = Reason.DAMPED if own is Level.DAMPED else Reason.SERVICE_DOWN
+    elif required & {Level.DOWN, Level.DAMPED} or Stage.DRAINED in others:
+        reason = Reason.REQUIRED_SERVICE_DOWN
+    elif Level.INIT in {own, *required}:
+        reason = Reason.INIT
+    stages = [drained, *others]
+    if reason is None and carrier.uplinks:  # Without any, that is told better by the reason for it.
+        reason, stage = _by_minimum(service, verdicts, scope, carrier)
+        stages.append(stage)
+    return HeldBack(reason, max((stage for stage in stages if stage), default=None))
+
+
+def _by_minimum(
+    service: ServiceSettings, verdicts: Verdicts, scope: Scope, carrier: Usable
+) -> HeldBack:
+    """Return what `min_uplinks` makes of a service.
+
+    Uplinks that are being drained count until they have settled; when the service cannot do without
+    them, it goes with them.
+    """
+    levels = verdicts.levels_in(scope)
+    stages = {name: stage_of(Leg(scope, name), verdicts, carrier) for name in levels}
+    # A damped one does not count, or the service would come and go with it.
+    counts = (Level.UP, Level.DEGRADED)
+    working = [stages[name] for name, level in levels.items() if level in counts]
+    waiting = [stages[name] for name, level in levels.items() if level is Level.INIT]
+    missing = service.min_uplinks - working.count(None)
+    if missing <= 0:
+        return HeldBack(None, None)
+    settling = sorted(stage for stage in working if stage and stage is not Stage.DRAINED)
+    if missing <= len(settling):
+        return HeldBack(None, settling[missing - 1])
+    possible = len(settling) + len(waiting) - waiting.count(Stage.DRAINED) >= missing
+    return HeldBack(Reason.INIT if possible else Reason.TOO_FEW_UPLINKS, None)
