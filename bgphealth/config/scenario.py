@@ -16,6 +16,7 @@ from bgphealth.config.fields import WrongValueError
 from bgphealth.config.problems import shown
 from bgphealth.config.section import Section
 from bgphealth.core.hysteresis import Level
+from bgphealth.core.orders import Target, What
 from bgphealth.core.reasons import Reason
 from bgphealth.core.scenario import Behaviour
 from bgphealth.core.settings import Family, Prefix
@@ -83,6 +84,16 @@ _SomeUplinks = Annotated[tuple[str, ...], PlainValidator(_names_of(UPLINKS, may_
 _Services = Annotated[tuple[str, ...], PlainValidator(_names_of(SERVICES))]
 
 
+def _target(value: object) -> Target:
+    what, _, name = value.partition(" ") if isinstance(value, str) else ("", "", "")
+    if what not in set(What) or bool(name) is (what == What.HOST):
+        raise WrongValueError(f"must be uplink NAME, service NAME or host, not {shown(value)}")
+    return Target(What(what), name)
+
+
+_Target = Annotated[Target, PlainValidator(_target)]
+
+
 class Flap(Section):
     """Half of `every` as the step says, half of it ok again; this long."""
 
@@ -99,7 +110,7 @@ class Flap(Section):
 
 
 class Step(Section):
-    """Something happens to an uplink or to a service."""
+    """Something happens to an uplink or to a service, or an operator drains one."""
 
     at: _Time = Field(description="when it happens, from the start", examples=["10s"])
     uplink: _Uplinks | None = None
@@ -117,17 +128,26 @@ class Step(Section):
     )
     all: Annotated[Literal["ok"], PlainValidator(fields.choice("ok"))] | None = None
     flap: Flap | None = None
+    drain: _Target | None = None
+    undrain: _Target | None = None
+    for_: _Time | None = Field(alias="for", default=None)
+    force: _Boolean = False
 
     @model_validator(mode="after")
     def _of_one_kind(self) -> Self:
+        if self.drain is not None or self.undrain is not None:
+            return self._ordered()
         if (self.uplink is None) is (self.service is None):
-            raise WrongValueError("needs either uplink or service: what it happens to")
+            raise WrongValueError(
+                "needs either uplink or service, what it happens to; or drain, or undrain"
+            )
         given = self.model_fields_set - {"at", "uplink", "service"}
         known = _OF_UPLINK if self.service is None else _OF_SERVICE
         if strange := sorted(given - known):
             what = "an uplink" if self.service is None else "a service"
             raise WrongValueError(
-                f"{strange[0]} says nothing about {what}; here it may be {', '.join(sorted(known))}"
+                f"{strange[0].rstrip('_')} says nothing about {what}; "
+                f"here it may be {', '.join(sorted(known))}"
             )
         if not given & _HAPPENS:
             raise WrongValueError(f"nothing happens; needs {', '.join(sorted(known & _HAPPENS))}")
@@ -137,6 +157,20 @@ class Step(Section):
             raise WrongValueError("a link is of both families; remove family")
         if self.all is not None and given != {"all"}:
             raise WrongValueError("all: ok is everything of it; nothing can be added")
+        return self
+
+    def _ordered(self) -> Self:
+        given = self.model_fields_set - {"at"}
+        if self.undrain is not None:
+            if given != {"undrain"}:
+                raise WrongValueError("nothing can be added to undrain")
+            return self
+        if strange := sorted(given - {"drain", "for_", "force"}):
+            raise WrongValueError(
+                f"{strange[0]} says nothing about drain; here it may be for, force"
+            )
+        if self.force and self.drain is not None and self.drain.what is not What.UPLINK:
+            raise WrongValueError("force is for an uplink; nothing else is refused")
         return self
 
 

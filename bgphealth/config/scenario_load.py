@@ -25,8 +25,10 @@ from bgphealth.config.scenario_expect import (
     services_named,
     uplinks_named,
 )
+from bgphealth.core.drain import exists
 from bgphealth.core.errors import ConfigurationError
 from bgphealth.core.health import PathProbe
+from bgphealth.core.orders import Target
 from bgphealth.core.scenario import (
     GOOD_RTT_S,
     Answers,
@@ -34,10 +36,12 @@ from bgphealth.core.scenario import (
     AskedPath,
     AskedService,
     Behaviour,
+    Drain,
     Expectation,
     Link,
     Scenario,
     Step,
+    Undrain,
 )
 from bgphealth.core.settings import ProbeSettings, Role, Settings
 
@@ -166,6 +170,9 @@ class _Builder:
         """Return the steps that one of the file amounts to."""
         where: KeyPath = ("steps", index)
         self._require_before_end(where, given.at)
+        if (target := given.drain or given.undrain) is not None:
+            yield self._ordered(where, given, target)
+            return
         subject = self._subject(where, given)
         changes = tuple(_changes(given, subject))
         what = f"{subject.said}: {_in_words(given)}"
@@ -182,6 +189,18 @@ class _Builder:
                 yield Step(begin, "", changes)
             said = f"{subject.said}: no longer" if number == times - 1 else ""
             yield Step(begin + every / 2, said, healed)
+
+    def _ordered(self, where: KeyPath, given: FileStep, target: Target) -> Step:
+        key = "undrain" if given.drain is None else "drain"
+        if not exists(target, self._settings):
+            message = f"the configuration has no {target} that could be drained"
+            self.found.append(((*where, key), message))
+        if given.drain is None:
+            return Step(given.at, f"undrain {target}", (Undrain(target),))
+        words = [f"drain {target}"]
+        words += [f"for {given.for_:g} s"] if given.for_ is not None else []
+        words += ["by force"] if given.force else []
+        return Step(given.at, " ".join(words), (Drain(target, given.for_, given.force),))
 
     def expected(self, index: int, given: Expect) -> Iterator[Expectation]:
         """Return what one entry of the file expects."""

@@ -76,6 +76,15 @@ def steering(
     return Community(settings.host.community_asn, number + (OFFSETS[stage] if stage else 0))
 
 
+def all_steering(settings: Settings, uplink: UplinkSettings) -> frozenset[Community]:
+    """Return every community that sends a service to the ToR of an uplink, in whatever way."""
+    return frozenset(
+        steering(settings, uplink, stage, degraded=degraded)
+        for stage in (None, *OFFSETS)
+        for degraded in (False, True)
+    )
+
+
 def over(
     settings: Settings, service: ServiceSettings, prefix: Prefix
 ) -> Iterator[tuple[UplinkSettings, UplinkPath]]:

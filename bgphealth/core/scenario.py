@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeAlias
 
 from bgphealth.core.health import PathKey, PathProbe
 from bgphealth.core.hysteresis import Level
+from bgphealth.core.orders import Target
 from bgphealth.core.reasons import Reason
 from bgphealth.core.settings import Prefix, ProbeSettings, Settings
 
@@ -71,12 +72,31 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
+class Drain:
+    """The operator drains something, for `lasts_s` or until it is undrained."""
+
+    target: Target
+    lasts_s: float | None
+    forced: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Undrain:
+    """The operator ends a drain."""
+
+    target: Target
+
+
+Change: TypeAlias = Answers | Link | Drain | Undrain
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """Something happens. `said` is that in words; empty where nobody need hear it again."""
 
     at: float
     said: str
-    changes: tuple[Answers | Link, ...]
+    changes: tuple[Change, ...]
 
 
 @dataclass(frozen=True, slots=True)

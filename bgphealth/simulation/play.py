@@ -5,16 +5,25 @@ from __future__ import annotations
 import asyncio
 import math
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from bgphealth.core import engine
-from bgphealth.core.events import Event, LinkChanged, Settled, Started
+from bgphealth.core import engine, last_path
+from bgphealth.core.events import (
+    Drained,
+    Event,
+    LinkChanged,
+    Settled,
+    Started,
+    TimePassed,
+    Undrained,
+)
 from bgphealth.core.intents import Announcement, RouteKey
+from bgphealth.core.orders import Target, What
 from bgphealth.core.reconcile import Announce, reconcile
 from bgphealth.core.reconfigure import reconfigure
-from bgphealth.core.scenario import Scenario, Step
+from bgphealth.core.scenario import Drain, Scenario, Step, Undrain
 from bgphealth.core.settings import Settings
 from bgphealth.core.state import Effect, IntentsChanged, PaceChanged, State
 from bgphealth.daemon.probing import Probing
@@ -67,13 +76,18 @@ class Played:
 
 
 class Player:
-    """Feeds the engine. `probing` is who asks the probes, None where they were asked already."""
+    """Feeds the engine.
+
+    `probing` is who asks the probes, None where they were asked already; `wake` is told when the
+    engine wants to know how late it is, None where that was recorded as well.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._state = engine.initial(settings)
         self._sent: dict[RouteKey, Announcement] = {}
         self.played = Played([(float("-inf"), self._state)])
         self.probing: Probing | None = None
+        self.wake: Callable[[float], None] | None = None
 
     def happened(self, at: float, text: str) -> None:
         """Note what came from outside."""
@@ -86,9 +100,37 @@ class Player:
             played.start = event.at
         played.events += 1
         played.end = event.at
+        before = self._state.next_at
         self._state, effects = engine.step(self._state, event)
         if effects:
             self._take(event.at, effects)
+        at = self._state.next_at
+        if self.wake is not None and at is not None and at != before:
+            self.wake(at)
+
+    def late(self, at: float) -> None:
+        """Say how late it is, if the engine still wants to know."""
+        due = self._state.next_at
+        if due is not None and due <= at:
+            self.post(TimePassed(at))
+
+    def ordered(self, at: float, step: Step) -> None:
+        """Do what an operator orders, or refuse it."""
+        for change in step.changes:
+            match change:
+                case Drain(target, lasts_s, forced):
+                    if self._is_refused(target, forced=forced):
+                        text = f"drain {target}: refused, no other uplink is known to work"
+                        self.happened(at, text)
+                        continue
+                    until = None if lasts_s is None else at + lasts_s
+                    self.post(Drained(at, *target, at, until, forced))
+                case Undrain(target):
+                    self.post(Undrained(at, *target))
+
+    def _is_refused(self, target: Target, *, forced: bool) -> bool:
+        may_be = target.what is What.UPLINK and not forced
+        return may_be and bool(last_path.needs(self._state, target.name))
 
     def reconfigure(self, reconfigured: Reconfigured) -> None:
         """Take other settings."""
@@ -147,7 +189,12 @@ async def _play(scenario: Scenario, player: Player) -> None:
         if step.said:
             player.happened(step.at, step.said)
         world.happens(step)
+        player.ordered(loop.time(), step)
 
+    def wake(at: float) -> None:
+        loop.call_at(at, lambda: player.late(loop.time()))
+
+    player.wake = wake
     later = [step for step in scenario.steps if step.at > 0]
     for step in later:
         # Before what is asked at the same time: timers of one time have no order.

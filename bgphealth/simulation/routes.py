@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bgphealth.core.intents import Announcement, RouteKey
+from bgphealth.core.policy_services import all_steering
 from bgphealth.core.settings import Settings
 
 
@@ -10,15 +11,16 @@ def carriers(settings: Settings, announcement: Announcement) -> tuple[str, ...]:
     """Return the uplinks that may carry a route, in the order of the file.
 
     A default has one, its path identifier; a service those of its communities, and where it is
-    announced to one neighbor alone, the uplink of that neighbor.
+    announced to one neighbor alone, the uplink of that neighbor. What is degraded or being drained
+    carries it as well.
     """
-    key, host = announcement.key, settings.host
+    key = announcement.key
     if key.neighbor is not None:
         return _uplinks_to(settings, key)
-    numbers = {c.value for c in announcement.communities if c.asn == host.community_asn}
     if key.path_id:
-        numbers = {key.path_id}
-    return tuple(uplink.name for uplink in settings.uplinks if uplink.number in numbers)
+        return tuple(u.name for u in settings.uplinks if u.number == key.path_id)
+    communities = set(announcement.communities)
+    return tuple(u.name for u in settings.uplinks if communities & all_steering(settings, u))
 
 
 def route_name(settings: Settings, key: RouteKey) -> str:

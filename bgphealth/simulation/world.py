@@ -16,6 +16,7 @@ from bgphealth.core.scenario import (
     AskedPath,
     AskedService,
     Behaviour,
+    Link,
     Scenario,
     Step,
 )
@@ -43,17 +44,21 @@ class World:
         self._down: set[str] = set()
 
     def happens(self, step: Step) -> None:
-        """Take a step: from now on it is so."""
+        """Take a step: from now on it is so. What an operator does is not of this world."""
         for change in step.changes:
-            if isinstance(change, Answers):
-                for asked in change.asked:
-                    found = self._of(asked)
-                    found.answers = _over(found.answers, change)
-                continue
-            for uplink in change.uplinks:
-                if (uplink in self._down) is change.up:
-                    (self._down.discard if change.up else self._down.add)(uplink)
-                    self._post(LinkChanged(self._loop.time(), uplink, change.up))
+            match change:
+                case Answers():
+                    for asked in change.asked:
+                        found = self._of(asked)
+                        found.answers = _over(found.answers, change)
+                case Link(uplinks, up):
+                    for uplink in uplinks:
+                        self._link(uplink, up=up)
+
+    def _link(self, uplink: str, *, up: bool) -> None:
+        if (uplink in self._down) is up:
+            (self._down.discard if up else self._down.add)(uplink)
+            self._post(LinkChanged(self._loop.time(), uplink, up))
 
     def questions(self) -> Questions:
         """Return what makes the questions of a file, answered as this world has it."""

@@ -9,6 +9,7 @@ import os
 import socket
 import stat
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from bgphealth.daemon import control
 from bgphealth.daemon.control import Control
 from bgphealth.daemon.operator import Operator, RefusalError
 from tests.support.control import Listening, listening, steered
-from tests.support.hosts import FALL, SETTLE_S, host, round_of
+from tests.support.hosts import FALL, SETTLE_S, host, round_of, service
 
 DRAINS = b'{"version": 1, "command": "drains"}\n'
 
@@ -69,6 +70,26 @@ async def test_the_last_healthy_path_is_drained_by_force_only() -> None:
         assert it.steered.state.drains.orders == {}
         answer = await it.command("drain", what="uplink", name="tor1", force=True)
         assert answer["drain"]["forced"] is True
+
+
+async def test_the_only_uplink_that_may_carry_a_service_is_drained_by_force_only() -> None:
+    plain = host()
+    web = service("web", "192.0.2.7/32", uplinks=frozenset({"tor1"}))
+    async with listening(steered(replace(plain, services=(*plain.services, web)))) as it:
+        answer = await it.command("drain", what="uplink", name="tor1")
+        assert answer["error"]["kind"] == "refused"
+        assert "for the service web: without tor1 it would have" in answer["error"]["message"]
+        assert (await it.command("drain", what="uplink", name="tor2"))["ok"] is True
+
+
+async def test_a_service_that_is_called_as_a_suspended_uplink_is_drained_by_itself() -> None:
+    plain = host()
+    namesake = service("tor1", "192.0.2.7/32")
+    async with listening(steered(replace(plain, services=(*plain.services, namesake)))) as it:
+        await it.command("drain", what="uplink", name="tor1")
+        it.steered.feed(round_of(it.steered.state.settings.uplinks[1], Verdict.FAILED) * FALL)
+        answer = await it.command("drain", what="service", name="tor1")
+        assert answer["drain"]["stage"] == "draining"
 
 
 async def test_a_drain_that_could_not_be_written_down_says_so() -> None:

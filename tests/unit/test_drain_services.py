@@ -16,6 +16,7 @@ from bgphealth.core.events import (
     LinkChanged,
     PathProbed,
     Settled,
+    Started,
     TimePassed,
     Undrained,
     Verdict,
@@ -185,6 +186,27 @@ def test_a_service_goes_no_sooner_than_the_last_uplink_that_makes_its_minimum() 
     assert told(state)[PREFIX] == (100, {"65101:32769", "65101:16386", "65101:16387", *OWN})
 
 
+def test_an_uplink_without_a_verdict_may_make_the_minimum_unless_it_is_drained() -> None:
+    settings = with_choosy(host(), min_uplinks=2)
+    for since, reason in ((99.0, Reason.INIT), (0.0, Reason.TOO_FEW_UPLINKS)):
+        state = after(
+            engine.initial(settings),
+            drained(TOR1, since=since),
+            Started(100.0),
+            *rounds(settings, OK, RISE, 2),
+            Settled(103.0),
+        )
+        assert reasons(state)[PREFIX] is reason
+
+
+def test_after_a_restart_in_direct_mode_what_still_settles_is_left_alone() -> None:
+    settings = host(mode=Mode.DIRECT)
+    first = [drained(TOR1), Started(100.0), *rounds(settings, OK, RISE, 1)]
+    state = after(engine.initial(settings), *first)
+    assert told(state) == {}
+    assert set(reasons(state).values()) == {Reason.INIT}
+
+
 def test_an_uplink_that_carries_while_its_drain_is_suspended_counts() -> None:
     settings = with_choosy(host(), min_uplinks=1)
     state = after(all_up(settings), drained(TOR1), TimePassed(SETTLED))
@@ -255,6 +277,26 @@ def test_what_is_kept_is_never_drained(all_down: AllDown) -> None:
     kept = None if all_down is AllDown.WITHDRAW else (100, {"65101:3"})
     assert told(state).get(DNS_PREFIX) == kept
     assert state.last_usable[Scope(Family.IPV4)] == {"tor3"}
+
+
+def test_what_is_kept_is_kept_no_more_once_it_is_drained() -> None:
+    settings = host()
+    state = after(all_up(settings), *rounds(settings, FAILED, FALL))
+    assert told(state)[DNS_PREFIX] == (100, {"65101:1", "65101:2"})
+    state = after(state, forced(TOR1))
+    assert told(state)[DNS_PREFIX] == (100, {"65101:2"})
+
+
+def test_what_was_suspended_settles_whatever_is_drained_already() -> None:
+    settings = host(uplinks=3)
+    state = after(all_up(settings), forced(TOR1), TimePassed(SETTLED), drained(TOR2, at=200.0))
+    state = after(state, *degraded(settings, 2), TimePassed(300.0))
+    state = after(state, *rounds(settings, FAILED, FALL, 3))
+    assert reasons(state)[DNS_PREFIX] is Reason.DRAIN_SUSPENDED
+    assert told(state)[DNS_PREFIX] == (100, {"65101:2"})
+    # tor1 works better, but is away; so it is tor2 that is left, not nothing.
+    state = after(state, forced(TOR2, at=400.0))
+    assert told(state)[DNS_PREFIX] == (100, {"65101:16386", "65101:3"})
 
 
 def test_keep_best_moves_to_a_better_one_but_never_to_a_drained_one() -> None:
