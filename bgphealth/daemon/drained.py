@@ -6,7 +6,6 @@ begins anew with each boot.
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Mapping
@@ -15,9 +14,7 @@ from pathlib import Path
 from structlog.typing import FilteringBoundLogger
 
 from bgphealth.core.orders import Order, Target, What
-from bgphealth.daemon.kept import LARGEST_BYTES, Kept
-
-VERSION = 1
+from bgphealth.daemon.kept import Kept, enclosed, entries_of
 
 _DO = (
     "give the user of ExaBGP that directory (StateDirectory=bgphealth in the unit, or "
@@ -48,7 +45,7 @@ def encode(orders: Mapping[Target, Order]) -> str:
         {"what": target.what.value, "name": target.name, **order._asdict()}
         for target, order in sorted(orders.items())
     ]
-    return json.dumps({"version": VERSION, "drains": entries}, indent=1) + "\n"
+    return enclosed("drains", entries)
 
 
 def decode(raw: bytes) -> Mapping[Target, Order]:
@@ -57,17 +54,7 @@ def decode(raw: bytes) -> Mapping[Target, Order]:
     Raises:
         ValueError: it is not such a file, or one of its drains is none; the text says why.
     """
-    if len(raw) > LARGEST_BYTES:
-        raise ValueError("it is larger than 16 MiB")
-    try:
-        data = json.loads(raw)
-    except (ValueError, RecursionError):
-        raise ValueError("it is not JSON") from None
-    if not isinstance(data, dict) or not isinstance(data.get("drains"), list):
-        raise ValueError("it is not bgphealth's")  # noqa: TRY004 - a value of the file, not a type
-    if data.get("version") != VERSION:
-        raise ValueError("it is of another version of bgphealth")
-    return dict(_entry(entry) for entry in data["drains"])
+    return dict(_entry(entry) for entry in entries_of(raw, "drains"))
 
 
 def _entry(entry: object) -> tuple[Target, Order]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -12,6 +13,8 @@ from structlog.typing import FilteringBoundLogger
 from bgphealth.daemon.places import replace_file
 
 LARGEST_BYTES = 16 * 1024 * 1024
+
+VERSION = 1
 
 _Thing = TypeVar("_Thing")
 
@@ -80,3 +83,27 @@ class Kept(Generic[_Thing]):
             return False
         self._written, self._trouble = thing, ""
         return True
+
+
+def enclosed(name: str, entries: Sequence[Mapping[str, object]]) -> str:
+    """Return entries under their name as JSON, with a version."""
+    return json.dumps({"version": VERSION, name: entries}, indent=1) + "\n"
+
+
+def entries_of(raw: bytes, name: str) -> list[object]:
+    """Return the entries that a file has under a name.
+
+    Raises:
+        ValueError: it is not such a file; the text says why.
+    """
+    if len(raw) > LARGEST_BYTES:
+        raise ValueError("it is larger than 16 MiB")
+    try:
+        data = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise ValueError("it is not JSON") from None
+    if not isinstance(data, dict) or not isinstance(data.get(name), list):
+        raise ValueError("it is not bgphealth's")  # noqa: TRY004 - a value of the file, not a type
+    if data.get("version") != VERSION:
+        raise ValueError("it is of another version of bgphealth")
+    return list(data[name])

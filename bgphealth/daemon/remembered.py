@@ -6,7 +6,6 @@ meanwhile would stay announced for ever, because nobody would know any more that
 
 from __future__ import annotations
 
-import json
 from collections.abc import Set
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -14,9 +13,7 @@ from pathlib import Path
 from structlog.typing import FilteringBoundLogger
 
 from bgphealth.core.intents import RouteKey
-from bgphealth.daemon.kept import LARGEST_BYTES, Kept
-
-VERSION = 1
+from bgphealth.daemon.kept import Kept, enclosed, entries_of
 
 _MAX_PATH_ID = 0xFFFFFFFF
 
@@ -48,7 +45,7 @@ def encode(routes: Set[RouteKey]) -> str:
         }
         for key in sorted(routes, key=lambda key: (key.prefix.version, str(key)))
     ]
-    return json.dumps({"version": VERSION, "routes": entries}, indent=1) + "\n"
+    return enclosed("routes", entries)
 
 
 def decode(raw: bytes) -> frozenset[RouteKey]:
@@ -57,17 +54,7 @@ def decode(raw: bytes) -> frozenset[RouteKey]:
     Raises:
         ValueError: it is not such a file, or one of its routes is none; the text says why.
     """
-    if len(raw) > LARGEST_BYTES:
-        raise ValueError("it is larger than 16 MiB")
-    try:
-        data = json.loads(raw)
-    except (ValueError, RecursionError):
-        raise ValueError("it is not JSON") from None
-    if not isinstance(data, dict) or not isinstance(data.get("routes"), list):
-        raise ValueError("it is not bgphealth's")  # noqa: TRY004 - a value of the file, not a type
-    if data.get("version") != VERSION:
-        raise ValueError("it is of another version of bgphealth")
-    return frozenset(_route(entry) for entry in data["routes"])
+    return frozenset(_route(entry) for entry in entries_of(raw, "routes"))
 
 
 def _route(entry: object) -> RouteKey:
