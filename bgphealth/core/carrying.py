@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from bgphealth.core.drain import Drains, Leg, Stage
-from bgphealth.core.health import Judgement, PathKey, Standing
+from bgphealth.core.health import Judgement, PathHealth, PathKey, Standing
 from bgphealth.core.hysteresis import Level
 from bgphealth.core.reasons import Reason
 from bgphealth.core.settings import AllDown, Scope, Settings
@@ -30,15 +30,15 @@ class Usable(NamedTuple):
 class Verdicts:
     """All that the policy looks at.
 
-    `last_usable` remembers which uplinks last carried, drained ones apart; `settled` is False while
-    a start may still bring the first verdicts.
+    `health` is what the verdicts on paths are made of; `last_usable` remembers which uplinks last
+    carried, drained ones apart; `settled` is False while a start may still bring first verdicts.
     """
 
     paths: Mapping[PathKey, Judgement]
     services: Mapping[str, Judgement]
     last_usable: Mapping[Scope, frozenset[str]]
     settled: bool
-    standings: Mapping[PathKey, Standing]
+    health: Mapping[PathKey, PathHealth]
     drains: Drains = field(default_factory=Drains)
 
     def awaits(self, scope: Scope) -> bool:
@@ -61,7 +61,7 @@ class Verdicts:
         """Return how the paths of a scope that are down and not drained compare, by uplink."""
         drained = self.drains.uplinks
         return {
-            uplink: self.standings[PathKey(uplink, scope.family)]
+            uplink: self.health[PathKey(uplink, scope.family)].standing
             for uplink, level in self.levels_in(scope).items()
             if level is Level.DOWN and uplink not in drained
         }

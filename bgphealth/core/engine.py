@@ -356,7 +356,7 @@ def verdicts_of(state: State) -> Verdicts:
         state.service_verdicts,
         state.last_usable,
         state.settled,
-        {key: health.standing for key, health in state.paths.items()},
+        state.paths,
         state.drains,
     )
 
