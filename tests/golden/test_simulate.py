@@ -30,27 +30,31 @@ def simulate(*arguments: str) -> Result:
     return CliRunner().invoke(app, ["simulate", *arguments])
 
 
+def simulated(*arguments: str, status: int = 0) -> str:
+    """Return what is printed, where nothing is wrong with the scenario."""
+    result = simulate(*arguments)
+    assert (result.exit_code, result.stderr) == (status, "")
+    return result.stdout
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_example(
     name: str, golden: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(EXAMPLES)
-    result = simulate(f"{name}.yaml")
-    assert (result.exit_code, result.stderr) == (0, "")
-    golden(f"simulate/{name}.txt", result.stdout)
+    golden(f"simulate/{name}.txt", simulated(f"{name}.yaml"))
 
 
 def test_json(golden: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(EXAMPLES)
-    result = simulate("direct-blackhole.yaml", "--json")
-    assert (result.exit_code, result.stderr) == (0, "")
-    assert json.loads(result.stdout)["schema_version"] == 1
-    golden("simulate/direct-blackhole.json", result.stdout)
+    printed = simulated("direct-blackhole.yaml", "--json")
+    assert json.loads(printed)["schema_version"] == 1
+    golden("simulate/direct-blackhole.json", printed)
 
 
 def test_verbose(golden: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(EXAMPLES)
-    golden("simulate/direct-blackhole-verbose.txt", simulate("direct-blackhole.yaml", "-v").stdout)
+    golden("simulate/direct-blackhole-verbose.txt", simulated("direct-blackhole.yaml", "-v"))
 
 
 def test_picture(
@@ -58,7 +62,7 @@ def test_picture(
 ) -> None:
     monkeypatch.chdir(EXAMPLES)
     picture = tmp_path / "picture.svg"
-    assert simulate("direct-blackhole.yaml", "--picture", str(picture)).exit_code == 0
+    simulated("direct-blackhole.yaml", "--picture", str(picture))
     golden("simulate/direct-blackhole.svg", picture.read_text(encoding="utf-8"))
 
 
@@ -66,10 +70,9 @@ def test_expectations_that_do_not_hold(
     golden: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(HERE / "simulate")
-    result = simulate("not-as-expected.yaml")
-    assert (result.exit_code, result.stderr) == (1, "")
-    golden("simulate/not-as-expected.txt", result.stdout)
-    compared = json.loads(simulate("not-as-expected.yaml", "--json").stdout)["expectations"]
+    golden("simulate/not-as-expected.txt", simulated("not-as-expected.yaml", status=1))
+    found = json.loads(simulated("not-as-expected.yaml", "--json", status=1))
+    compared = found["expectations"]
     assert not all(each["held"] for each in compared)
 
 
@@ -90,6 +93,4 @@ def test_recording(
     for file in EXAMPLES.glob("*.yaml"):
         shutil.copy(file, tmp_path)
     write(Path("recording.jsonl"), Path("direct-blackhole.yaml"))
-    result = simulate("recording.jsonl")
-    assert (result.exit_code, result.stderr) == (0, "")
-    golden("simulate/recording.txt", result.stdout)
+    golden("simulate/recording.txt", simulated("recording.jsonl"))

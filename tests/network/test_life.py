@@ -9,8 +9,8 @@ import signal
 import socket
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -349,12 +349,21 @@ class Manager:
         return False
 
 
+@asynccontextmanager
+async def managed(file: Path, wrapper: tuple[str, ...] = ()) -> AsyncIterator[tuple[Manager, Run]]:
+    """Run it under a service manager, which is told when it is ready."""
+    manager = Manager(file.parent)
+    environment = manager.environment
+    with manager.socket:
+        async with program_over(file, wrapper=wrapper, environment=environment) as run:
+            await run.until(lambda: "READY=1" in manager.heard())
+            yield manager, run
+
+
 @isolated
 async def test_the_service_manager_is_told() -> None:
     with neighbors(2) as (_, tor2), file_of() as file:
-        manager = Manager(file.parent)
-        async with program_over(file, environment=manager.environment) as run:
-            await run.until(lambda: "READY=1" in manager.heard())
+        async with managed(file) as (manager, run):
             first = manager.messages.index("READY=1")
             assert [e for e in run.events("path_changed") if e["to"] == "up"][1:]
             up = "STATUS=2 of 2 uplinks up (ipv4), 2 of 2 services announced"
@@ -370,24 +379,19 @@ async def test_the_service_manager_is_told() -> None:
             run.process.terminate()
             assert await run.ends() == 0
             assert "STOPPING=1" in manager.heard()
-        manager.socket.close()
 
 
 @isolated
 async def test_an_uplink_that_is_not_there_does_not_hold_the_start_up() -> None:
     with neighbors(1), file_of(2) as file:
-        manager = Manager(file.parent)
-        async with program_over(file, environment=manager.environment) as run:
-            await run.until(lambda: "READY=1" in manager.heard())
-        manager.socket.close()
+        async with managed(file):
+            pass
 
 
 @isolated
 async def test_the_watchdog_is_fed_only_while_there_is_progress() -> None:
     with neighbors(1), file_of(1) as file:
-        manager = Manager(file.parent)
-        async with program_over(file, environment=manager.environment) as run:
-            await run.until(lambda: "READY=1" in manager.heard())
+        async with managed(file) as (manager, run):
             run.process.send_signal(signal.SIGSTOP)
             await asyncio.sleep(0.1)  # What it had sent before.
             assert not await manager.is_fed(within_s=2)
@@ -401,20 +405,16 @@ async def test_the_watchdog_is_fed_only_while_there_is_progress() -> None:
             async with asyncio.timeout(20):
                 while await manager.is_fed(within_s=2):
                     pass
-        manager.socket.close()
 
 
 @isolated
 async def test_a_stopped_exabgp_is_no_progress() -> None:
     """The shell is its parent here, and is stopped in ExaBGP's place."""
     with neighbors(1), file_of(1) as file:
-        manager = Manager(file.parent)
         shell = ("sh", "-c", '"$@"; exit $?', "sh")
-        async with program_over(file, wrapper=shell, environment=manager.environment) as run:
-            await run.until(lambda: "READY=1" in manager.heard())
+        async with managed(file, wrapper=shell) as (manager, run):
             run.process.send_signal(signal.SIGSTOP)
             await asyncio.sleep(1.1)  # What it had sent before.
             assert not await manager.is_fed(within_s=2)
             run.process.send_signal(signal.SIGCONT)
             assert await manager.is_fed(within_s=5)
-        manager.socket.close()

@@ -17,7 +17,8 @@ from bgphealth.fallback import watch as watch_module
 from tests.support.hosts import unnumbered_host
 from tests.support.netns import ip, isolated, sysctl
 from tests.support.routers import routers
-from tests.support.watching import Seen, until
+from tests.support.waiting import until
+from tests.support.watching import Seen
 
 pytestmark = pytest.mark.network
 

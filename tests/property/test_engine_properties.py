@@ -316,40 +316,41 @@ def kept(state: State, family: Family) -> set[str]:
     return {u.name for u in state.settings.uplinks if u.number in numbers}
 
 
+def keeping_best(run: tuple[Settings, list[Event]]) -> Iterator[tuple[State, State, Family]]:
+    """Return the states before and after, of each family of which no path works after."""
+    settings, events = run
+    for before, _, after in states(replace(settings, all_down=AllDown.KEEP_BEST), events):
+        for family in settings.families:
+            if not working_paths(after, family):
+                yield before, after, family
+
+
 @given(runs(FRR))
 def test_keep_best_leaves_a_path_only_for_a_better_one(
     run: tuple[Settings, list[Event]],
 ) -> None:
-    settings, events = run
-    settings = replace(settings, all_down=AllDown.KEEP_BEST)
-    for before, _, after in states(settings, events):
-        for family in settings.families:
-            if working_paths(before, family) or working_paths(after, family):
-                continue
-            now = {u: after.paths[PathKey(u, family)].standing for u in kept(after, family)}
-            for left in kept(before, family) - now.keys():
-                standing = after.paths[PathKey(left, family)].standing
-                assert any(better.is_better_than(standing) for better in now.values())
+    for before, after, family in keeping_best(run):
+        if working_paths(before, family):
+            continue
+        now = {u: after.paths[PathKey(u, family)].standing for u in kept(after, family)}
+        for left in kept(before, family) - now.keys():
+            standing = after.paths[PathKey(left, family)].standing
+            assert any(better.is_better_than(standing) for better in now.values())
 
 
 @given(runs(FRR))
 def test_keep_best_keeps_no_path_that_is_worse_than_another(
     run: tuple[Settings, list[Event]],
 ) -> None:
-    settings, events = run
-    settings = replace(settings, all_down=AllDown.KEEP_BEST)
-    for _, _, state in states(settings, events):
-        for family in settings.families:
-            if working_paths(state, family):
-                continue
-            down = [
-                state.paths[key].standing
-                for key, verdict in state.path_verdicts.items()
-                if key.family is family and verdict.level is Level.DOWN
-            ]
-            for uplink in kept(state, family):
-                mine = state.paths[PathKey(uplink, family)].standing
-                assert not any(other.is_better_than(mine) for other in down)
+    for _, state, family in keeping_best(run):
+        down = [
+            state.paths[key].standing
+            for key, verdict in state.path_verdicts.items()
+            if key.family is family and verdict.level is Level.DOWN
+        ]
+        for uplink in kept(state, family):
+            mine = state.paths[PathKey(uplink, family)].standing
+            assert not any(other.is_better_than(mine) for other in down)
 
 
 def applied(table: Intents, changes: tuple[Change, ...]) -> Iterator[dict[RouteKey, Announcement]]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from bgphealth.core.settings import Settings
 from bgphealth.fallback.tables import Applied
@@ -26,10 +25,3 @@ class Seen:
 
     def _take_sources(self, sources: Sources) -> None:
         self.sources = sources
-
-
-async def until(true: Callable[[], object]) -> None:
-    """Poll until the call returns something true."""
-    async with asyncio.timeout(20):
-        while not true():
-            await asyncio.sleep(0.01)

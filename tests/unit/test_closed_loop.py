@@ -30,6 +30,7 @@ from bgphealth.exabgp.replies import NeighborState
 from bgphealth.frr.routes import Injected
 from bgphealth.frr.state import Session
 from tests.support.hosts import host
+from tests.support.waiting import background, until
 
 SETTINGS = host()
 BOTH = host(families=(Family.IPV4, Family.IPV6))
@@ -146,19 +147,8 @@ async def world() -> AsyncIterator[World]:
             ),
             structlog.get_logger(),
         )
-        task = asyncio.create_task(here.loop.run())
-        try:
+        async with background(here.loop.run()):
             yield here
-        finally:
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-
-
-async def until(true: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
-        while not true():
-            await asyncio.sleep(0.001)
 
 
 async def test_a_change_is_looked_at_once_when_it_is_there() -> None:

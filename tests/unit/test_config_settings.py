@@ -139,12 +139,8 @@ services: {dns: {prefixes: ["2001:db8::53/128"]}}
 def test_what_a_service_says_of_uplinks_and_of_other_services(tmp_path: Path) -> None:
     settings = read(
         tmp_path,
-        """\
-version: 1
-mode: frr
-host: {asn: 65101, router_id: 10.255.10.1, source: 10.255.10.1}
-uplinks:
-  tor1: {interface: eth1, neighbor: 10.0.1.0, neighbor_asn: 65001}
+        SMALLEST
+        + """\
   tor2: {interface: eth2, neighbor: 10.0.2.0, neighbor_asn: 65002}
 services:
   one: {prefixes: [192.0.2.1/32], requires: [three]}
@@ -161,12 +157,8 @@ services:
 def test_what_a_service_carries_and_how_a_degraded_uplink_does(tmp_path: Path) -> None:
     settings = read(
         tmp_path,
-        """\
-version: 1
-mode: frr
-host: {asn: 65101, router_id: 10.255.10.1, source: 10.255.10.1}
-uplinks:
-  tor1: {interface: eth1, neighbor: 10.0.1.0, neighbor_asn: 65001}
+        SMALLEST
+        + """\
 services:
   plain: {prefixes: [192.0.2.1/32]}
   full:

@@ -30,6 +30,7 @@ from bgphealth.exabgp.driver import (
     Unexpected,
 )
 from bgphealth.exabgp.replies import NeighborState, Reply, decode
+from tests.support.waiting import background, until
 
 
 def route(number: int, local_pref: int = 100, neighbor: Address | None = None) -> Announcement:
@@ -70,19 +71,8 @@ class FakeExabgp:
 async def running(owned: Intents | None = None) -> AsyncIterator[FakeExabgp]:
     fake = FakeExabgp()
     fake.driver = Driver(fake.write, frozenset(owned or ()), fake.events.append)
-    task = asyncio.create_task(fake.driver.run())
-    try:
+    async with background(fake.driver.run()):
         yield fake
-    finally:
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-
-async def until(true: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
-        while not true():
-            await asyncio.sleep(0.001)
 
 
 async def test_what_is_wanted_is_sent_once() -> None:
