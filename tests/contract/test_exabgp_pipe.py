@@ -265,8 +265,8 @@ def test_e5_a_helper_that_keeps_dying_ends_exabgp(installed: Installed, tmp_path
     """With status 0, after more than five deaths in 64 s, whatever exabgp.api.terminate says."""
     with terminating_or_not(installed, tmp_path, COUNT) as both:
         for terminate, running in both.items():
-            assert running.status_within(60) == 0, running.logged()
             # The 64 s begin anew with every 64th second of the clock: it can be twice as many.
+            assert running.status_within(150) == 0, running.logged()
             assert 6 <= len((tmp_path / str(terminate) / "starts").read_text()) <= 12
 
 

@@ -18,10 +18,16 @@ HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark everything below this directory, so that nobody can forget to."""
+    """Mark everything below this directory, so that nobody can forget to.
+
+    Side by side run modules, and not the tests of one: they share what took long to bring up.
+    """
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.network)
+            shares_lab = "lab" in getattr(item, "fixturenames", ())
+            group = str(item.path.parent if shares_lab else item.path)
+            item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session", autouse=True)
