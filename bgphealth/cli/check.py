@@ -10,7 +10,7 @@ import click
 from bgphealth.config import InvalidFileError, load
 from bgphealth.core.damping import PENALTY
 from bgphealth.core.errors import BgphealthError
-from bgphealth.core.settings import Family, InjectorLoss, Mode
+from bgphealth.core.settings import LOOPBACK, AddressUse, Family, InjectorLoss, Mode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +32,12 @@ SCHEMA_VERSION = 1
 _MODES = {
     Mode.FRR: "frr: ExaBGP to this host's FRR, FRR to the ToRs; FRR installs the default",
     Mode.DIRECT: "direct: ExaBGP to the ToRs, without FRR; announces services, no default",
+}
+
+_ADDRESS = {
+    AddressUse.EXPECT: "each address only while it is on this host",
+    AddressUse.ADD: "each address only while it is on this host: added to lo",
+    AddressUse.IGNORE: "each address whether it is on this host or not",
 }
 
 
@@ -126,6 +132,7 @@ def _valid(file: str, settings: Settings) -> dict[str, object]:
                 "timing": _timing(service.timing),
                 "damping": _damping(service.damping),
                 "on_injector_loss": service.on_injector_loss.value,
+                "address": service.address.value,
                 "uplinks": _carriers(settings, service),
                 "min_uplinks": service.min_uplinks,
                 "requires": list(service.requires),
@@ -292,6 +299,7 @@ def _service(settings: Settings, service: ServiceSettings) -> list[str]:
         f"service  {service.name}: {f'while {asked}' if asked else 'always (no checks)'}",
         *(f"  announce {prefix} {how}" for prefix in service.prefixes),
         *_attributes(service),
+        *_address(service),
         *([f"  only while up: {', '.join(service.requires)}"] if service.requires else []),
         *(
             [f"  kept by bgpd, towards every ToR{named}, while ExaBGP is gone"]
@@ -300,6 +308,13 @@ def _service(settings: Settings, service: ServiceSettings) -> list[str]:
         ),
         *([f"  flapping {_flapping(service.damping)}"] if service.damping else []),
     ]
+
+
+def _address(service: ServiceSettings) -> list[str]:
+    """Return what its addresses have to do with it, the host loopback's apart."""
+    if not service.addresses or service.name == LOOPBACK:
+        return []
+    return [f"  {_ADDRESS[service.address]}"]
 
 
 def _attributes(service: ServiceSettings) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, assert_never
 
+from bgphealth.core.addresses import AddressChanged, AddressesChanged
 from bgphealth.core.decisions import Decision
 from bgphealth.core.drain import DrainEffect, DrainEnded, DrainResumed, DrainStarted, DrainSuspended
 from bgphealth.core.health import Judgement
@@ -104,7 +105,9 @@ def _lines(settings: Settings, moment: Moment) -> Iterator[_Line]:
             yield _Line(what, f"{path.uplink} {path.family}", minor=True)
         case DrainStarted() | DrainEnded() | DrainSuspended() | DrainResumed():
             yield _drain(moment)
-        case IntentsChanged():
+        case AddressChanged(address=address, there=there):
+            yield _Line("address", str(address), "there" if there else "missing")
+        case IntentsChanged() | AddressesChanged():
             pass  # The decisions say what is wanted, each with its reason.
         case never:
             assert_never(never)
@@ -255,7 +258,10 @@ def _moment(  # noqa: PLR0911 - one for each kind
             return {"event": event, "uplink": path.uplink, "family": str(path.family)}
         case DrainStarted() | DrainEnded() | DrainSuspended() | DrainResumed():
             return _drain_fields(moment)
-        case IntentsChanged():
+        case AddressChanged(address=address, there=there):
+            event = "address_there" if there else "address_missing"
+            return {"event": event, "address": str(address)}
+        case IntentsChanged() | AddressesChanged():
             return {}
         case never:
             assert_never(never)

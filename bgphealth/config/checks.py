@@ -405,6 +405,7 @@ RULES: tuple[Callable[[Parts], Iterator[Finding]], ...] = (
     _service_needs,
     services.carriers,
     services.required,
+    services.addresses,
     services.attributes,
     services.degraded_numbers,
     _beyond,

@@ -271,6 +271,7 @@ def _service(file: File, name: str) -> ServiceSettings:
         timing=_timing(service),
         damping=_damping(service.damping),
         on_injector_loss=service.on_injector_loss,
+        address=service.address,
         uplinks=None if service.uplinks is None else frozenset(service.uplinks),
         min_uplinks=service.min_uplinks or 0,
         requires=_required(file, name),

@@ -19,6 +19,7 @@ from bgphealth.config.section import Section
 from bgphealth.core.communities import Community, LargeCommunity
 from bgphealth.core.settings import (
     Address,
+    AddressUse,
     AllDown,
     Export,
     Family,
@@ -282,6 +283,7 @@ class Service(Section):
         PlainValidator(fields.choice("withdraw", later=("degrade", "guarded"))),
     ] = "withdraw"
     on_injector_loss: _InjectorLoss = InjectorLoss.WITHDRAW
+    address: Annotated[AddressUse, BeforeValidator(fields.choice(*AddressUse))] = AddressUse.EXPECT
     uplinks: Annotated[list[_Reference], Field(min_length=1)] | None = None
     """Those that may carry it; None for every one that has its family."""
     min_uplinks: Annotated[int, PlainValidator(fields.integer(1, 64))] | None = None

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 from bgphealth.config.fields import label
 from bgphealth.config.problems import printable, shown
 from bgphealth.core.communities import Community
-from bgphealth.core.settings import DEGRADED_COMMUNITY, DRAIN_COMMUNITY, LOOPBACK, Family
+from bgphealth.core.settings import (
+    DEGRADED_COMMUNITY,
+    DRAIN_COMMUNITY,
+    LOOPBACK,
+    AddressUse,
+    Family,
+    InjectorLoss,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,6 +63,25 @@ def required(parts: Parts) -> Iterator[Finding]:
                 yield from _name(at, service.requires, index, parts.service_names)
         if (round_ := _way_back(parts.services, name)) is not None:
             yield at, f"{' requires '.join((name, *round_))}: none of them could ever be up"
+
+
+def addresses(parts: Parts) -> Iterator[Finding]:
+    """Refuse to add an address where there is none, or for bgpd, which would not wait for us."""
+    for name, service in parts.services.items():
+        at: KeyPath = ("services", name, "address")
+        if service.address is not AddressUse.ADD:
+            continue
+        if not any(prefix.prefixlen == prefix.max_prefixlen for prefix in service.prefixes):
+            yield at, "there is no address to add: no prefix of it is a /32 or a /128"
+        if service.on_injector_loss is InjectorLoss.KEEP and not parts.is_direct:
+            yield (
+                at,
+                (
+                    "with on_injector_loss: keep bgpd announces it without bgphealth, so the "
+                    "address must not depend on bgphealth: use expect, and have the host's own "
+                    "network configuration add it"
+                ),
+            )
 
 
 def attributes(parts: Parts) -> Iterator[Finding]:

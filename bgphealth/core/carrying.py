@@ -16,7 +16,7 @@ from bgphealth.core.drain import Drains, Leg, Stage
 from bgphealth.core.health import Judgement, PathHealth, PathKey, Standing
 from bgphealth.core.hysteresis import Level
 from bgphealth.core.reasons import Reason
-from bgphealth.core.settings import AllDown, Scope, Settings
+from bgphealth.core.settings import Address, AllDown, Scope, Settings
 
 
 class Usable(NamedTuple):
@@ -31,7 +31,8 @@ class Verdicts:
     """All that the policy looks at.
 
     `health` is what the verdicts on paths are made of; `last_usable` remembers which uplinks last
-    carried, drained ones apart; `settled` is False while a start may still bring first verdicts.
+    carried, drained ones apart; `settled` is False while a start may still bring first verdicts;
+    `missing` are addresses that this host should have.
     """
 
     paths: Mapping[PathKey, Judgement]
@@ -40,6 +41,7 @@ class Verdicts:
     settled: bool
     health: Mapping[PathKey, PathHealth]
     drains: Drains = field(default_factory=Drains)
+    missing: frozenset[Address] = frozenset()
 
     def awaits(self, scope: Scope) -> bool:
         """Return whether a path of this scope will soon have its first verdict.

@@ -11,10 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
 
-from bgphealth.core import damping, drain, policy
+from bgphealth.core import addresses, damping, drain, policy
+from bgphealth.core.addresses import Addresses
 from bgphealth.core.carrying import Verdicts, suspended, usable
 from bgphealth.core.drain import Drains, Leg
 from bgphealth.core.events import (
+    AddressesSeen,
+    AddressWithdrawn,
     Drained,
     Event,
     LinkChanged,
@@ -63,6 +66,7 @@ def initial(settings: Settings) -> State:
         service_penalties={},
         settled=False,
         drains=Drains(),
+        addresses=Addresses(),
     )
 
 
@@ -72,7 +76,7 @@ def settling_s(settings: Settings) -> float:
     return (timing.rise + timing.fall) * timing.interval_s + timing.timeout_s
 
 
-def step(  # noqa: C901, PLR0911 - one for each kind of event
+def step(  # noqa: C901, PLR0911, PLR0912 - one for each kind of event
     state: State, event: Event
 ) -> tuple[State, tuple[Effect, ...]]:
     """Return the state after one event, and what changed.
@@ -105,14 +109,22 @@ def step(  # noqa: C901, PLR0911 - one for each kind of event
             if event.service not in state.services:
                 return state, ()
             return _judge_service(state, event)
+        case AddressesSeen():
+            looked = addresses.seen(state.addresses, event, state.settings)
+            if looked.addresses == state.addresses:
+                return state, ()
+            return decide(state._replace(addresses=looked.addresses), event.at, looked.effects)
+        case AddressWithdrawn():
+            settling = addresses.withdrawn(state.addresses, event, state.settings)
+            return state._replace(addresses=settling), ()
         case Drained() | Undrained() | TimePassed():
+            left, gone = addresses.late(state.addresses, event.at, state.settings)
             outcome = drain.after(state.drains, event, state.settings)
             if outcome.drains == state.drains:
-                return state, outcome.effects
-            state, renewed = _renew(
-                state._replace(drains=outcome.drains), event.at, outcome.released
-            )
-            return decide(state, event.at, (*outcome.effects, *renewed))
+                return state._replace(addresses=left), (*gone, *outcome.effects)
+            state = state._replace(addresses=left, drains=outcome.drains)
+            state, renewed = _renew(state, event.at, outcome.released)
+            return decide(state, event.at, (*gone, *outcome.effects, *renewed))
 
 
 def _answered(state: State, event: PathProbed) -> tuple[State, tuple[Effect, ...]]:
@@ -358,6 +370,7 @@ def verdicts_of(state: State) -> Verdicts:
         state.settled,
         state.paths,
         state.drains,
+        state.addresses.missing,
     )
 
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import NamedTuple, TypeAlias
 
 from bgphealth.core.orders import Order, Target, What
-from bgphealth.core.settings import Family, ProbeSettings, Role
+from bgphealth.core.settings import Address, Family, ProbeSettings, Role
 
 
 class Verdict(StrEnum):
@@ -88,6 +88,23 @@ class LinkChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class AddressesSeen:
+    """Of the addresses that matter, all that this host has and all that it has not."""
+
+    at: float
+    there: frozenset[Address]
+    missing: frozenset[Address]
+
+
+@dataclass(frozen=True, slots=True)
+class AddressWithdrawn:
+    """ExaBGP has acknowledged the last withdrawal of a host prefix that left the file."""
+
+    at: float
+    address: Address
+
+
+@dataclass(frozen=True, slots=True)
 class Drained:
     """The operator drains something; or did, before a restart, and `since` is in the past."""
 
@@ -137,6 +154,8 @@ Event: TypeAlias = (
     | PathProbeOverdue
     | ServiceChecked
     | LinkChanged
+    | AddressesSeen
+    | AddressWithdrawn
     | Drained
     | Undrained
     | TimePassed

@@ -6,6 +6,8 @@
 - Or a service goes to degraded uplinks beside the clean ones, as a worse path: with `on_degraded`.
 - A service that only some uplinks may carry knows no others: when none of these is up, `all_down`
   decides for it. With `min_uplinks` it is withdrawn instead, as soon as fewer of them work.
+- A host prefix (/32, /128) is not announced while its address is not on this host, which would
+  refuse what comes for it; unless the file says that the address is not to be looked at.
 - A service that requires others is announced only while these are up.
 - A drained service is not announced, nor is any to a drained uplink. Before that, while they
   settle, services are announced prepended, then with GRACEFUL_SHUTDOWN (RFC 8326). With FRR a
@@ -33,6 +35,8 @@ from bgphealth.core.reasons import Reason
 from bgphealth.core.settings import (
     DEGRADED_COMMUNITY,
     DRAIN_COMMUNITY,
+    LOOPBACK,
+    AddressUse,
     Family,
     InjectorLoss,
     Prefix,
@@ -108,7 +112,7 @@ def decide_service(
         key = RouteKey(prefix)
         scope = service.scope(Family.of(prefix))
         carrier = usable_in[scope]
-        why_not, stage = _held_back(service, verdicts, scope, carrier)
+        why_not, stage = _held_back(service, verdicts, prefix, carrier)
         if why_not:
             decisions[key] = Decision(None, why_not)
             continue
@@ -183,7 +187,7 @@ def decide_sessions(
     for prefix in service.prefixes:
         scope = service.scope(Family.of(prefix))
         carrier = usable_in[scope]
-        why_not, stage = _held_back(service, verdicts, scope, carrier)
+        why_not, stage = _held_back(service, verdicts, prefix, carrier)
         for uplink, path in over(settings, service, prefix):
             key, leg = session_key(prefix, path), Leg(scope, uplink.name)
             judgement = verdicts.paths[leg.path]
@@ -233,9 +237,9 @@ def _why_served(carrier: Usable, stage: Stage | None) -> Reason:
 
 
 def _held_back(
-    service: ServiceSettings, verdicts: Verdicts, scope: Scope, carrier: Usable
+    service: ServiceSettings, verdicts: Verdicts, prefix: Prefix, carrier: Usable
 ) -> HeldBack:
-    """Return what of the service itself keeps its prefixes of a family from being announced.
+    """Return what of the service itself keeps one of its prefixes from being announced.
 
     What waits for a verdict, be it of a service that is required, is left as it is.
     """
@@ -246,6 +250,8 @@ def _held_back(
     reason: Reason | None = None
     if drained is Stage.DRAINED:
         reason = Reason.DRAINED
+    elif _lacks_address(service, verdicts, prefix):
+        reason = Reason.ADDRESS_MISSING  # Why checks fail, if they do.
     elif own in (Level.DOWN, Level.DAMPED):
         reason = Reason.DAMPED if own is Level.DAMPED else Reason.SERVICE_DOWN
     elif required & {Level.DOWN, Level.DAMPED} or Stage.DRAINED in others:
@@ -254,9 +260,21 @@ def _held_back(
         reason = Reason.INIT
     stages = [drained, *others]
     if reason is None and carrier.uplinks:  # Without any, that is told better by the reason for it.
+        scope = service.scope(Family.of(prefix))
         reason, stage = _by_minimum(service, verdicts, scope, carrier)
         stages.append(stage)
     return HeldBack(reason, max((stage for stage in stages if stage), default=None))
+
+
+def _lacks_address(service: ServiceSettings, verdicts: Verdicts, prefix: Prefix) -> bool:
+    """Tell whether a prefix is an address that this host should have and has not.
+
+    The host loopback is announced all the same: nobody else has it, so nobody gains anything.
+    """
+    if not verdicts.missing or service.address is AddressUse.IGNORE or service.name == LOOPBACK:
+        return False
+    is_address = prefix.prefixlen == prefix.max_prefixlen
+    return is_address and prefix.network_address in verdicts.missing
 
 
 def _by_minimum(

@@ -33,6 +33,7 @@ class Reason(StrEnum):
     DAMPED_LAST = "damped_last"
     SERVICE_UP = "service_up"
     SERVICE_DOWN = "service_down"
+    ADDRESS_MISSING = "address_missing"
     REQUIRED_SERVICE_DOWN = "required_service_down"
     TOO_FEW_UPLINKS = "too_few_uplinks"
     ALL_DOWN_KEEP_LAST = "all_down_keep_last"

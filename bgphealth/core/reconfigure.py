@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from bgphealth.core import damping, drain, engine, policy
+from bgphealth.core import addresses, damping, drain, engine, policy
 from bgphealth.core.damping import Penalty
 from bgphealth.core.decisions import Decision
 from bgphealth.core.health import Judgement, PathHealth, PathKey, ServiceHealth
@@ -75,6 +75,7 @@ def reconfigure(state: State, settings: Settings, at: float) -> tuple[State, tup
     held_since = {key: since for key, since in state.held_since.items() if key in paths}
     kept = {key for key in paths if _is_asked_alike(state.paths.get(key), paths[key])}
     drains, ended, _ = drain.keep(state.drains, at, state.settings, settings)
+    kept_addresses, asked = addresses.keep(state.addresses, at, state.settings, settings)
     may_hurry = settings.suspect_interval_s is not None
     after = State(
         settings=settings,
@@ -90,8 +91,9 @@ def reconfigure(state: State, settings: Settings, at: float) -> tuple[State, tup
         service_penalties=service_penalties,
         settled=state.settled,
         drains=drains,
+        addresses=kept_addresses,
     )
-    return engine.decide(after, at, (*ended, *judged, *removed))
+    return engine.decide(after, at, (*ended, *judged, *removed, *asked))
 
 
 def _path(state: State, settings: Settings, uplink: UplinkSettings, path: UplinkPath) -> PathHealth:

@@ -80,6 +80,20 @@ class InjectorLoss(StrEnum):
     """bgpd originates them as well, worse in every way, so that it matters only then."""
 
 
+class AddressUse(StrEnum):
+    """What is done about the address that a host prefix of a service is.
+
+    Traffic to an address that this host does not have is refused: with `EXPECT` and `ADD` it is
+    announced only while the address is there.
+    """
+
+    EXPECT = "expect"
+    ADD = "add"
+    """It is put on ``lo``, and taken away again after the withdrawal when the file loses it."""
+    IGNORE = "ignore"
+    """It lives elsewhere: behind this host, or in a local route of somebody else's."""
+
+
 class Role(StrEnum):
     """What a path probe asks: is the ToR there, or is there a network behind it."""
 
@@ -319,6 +333,7 @@ class ServiceSettings:
     `uplinks` are those that may carry it, None for every one; it is announced only while
     `min_uplinks` of them work, 0 for whatever `all_down` says. `requires` are all the services that
     must be up as well, directly or through others.
+    `address` is what is done about the addresses that its host prefixes are.
     `communities` and `large_communities` go to every ToR, as does what `export` says. A degraded
     uplink carries it as `degraded_export` says; None: not at all while a clean one does.
     """
@@ -337,6 +352,16 @@ class ServiceSettings:
     large_communities: tuple[LargeCommunity, ...] = ()
     export: Export = NOT_WORSE
     degraded_export: Export | None = None
+    address: AddressUse = AddressUse.EXPECT
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Return the addresses that its host prefixes (/32, /128) are."""
+        return tuple(
+            prefix.network_address
+            for prefix in self.prefixes
+            if prefix.prefixlen == prefix.max_prefixlen
+        )
 
     def scope(self, family: Family) -> Scope:
         """Return which uplinks may carry its prefixes of a family."""

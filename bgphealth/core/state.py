@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from bgphealth.core import policy
+from bgphealth.core.addresses import AddressChanged, Addresses, AddressesChanged
 from bgphealth.core.damping import Penalty
 from bgphealth.core.decisions import Decision, Decisions
 from bgphealth.core.drain import DrainEffect, Drains
@@ -67,7 +68,14 @@ class PaceChanged:
 
 
 Effect: TypeAlias = (
-    PathChanged | ServiceChanged | DecisionChanged | IntentsChanged | PaceChanged | DrainEffect
+    PathChanged
+    | ServiceChanged
+    | DecisionChanged
+    | IntentsChanged
+    | PaceChanged
+    | DrainEffect
+    | AddressChanged
+    | AddressesChanged
 )
 
 
@@ -92,11 +100,13 @@ class State(NamedTuple):
     service_penalties: Mapping[str, Penalty]
     settled: bool
     drains: Drains
+    addresses: Addresses = Addresses()
 
     @property
     def next_at(self) -> float | None:
         """When `TimePassed` is needed next; None for never."""
-        return self.drains.next_at
+        times = (self.drains.next_at, self.addresses.next_at)
+        return min((at for at in times if at is not None), default=None)
 
     @property
     def intents(self) -> Intents:
@@ -120,4 +130,5 @@ class State(NamedTuple):
             service_penalties=self.service_penalties,
             settled=self.settled,
             drains=self.drains,
+            addresses=self.addresses,
         )

@@ -15,12 +15,13 @@ from contextlib import suppress
 from dataclasses import MISSING, fields, is_dataclass
 from enum import StrEnum
 from functools import partial
+from ipaddress import ip_address
 from math import isfinite
 from types import NoneType
 from typing import Any, NamedTuple, TypeAlias, cast, get_args, get_type_hints
 
 from bgphealth.core.events import Event
-from bgphealth.core.settings import ProbeSettings, Settings
+from bgphealth.core.settings import Address, ProbeSettings, Settings
 
 VERSION = 1
 """Of the form of a trace: a new kind of event does not change it, a changed one does."""
@@ -204,6 +205,19 @@ def _boolean(value: object) -> bool:
     return value
 
 
+def _address(value: object) -> Address:
+    return ip_address(_text(value))
+
+
+def _addresses(value: object) -> frozenset[Address]:
+    return frozenset(ip_address(word) for word in _text(value).split())
+
+
+def _in_order(addresses: frozenset[Address]) -> str:
+    """Return addresses as one text, with spaces between them."""
+    return " ".join(sorted(map(str, addresses)))
+
+
 def _as_it_is(value: object) -> Plain:
     return cast("Plain", value)
 
@@ -212,4 +226,6 @@ _PLAIN: dict[object, _Field] = {
     float: _Field(_as_it_is, _number),
     str: _Field(_as_it_is, _text),
     bool: _Field(_as_it_is, _boolean),
+    Address: _Field(str, _address),
+    frozenset[Address]: _Field(_in_order, _addresses),
 }

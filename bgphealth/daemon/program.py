@@ -12,14 +12,17 @@ from collections import deque
 from collections.abc import Mapping, Set
 from dataclasses import replace
 from functools import partial
+from ipaddress import ip_network
 from typing import NamedTuple, TextIO
 
 from structlog.typing import FilteringBoundLogger
 
 from bgphealth.core import engine, policy
+from bgphealth.core.addresses import AddressesChanged
 from bgphealth.core.drain import DrainEnded, DrainStarted
 from bgphealth.core.errors import BgphealthError
 from bgphealth.core.events import (
+    AddressWithdrawn,
     Drained,
     Event,
     LinkChanged,
@@ -34,11 +37,12 @@ from bgphealth.core.intents import RouteKey
 from bgphealth.core.reasons import Reason
 from bgphealth.core.reconcile import Withdraw
 from bgphealth.core.reconfigure import reconfigure
-from bgphealth.core.settings import Address, Mode, Settings
+from bgphealth.core.settings import Address, Mode, Prefix, Settings
 from bgphealth.core.state import Effect, IntentsChanged, PaceChanged, State
 from bgphealth.daemon import standing
 from bgphealth.daemon.closed_loop import ClosedLoop, Lookups, Remedies
 from bgphealth.daemon.drained import DrainMemory
+from bgphealth.daemon.held import HeldAddresses
 from bgphealth.daemon.lifeline import Lifeline
 from bgphealth.daemon.notify import Notifier
 from bgphealth.daemon.probing import Probing
@@ -88,6 +92,8 @@ class Program:
         self._deciding = False
         self._links: Mapping[str, bool] = {}
         self._sources = Sources({}, {}, {})
+        report = self._reporter.addresses
+        self._held = HeldAddresses(settings, self._post, report, self._loop.time)
         self._broken: asyncio.Future[None] = self._loop.create_future()
         self._watch = self._watch_uplinks(settings)
         self._watching: asyncio.Task[None]
@@ -126,12 +132,15 @@ class Program:
 
     async def run(self, life: Lifeline, remembered: Remembered, drained: DrainMemory) -> None:
         """Run under ExaBGP until cancelled."""
+        self._held.keep()
         await self._watch.start()
         self._remembered = remembered
         for target, order in drained.load(self.now).items():
             self._post(Drained(self.now, *target, order.since, order.until, order.forced))
         self._drain_memory = drained
-        left = remembered.load() - self._owned
+        # An address of ours stays until it is certain that nothing is announced for it.
+        ours = {RouteKey(ip_network(address)) for address in self._held.left}
+        left = (remembered.load() | ours) - self._owned
         self._leaving |= left
         # Before anything is announced: what is announced must be known to be ours.
         self._save()
@@ -185,10 +194,14 @@ class Program:
         self._leaving = (self._leaving | owned_before) - self._owned
         # Before anything is announced: what is announced must be known to be ours.
         await self._save_aside()
+        # What was acknowledged meanwhile was asked for before: nothing has left by that.
+        self._leaving |= owned_before - self._owned
         is_asked_otherwise = _asked(before) != _asked(settings)
         if is_asked_otherwise:
             # Before the engine knows: an answer about the old interface is none about the new one.
             self._steered.probing.close()
+        # Whether they are there must be known before they are announced.
+        self._held.configure(settings)
         at = self._loop.time()
         if self._recorder is not None:
             self._recorder.reconfigured(at, settings)
@@ -304,6 +317,9 @@ class Program:
                     steered.driver.want(intents, undecided)
                 case PaceChanged(path=path, suspect=suspect):
                     steered.probing.pace(path, suspect=suspect)
+                case AddressesChanged(wanted=wanted, unwanted=unwanted):
+                    self._held.keeper.want(wanted, unwanted)
+                    self._watch.look_soon()
                 case DrainStarted() | DrainEnded():
                     self._to_remember.set()
 
@@ -347,7 +363,8 @@ class Program:
         return self._links.get(uplink)
 
     def _watch_uplinks(self, settings: Settings) -> UplinkWatch:
-        return UplinkWatch(settings, self._links_seen, self._sources_seen, self._reporter.kernel)
+        told = (self._links_seen, self._sources_seen, self._reporter.kernel)
+        return UplinkWatch(settings, *told, self._held.keeper)
 
     async def _watch_others(self, before: Settings) -> None:
         """Follow the uplinks of the file as it is now, and leave nothing of the others."""
@@ -388,9 +405,17 @@ class Program:
                 gone = {key}
             case _:
                 return
-        if gone & self._leaving:
+        if left := gone & self._leaving:
             self._leaving -= gone
             self._to_remember.set()
+            self._withdrawn({key.prefix for key in left} - {key.prefix for key in self._leaving})
+
+    def _withdrawn(self, prefixes: Set[Prefix]) -> None:
+        """Tell the engine of addresses that nothing is announced for any more."""
+        for prefix in prefixes:
+            if prefix.prefixlen == prefix.max_prefixlen:
+                self._post(AddressWithdrawn(self._loop.time(), prefix.network_address))
+        self._set_timer()
 
 
 def silence_s(settings: Settings) -> float:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from structlog.typing import FilteringBoundLogger
 
+from bgphealth.core.addresses import AddressChanged, AddressesChanged
 from bgphealth.core.drain import (
     DrainEffect,
     DrainEnded,
@@ -21,6 +22,7 @@ from bgphealth.core.health import Judgement, PathKey
 from bgphealth.core.hysteresis import Level
 from bgphealth.core.intents import Announcement
 from bgphealth.core.reasons import Reason
+from bgphealth.core.settings import Address
 from bgphealth.core.state import (
     DecisionChanged,
     Effect,
@@ -41,6 +43,7 @@ from bgphealth.exabgp.driver import (
     Unexpected,
 )
 from bgphealth.exabgp.replies import NeighborState
+from bgphealth.fallback.addresses import Look
 from bgphealth.fallback.tables import Applied
 from bgphealth.fallback.watch import Sources
 
@@ -51,6 +54,7 @@ class Reporter:
     def __init__(self, log: FilteringBoundLogger) -> None:
         self._log = log
         self._kernel_errors: Mapping[str, str] = {}
+        self._address_errors: Mapping[Address, str] = {}
         self._absent: Mapping[PathKey, str] = {}
         self._unasked: dict[tuple[str, ...], str] = {}
         self._lost_sessions: dict[str, str] = {}
@@ -71,8 +75,12 @@ class Reporter:
                 self._log.debug(event, at=at, uplink=path.uplink, family=path.family)
             case DrainStarted() | DrainEnded() | DrainSuspended() | DrainResumed():
                 self._drain(effect)
-            case IntentsChanged():
-                pass  # The driver says what became of them.
+            case AddressChanged(at, address, there=False):
+                self._log.warning("address_missing", at=at, address=str(address))
+            case AddressChanged(at, address):
+                self._log.info("address_there", at=at, address=str(address))
+            case IntentsChanged() | AddressesChanged():
+                pass  # Whoever does it says what became of it.
 
     def _drain(self, effect: DrainEffect) -> None:
         match effect:
@@ -158,6 +166,17 @@ class Reporter:
             if self._kernel_errors.get(uplink) != error:
                 self._log.error("kernel_not_changed", uplink=uplink, error=error)
         self._kernel_errors = failed
+
+    def addresses(self, look: Look) -> None:
+        """Log which addresses were added and taken away, and what prevented it, once."""
+        for address in look.added:
+            self._log.info("address_added", address=str(address))
+        for address in look.removed:
+            self._log.info("address_removed", address=str(address))
+        for address, error in look.failed.items():
+            if self._address_errors.get(address) != error:
+                self._log.error("address_not_changed", address=str(address), error=error)
+        self._address_errors = look.failed
 
     def sources(self, sources: Sources) -> None:
         """Log which paths cannot be probed, and why, when that changes."""

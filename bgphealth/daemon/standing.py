@@ -60,5 +60,7 @@ def _troubles(state: State) -> Iterator[str]:
     for name, verdict in state.service_verdicts.items():
         if verdict.level is not Level.UP:
             yield f"{name} {verdict.level}: {verdict.reason}"
+    for address in sorted(state.addresses.missing, key=str):
+        yield f"{address} missing"
     for target in state.drains.orders:
         yield f"{target} drained"

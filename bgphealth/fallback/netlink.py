@@ -37,7 +37,10 @@ from bgphealth.core.settings import Address, Family, Prefix
 from bgphealth.core.truth import KernelDefault, Leg
 
 PROTOCOL = 179
-"""Our mark on routes and rules (rtm_protocol); unassigned in rt_protos, unknown to FRR."""
+"""Our mark on routes and rules (rtm_protocol) and, since Linux 5.18, on addresses (IFA_PROTO).
+
+Unassigned in rt_protos and rt_addrprotos, unknown to FRR.
+"""
 
 _AF = {Family.IPV4: socket.AF_INET, Family.IPV6: socket.AF_INET6}
 _IFF_UP = 0x1
@@ -45,6 +48,7 @@ _IFF_RUNNING = 0x40  # RFC 2863: operationally up.
 _IFA_F_TENTATIVE = 0x40  # RFC 4862: duplicate address detection has not ended.
 _MAIN = 254  # RT_TABLE_MAIN
 _PROTOCOLS = {2: "kernel", 3: "boot", 4: "static", 9: "ra", 16: "dhcp", 186: "bgp", 196: "static"}
+_NOT_ADD = "set address: expect for the service, and add it by other means"
 _RTA_NH_ID = 30
 _RTNH_F_DEAD_OR_LINKDOWN = 0x1 | 0x10
 _NTF_ROUTER = 0x80  # RFC 4861, section 5.1: IsRouter.
@@ -55,12 +59,18 @@ InterfaceAddress: TypeAlias = IPv4Interface | IPv6Interface
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """A network interface; `up` means administratively and operationally (RFC 2863)."""
+    """A network interface; `up` means administratively and operationally (RFC 2863).
+
+    `enabled` is administratively up alone: from then on the host takes what comes for its
+    addresses. `ours` are those of its addresses that carry our mark.
+    """
 
     index: int
     name: str
     up: bool
     addresses: tuple[InterfaceAddress, ...]
+    enabled: bool = True
+    ours: frozenset[InterfaceAddress] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,16 +134,23 @@ class Netlink:
         """Return all interfaces by name, with the addresses that can be used already."""
         with _mapped("reading the interfaces"):
             addresses: dict[int, list[InterfaceAddress]] = {}
+            ours: dict[int, set[InterfaceAddress]] = {}
             for af in _AF.values():
                 async for message in await self._ipr.addr("dump", family=af):
-                    if not (message.get_attr("IFA_FLAGS") or message["flags"]) & _IFA_F_TENTATIVE:
-                        addresses.setdefault(message["index"], []).append(_address(message))
+                    if (message.get_attr("IFA_FLAGS") or message["flags"]) & _IFA_F_TENTATIVE:
+                        continue
+                    index, address = message["index"], _address(message)
+                    addresses.setdefault(index, []).append(address)
+                    if message.get_attr("IFA_PROTO") == PROTOCOL:
+                        ours.setdefault(index, set()).add(address)
             return {
                 message.get_attr("IFLA_IFNAME"): Interface(
                     index=message["index"],
                     name=message.get_attr("IFLA_IFNAME"),
                     up=message["flags"] & (_IFF_UP | _IFF_RUNNING) == _IFF_UP | _IFF_RUNNING,
                     addresses=tuple(addresses.get(message["index"], ())),
+                    enabled=bool(message["flags"] & _IFF_UP),
+                    ours=frozenset(ours.get(message["index"], ())),
                 )
                 async for message in await self._ipr.link("dump")
             }
@@ -189,6 +206,18 @@ class Netlink:
         with _mapped(f"deleting {route.prefix} from table {route.table}", gone=errno.ESRCH):
             await self._ipr.route("del", **_route_request(route))
 
+    async def add_address(self, address: Address, interface: int) -> bool:
+        """Create an address as a host prefix; return False for one that is there already."""
+        with _mapped(f"adding {address}", otherwise=_NOT_ADD, gone=errno.EEXIST):
+            await self._ipr.addr("add", **_address_request(address, interface))
+            return True
+        return False
+
+    async def delete_address(self, address: Address, interface: int) -> None:
+        """Delete exactly this address; one that is gone already is no error."""
+        with _mapped(f"deleting {address}", otherwise=_NOT_ADD, gone=errno.EADDRNOTAVAIL):
+            await self._ipr.addr("del", **_address_request(address, interface))
+
     async def add_rule(self, rule: OifRule) -> None:
         """Create a rule."""
         with _mapped(f"adding the rule oif {rule.interface} lookup {rule.table}"):
@@ -227,22 +256,27 @@ async def changes(*, routers: bool = False) -> AsyncIterator[None]:
 
 
 @contextmanager
-def _mapped(what: str, *, gone: int | None = None) -> Iterator[None]:
-    """Turn the kernel's refusal into our errors; `gone` is the errno of "not there any more"."""
+def _mapped(
+    what: str, *, otherwise: str = "set fallback.enabled: false", gone: int | None = None
+) -> Iterator[None]:
+    """Turn the kernel's refusal into our errors; `gone` is the errno of "it is so already".
+
+    `otherwise` is what to do where we cannot have the permission.
+    """
     try:
         yield
     except NetlinkError as error:
         if error.code != gone:
-            raise _map(what, error) from error
+            raise _map(what, error, otherwise) from error
     except OSError as error:
         raise HostError(f"{what}: {error.strerror}") from error
 
 
-def _map(what: str, error: NetlinkError) -> BgphealthError:
+def _map(what: str, error: NetlinkError, otherwise: str) -> BgphealthError:
     if error.code in (errno.EPERM, errno.EACCES):
         return PermissionDeniedError(
             f"{what}: CAP_NET_ADMIN is missing; give it to the unit that runs ExaBGP "
-            "(AmbientCapabilities=CAP_NET_ADMIN), or set fallback.enabled: false"
+            f"(AmbientCapabilities=CAP_NET_ADMIN), or {otherwise}"
         )
     return HostError(f"{what}: {error.args[-1]}")
 
@@ -328,6 +362,17 @@ def _name(index: int) -> str:
         return socket.if_indextoname(index)
     except OSError:  # It went away since.
         return f"interface {index}"
+
+
+def _address_request(address: Address, interface: int) -> dict[str, Any]:
+    # "add" is NLM_F_CREATE | NLM_F_EXCL.
+    return {
+        "family": _AF[Family.of(address)],
+        "index": interface,
+        "address": str(address),
+        "prefixlen": address.max_prefixlen,
+        "proto": PROTOCOL,
+    }
 
 
 def _route_request(route: Route) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from bgphealth.core.errors import BgphealthError
 from bgphealth.core.health import PathKey
 from bgphealth.core.settings import Address, Settings
+from bgphealth.fallback.addresses import AddressKeeper
 from bgphealth.fallback.gateways import GatewaySearch
 from bgphealth.fallback.netlink import Netlink, changes
 from bgphealth.fallback.tables import Applied, apply, plan, require_interfaces
@@ -50,6 +51,7 @@ class UplinkWatch:
         links: called with each uplink's link state (RFC 2863) after each look, must not block.
         sources: called with the probe sources after each look, must not block.
         applied: called when the kernel was changed or could not be, must not block.
+        keeper: shown the addresses of the host at each look; None where nobody cares.
     """
 
     def __init__(
@@ -58,11 +60,14 @@ class UplinkWatch:
         links: Callable[[Mapping[str, bool]], None],
         sources: Callable[[Sources], None],
         applied: Callable[[Applied], None],
+        keeper: AddressKeeper | None = None,
     ) -> None:
         self._settings = settings
         self._links = links
         self._sources = sources
         self._applied = applied
+        self._keeper = keeper
+        self._changed = asyncio.Event()
         self._gateways = GatewaySearch(settings, ask=settings.fallback.enabled)
 
     async def require(self) -> None:
@@ -83,16 +88,19 @@ class UplinkWatch:
         except BgphealthError as error:
             self._cannot_look(error)
 
+    def look_soon(self) -> None:
+        """Look as after a change: something else is wanted."""
+        self._changed.set()
+
     async def run(self) -> None:
         """Look again after every change, and every `RECHECK_S`."""
-        changed = asyncio.Event()
         async with Netlink() as netlink, asyncio.TaskGroup() as group:
-            group.create_task(self._follow(changed))
+            group.create_task(self._follow())
             while True:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(changed.wait(), RECHECK_S)
+                    await asyncio.wait_for(self._changed.wait(), RECHECK_S)
                     await asyncio.sleep(SETTLE_S)
-                changed.clear()
+                self._changed.clear()
                 try:
                     await self._look(netlink)
                 except BgphealthError as error:
@@ -101,9 +109,9 @@ class UplinkWatch:
     def _cannot_look(self, error: BgphealthError) -> None:
         self._applied(Applied((), {uplink.name: error for uplink in self._settings.uplinks}))
 
-    async def _follow(self, changed: asyncio.Event) -> None:
+    async def _follow(self) -> None:
         async for _ in changes(routers=self._gateways.is_needed):
-            changed.set()
+            self._changed.set()
 
     async def _look(self, netlink: Netlink) -> Applied:
         interfaces = await netlink.interfaces()
@@ -114,6 +122,8 @@ class UplinkWatch:
                 for uplink in self._settings.uplinks
             }
         )
+        if self._keeper is not None:
+            await self._keeper.look(interfaces, netlink)
         gateways = await self._gateways.look(interfaces, netlink)
         wanted = plan(self._settings, interfaces, gateways)
         applied = Applied((), {})

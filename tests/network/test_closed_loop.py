@@ -212,7 +212,7 @@ def test_what_bgpd_refused_comes_back_when_it_does_not_any_more(loop: Loop) -> N
 def another_service(loop: Loop, prefix: str) -> Iterator[None]:
     """Have a service more in the file, of which FRR knows nothing."""
     edited = "/run/another-service.yaml"
-    add = f"s#^services:#&\\n  another: {{prefixes: [{prefix}]}}#"
+    add = f"s#^services:#&\\n  another: {{prefixes: [{prefix}], address: ignore}}#"
     reload = f"{HELPER}; kill -HUP $helper"
     script = f"sed '{add}' {FILE} >{edited} && mount --bind {edited} {FILE}; {reload}"
     loop.lab.server("sh", "-c", script)

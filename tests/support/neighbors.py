@@ -62,9 +62,14 @@ class Neighbor:
 
 @contextmanager
 def neighbors(count: int) -> Iterator[list[Neighbor]]:
-    """Give the current namespace so many neighbors, and take them away again."""
+    """Give the current namespace so many neighbors, and take them away again.
+
+    It gets the addresses of the file (`configuration`) as well, and one more for a service.
+    """
     made: list[Neighbor] = []
     try:
+        for address in ("10.255.10.1", "192.0.2.53", "192.0.2.80"):
+            ip("addr", "add", f"{address}/32", "dev", "lo")
         for number in range(1, count + 1):
             made.append(Neighbor(number))  # noqa: PERF401 - those made so far must be ended
         yield made

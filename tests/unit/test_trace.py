@@ -11,6 +11,8 @@ from typing import get_args
 import pytest
 
 from bgphealth.core.events import (
+    AddressesSeen,
+    AddressWithdrawn,
     Drained,
     Event,
     LinkChanged,
@@ -48,6 +50,8 @@ EVENTS: list[Event] = [
     ServiceChecked(2.0, "dns", CHECK, Verdict.UNKNOWN, "cannot be asked"),
     LinkChanged(2.25, "tor2", up=False),
     Settled(2.5),
+    AddressesSeen(2.75, frozenset(HOST.host.source), frozenset({ip_address("192.0.2.53")})),
+    AddressWithdrawn(2.875, ip_address("2001:db8::53")),
     Drained(3.0, What.UPLINK, "tor2", 2.75, until=60.5, forced=True),
     Drained(3.25, What.HOST, "", 3.25),
     TimePassed(8.25),
