@@ -160,7 +160,8 @@ class Bench:
         """Return the server's own file with one service more, which has all the prefixes."""
         own = self._shell("cat /etc/bgphealth/bgphealth.yaml")
         many = ", ".join(str(prefix) for prefix in prefixes(self.count))
-        found = own.replace("\nservices:\n", f"\nservices:\n  many:\n    prefixes: [{many}]\n")
+        service = f"  many:\n    prefixes: [{many}]\n    address: ignore\n"
+        found = own.replace("\nservices:\n", f"\nservices:\n{service}")
         assert found != own  # noqa: S101 - the file has services
         return found
 

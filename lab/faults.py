@@ -111,6 +111,14 @@ def _nft(node: str, script: str) -> Step:
     return Step(node, ("nft", script))
 
 
+def _addresses(verb: str) -> tuple[Step, ...]:
+    """Return what does that to the service's addresses."""
+    return tuple(
+        Step(dual_tor.SERVER, ("ip", "addr", verb, address, "dev", "lo"))
+        for address in dual_tor.SERVICE.values()
+    )
+
+
 FAULTS = {
     fault.name: fault
     for fault in (
@@ -183,6 +191,14 @@ FAULTS = {
                     "setsid /etc/lab/run-service >>/var/log/service.log 2>&1 </dev/null &",
                 ),
             ),
+            expected=Expected(default=_BOTH, service=_NONE, loopback=_BOTH),
+            sessions_stay=True,
+        ),
+        Fault(
+            name="address-deleted",
+            summary="the service's addresses are deleted from the server; it runs on",
+            inject=_addresses("del"),
+            heal=_addresses("add"),
             expected=Expected(default=_BOTH, service=_NONE, loopback=_BOTH),
             sessions_stay=True,
         ),

@@ -126,6 +126,10 @@ class Step(Section):
     link: Annotated[Literal["up", "down"], PlainValidator(fields.choice("up", "down"))] | None = (
         None
     )
+    address: (
+        Annotated[Literal["there", "missing"], PlainValidator(fields.choice("there", "missing"))]
+        | None
+    ) = None
     all: Annotated[Literal["ok"], PlainValidator(fields.choice("ok"))] | None = None
     flap: Flap | None = None
     drain: _Target | None = None
@@ -174,9 +178,11 @@ class Step(Section):
         return self
 
 
-_HAPPENS = frozenset({"gateway", "beyond", "probes", "checks", "loss", "rtt", "link", "all"})
-_OF_SERVICE = frozenset({"checks", "only", "loss", "rtt", "all", "flap"})
-_OF_UPLINK = (_OF_SERVICE | _HAPPENS | {"family"}) - {"checks"}
+_HAPPENS = frozenset(
+    {"gateway", "beyond", "probes", "checks", "loss", "rtt", "link", "address", "all"}
+)
+_OF_SERVICE = frozenset({"checks", "only", "loss", "rtt", "address", "all", "flap"})
+_OF_UPLINK = (_OF_SERVICE | _HAPPENS | {"family"}) - {"checks", "address"}
 
 
 class Changes(Section):

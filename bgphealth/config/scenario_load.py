@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 
 from pydantic import ValidationError
 
@@ -31,6 +31,7 @@ from bgphealth.core.health import PathProbe
 from bgphealth.core.orders import Target
 from bgphealth.core.scenario import (
     GOOD_RTT_S,
+    AddressStep,
     Answers,
     Asked,
     AskedPath,
@@ -43,12 +44,14 @@ from bgphealth.core.scenario import (
     Step,
     Undrain,
 )
-from bgphealth.core.settings import ProbeSettings, Role, Settings
+from bgphealth.core.settings import Address, AddressUse, ProbeSettings, Role, Settings
 
 if TYPE_CHECKING:
     from bgphealth.config.document import Document
 
 _Entry = TypeVar("_Entry", FileStep, Expect)
+
+_Happens: TypeAlias = Answers | Link | AddressStep
 
 _AFTER_S = 5.0
 """How long it goes on after the last thing that the file says."""
@@ -138,11 +141,12 @@ def _configuration(
 
 
 class _Subject(NamedTuple):
-    """What a step happens to: in words, its links, and what is asked of it."""
+    """What a step happens to: in words, its links, what is asked of it, and its addresses."""
 
     said: str
     uplinks: tuple[str, ...]
     asked: tuple[Asked, ...]
+    addresses: tuple[Address, ...]
 
 
 class _Builder:
@@ -235,9 +239,19 @@ class _Builder:
                     message = f"nothing there is called {shown(given.only)}"
                     message += f"; there are {', '.join(known)}" if known else ""
                 self.found.append(((*where, name), message))
+        addresses = tuple(
+            address
+            for service in services
+            if service.address is not AddressUse.IGNORE
+            for address in service.addresses
+        )
+        if given.address is not None and not addresses:
+            message = "the configuration looks at no address of it"
+            self.found.append(((*where, "address"), message))
         said = " and ".join([*(u.name for u in uplinks), *(s.name for s in services)])
         said += f" {given.family}" if given.family else ""
-        return _Subject(said, tuple(uplink.name for uplink in uplinks), tuple(asked))
+        names = tuple(uplink.name for uplink in uplinks)
+        return _Subject(said, names, tuple(asked), addresses)
 
 
 def _probe_of(asked: Asked) -> ProbeSettings:
@@ -261,11 +275,13 @@ def _of_role(asked: Sequence[Asked], name: str) -> tuple[Asked, ...]:
     )
 
 
-def _changes(given: FileStep, subject: _Subject) -> Iterator[Answers | Link]:
+def _changes(given: FileStep, subject: _Subject) -> Iterator[_Happens]:
     if given.all is not None:
         yield Answers(subject.asked, Behaviour.OK, 0.0, GOOD_RTT_S)
         if subject.uplinks:
             yield Link(subject.uplinks, up=True)
+        if subject.addresses:
+            yield AddressStep(subject.addresses, there=True)
     for name in ("gateway", "beyond", "probes", "checks"):
         behaviour: Behaviour | None = getattr(given, name)
         if behaviour is not None:
@@ -274,11 +290,15 @@ def _changes(given: FileStep, subject: _Subject) -> Iterator[Answers | Link]:
         yield Answers(subject.asked, loss=given.loss, rtt_s=given.rtt)
     if given.link is not None:
         yield Link(subject.uplinks, up=given.link == "up")
+    if given.address is not None:
+        yield AddressStep(subject.addresses, there=given.address == "there")
 
 
-def _healed(change: Answers | Link) -> Answers | Link:
+def _healed(change: _Happens) -> _Happens:
     if isinstance(change, Link):
         return replace(change, up=True)
+    if isinstance(change, AddressStep):
+        return replace(change, there=True)
     return Answers(
         change.asked,
         None if change.behaviour is None else Behaviour.OK,
@@ -296,6 +316,7 @@ def _in_words(given: FileStep) -> str:
         "loss": None if given.loss is None else f"{given.loss * 100:g} %",
         "rtt": None if given.rtt is None else f"{given.rtt * 1000:g} ms",
         "link": given.link,
+        "address": given.address,
         "all": given.all,
     }
     said = ", ".join(f"{name} {word}" for name, word in words.items() if word is not None)

@@ -13,7 +13,7 @@ from bgphealth.core.health import PathKey, PathProbe
 from bgphealth.core.hysteresis import Level
 from bgphealth.core.orders import Target
 from bgphealth.core.reasons import Reason
-from bgphealth.core.settings import Prefix, ProbeSettings, Settings
+from bgphealth.core.settings import Address, Prefix, ProbeSettings, Settings
 
 GOOD_RTT_S = 0.001
 """The round-trip time while the file says nothing else."""
@@ -72,6 +72,14 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
+class AddressStep:
+    """From now on these addresses are on the host, or missing there."""
+
+    addresses: tuple[Address, ...]
+    there: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Drain:
     """The operator drains something, for `lasts_s` or until it is undrained."""
 
@@ -87,7 +95,7 @@ class Undrain:
     target: Target
 
 
-Change: TypeAlias = Answers | Link | Drain | Undrain
+Change: TypeAlias = Answers | Link | AddressStep | Drain | Undrain
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from random import Random
 
-from bgphealth.core.events import Event, LinkChanged, Verdict
+from bgphealth.core.addresses import looked_at
+from bgphealth.core.events import AddressesSeen, Event, LinkChanged, Verdict
 from bgphealth.core.health import PathKey, PathProbe
 from bgphealth.core.scenario import (
     GOOD_RTT_S,
+    AddressStep,
     Answers,
     Asked,
     AskedPath,
@@ -20,7 +22,7 @@ from bgphealth.core.scenario import (
     Scenario,
     Step,
 )
-from bgphealth.core.settings import ProbeKind, ProbeSettings, Role, Settings
+from bgphealth.core.settings import Address, ProbeKind, ProbeSettings, Role, Settings
 from bgphealth.daemon.questions import KernelView, PathQuestion, Questions, ServiceQuestion
 from bgphealth.probes.outcome import Answer, Outcome, no_answer, unknown
 
@@ -42,6 +44,8 @@ class World:
         self._seed = scenario.seed
         self._found: dict[Asked, _Found] = {}
         self._down: set[str] = set()
+        self._looked_at = looked_at(scenario.settings)
+        self._missing: frozenset[Address] = frozenset()
 
     def happens(self, step: Step) -> None:
         """Take a step: from now on it is so. What an operator does is not of this world."""
@@ -54,6 +58,15 @@ class World:
                 case Link(uplinks, up):
                     for uplink in uplinks:
                         self._link(uplink, up=up)
+                case AddressStep(addresses, there):
+                    missing = self._missing.difference(addresses)
+                    self._addresses(missing if there else missing.union(addresses))
+
+    def _addresses(self, missing: frozenset[Address]) -> None:
+        if missing != self._missing:
+            self._missing = missing
+            there = self._looked_at - missing
+            self._post(AddressesSeen(self._loop.time(), there, missing))
 
     def _link(self, uplink: str, *, up: bool) -> None:
         if (uplink in self._down) is up:

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from bgphealth.cli.app import app
+from bgphealth.config.problems import InvalidFileError
 from bgphealth.config.scenario_load import load_scenario
 from bgphealth.simulation.expectations import compare
 from bgphealth.simulation.play import play
@@ -185,6 +186,74 @@ def test_situation(tmp_path: Path, situation: Situation) -> None:
         "expect": [{"at": "80s", **each} for each in expected(situation)],
     }
     assert holds(tmp_path, scenario) == []
+
+
+ADDRESSES: dict[str, tuple[dict[str, object], dict[str, object]]] = {
+    "expect": ({}, {"announced": False, "reason": "address_missing"}),
+    "add": ({"address": "add"}, {"announced": False, "reason": "address_missing"}),
+    "ignore": ({"address": "ignore"}, {"uplinks": ["tor1", "tor2"], "reason": "service_up"}),
+    "keep": ({"on_injector_loss": "keep"}, {"announced": False, "reason": "address_missing"}),
+    "draining": ({"drain": "service dns"}, {"announced": False, "reason": "address_missing"}),
+    "drained": ({"drain": "host"}, {"announced": False, "reason": "drained"}),
+    "down": ({"checks": "refused"}, {"announced": False, "reason": "address_missing"}),
+    "tor2 down": ({"uplink": "tor2"}, {"announced": False, "reason": "address_missing"}),
+    "all down": ({"uplink": "all"}, {"announced": False, "reason": "address_missing"}),
+}
+"""What else there is, and what becomes of the service whose address is missing."""
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    # Without FRR there is nothing that could keep it.
+    [each for each in product(ADDRESSES, ("frr", "direct")) if each != ("keep", "direct")],
+)
+def test_a_missing_address(tmp_path: Path, name: str, mode: str) -> None:
+    also, expect = ADDRESSES[name]
+    dns: dict[str, object] = {"prefixes": ["192.0.2.53/32"], "checks": [CHECK]}
+    dns |= {key: also[key] for key in ("address", "on_injector_loss") if key in also}
+    web = {"prefixes": ["192.0.2.80/32", "192.0.2.128/25"]}
+    steps: list[dict[str, object]] = []
+    if "drain" in also:
+        steps.append({"at": "20s" if name == "drained" else "38s", "drain": also["drain"]})
+    if "checks" in also:
+        steps.append({"at": "20s", "service": "dns", "checks": "refused"})
+    if "uplink" in also:
+        steps.append({"at": "20s", "uplink": also["uplink"], "beyond": "failed"})
+    there = "refused" if "checks" in also else "ok"
+    if name != "ignore":
+        steps += [
+            {"at": "39s", "service": "dns", "address": "missing"},
+            {"at": "50s", "service": "dns", "address": "there", "checks": there},
+        ]
+    web_too = {"announced": name != "drained"}
+    scenario: dict[str, object] = {
+        "config": {**CONFIG, "mode": mode, "services": {"dns": dns, "web": web}},
+        "steps": steps,
+        "expect": [
+            {"at": "19s", "route": "192.0.2.53/32", "uplinks": ["tor1", "tor2"]},
+            {"at": "39s", "route": "192.0.2.53/32", **expect},
+            # Nobody else goes with it.
+            {"at": "39s", "route": "192.0.2.80/32", **web_too},
+            {"at": "39s", "route": "192.0.2.128/25", **web_too},
+            {"at": "39s", "route": "10.255.10.1/32", "announced": True},
+            {
+                "at": "55s",
+                "route": "192.0.2.53/32",
+                "announced": name not in ("draining", "drained", "down"),
+            },
+        ],
+    }
+    assert holds(tmp_path, scenario) == []
+
+
+def test_an_address_that_nobody_looks_at_cannot_be_missing(tmp_path: Path) -> None:
+    dns = {"prefixes": ["192.0.2.53/32"], "address": "ignore"}
+    scenario: dict[str, object] = {
+        "config": {**CONFIG, "services": {"dns": dns}},
+        "steps": [{"at": "1s", "service": "dns", "address": "missing"}],
+    }
+    with pytest.raises(InvalidFileError, match="the configuration looks at no address of it"):
+        holds(tmp_path, scenario)
 
 
 def test_a_mistake_of_ours_is_not_played_over(monkeypatch: pytest.MonkeyPatch) -> None:
