@@ -263,10 +263,12 @@ async def test_what_left_the_file_while_it_was_away_leaves_after_the_withdrawal(
 
 
 @isolated
-async def test_at_the_end_the_addresses_stay() -> None:
+async def test_the_capabilities_of_the_unit_are_enough_and_at_the_end_the_addresses_stay() -> None:
+    unit = "-all,+net_admin,+net_raw"
     with neighbors(2), file_of("add") as file:
         ip("addr", "del", "192.0.2.53/32", "dev", "lo")
-        async with program_over(file) as run:
+        wrapper = ("setpriv", f"--bounding-set={unit}", f"--inh-caps={unit}")
+        async with program_over(file, wrapper=wrapper) as run:
             await run.until(lambda: "192.0.2.53/32" in run.table())
             run.process.terminate()
             await run.ends()
