@@ -23,7 +23,8 @@ from tests.support.hosts import host
 from tests.support.neighbors import configuration, neighbors
 from tests.support.netns import ip, isolated
 from tests.support.program import Run, program_over
-from tests.support.watching import Seen, until
+from tests.support.waiting import until
+from tests.support.watching import Seen
 
 pytestmark = pytest.mark.network
 
