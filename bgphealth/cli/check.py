@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import click
 from bgphealth.config import InvalidFileError, load
 from bgphealth.core.damping import PENALTY
 from bgphealth.core.errors import BgphealthError
-from bgphealth.core.settings import LOOPBACK, AddressUse, Family, InjectorLoss, Mode
+from bgphealth.core.settings import LOOPBACK, AddressUse, Family, InjectorLoss, Mode, ProbeKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,6 +83,7 @@ def _valid(file: str, settings: Settings) -> dict[str, object]:
         "file": file,
         "valid": True,
         "errors": [],
+        "notes": _notes(settings),
         "mode": settings.mode.value,
         "host": {
             "asn": settings.host.asn,
@@ -106,6 +108,7 @@ def _valid(file: str, settings: Settings) -> dict[str, object]:
                 "community": _community(settings, uplink),
                 "password_file": uplink.password_file,
                 "ttl_security": uplink.ttl_security,
+                "bfd": None if uplink.bfd is None else dataclasses.asdict(uplink.bfd),
                 "paths": [
                     {
                         "family": path.family.value,
@@ -203,6 +206,7 @@ def _summary(file: str, settings: Settings) -> list[str]:
             "GRACEFUL_SHUTDOWN; then not"
         ),
         f"fallback: {_fallback(settings)}",
+        *(f"note: {note}" for note in _notes(settings)),
     ]
     if settings.mode is Mode.DIRECT:
         lines.append(
@@ -253,7 +257,7 @@ def _uplink(settings: Settings, uplink: UplinkSettings) -> list[str]:
     lines = [
         (
             f"uplink {uplink.number}  {uplink.name} on {uplink.interface}, {remote}{gets}"
-            f"{_security(uplink)}"
+            f"{_session(uplink)}"
         )
     ]
     for path in uplink.paths:
@@ -270,10 +274,38 @@ def _uplink(settings: Settings, uplink: UplinkSettings) -> list[str]:
     return lines
 
 
-def _security(uplink: UplinkSettings) -> str:
-    """Return what protects the sessions of an uplink."""
+def _session(uplink: UplinkSettings) -> str:
+    """Return what protects the sessions of an uplink, and what watches them."""
     said = "" if uplink.password_file is None else f"; password in {uplink.password_file}"
-    return f"{said}; TTL security" if uplink.ttl_security else said
+    if uplink.ttl_security:
+        said += "; TTL security"
+    if uplink.bfd is not None:
+        named = "" if uplink.bfd.profile is None else f" {uplink.bfd.profile}"
+        # What FRR makes of TTL security: port 4784, and no look at the TTL (RFC 5883).
+        kind = "multihop BFD" if uplink.ttl_security else "BFD"
+        said += (
+            f"; {kind}{named}: receives every {_ms(uplink.bfd.receive_interval_s)}, sends every "
+            f"{_ms(uplink.bfd.transmit_interval_s)}, multiplier {uplink.bfd.detect_multiplier}"
+            f"{', passive' if uplink.bfd.is_passive else ''}"
+        )
+    return said
+
+
+def _notes(settings: Settings) -> list[str]:
+    """Return what is right by itself and yet hardly meant."""
+    unwatched = [
+        u.name
+        for u in settings.uplinks
+        if u.bfd is None and any(p.kind is ProbeKind.BFD for path in u.paths for p in path.gateway)
+    ]
+    if not unwatched:
+        return []
+    return [
+        (
+            f"{{bfd: neighbor}} asks for sessions that the rendered frr.conf does not have, over "
+            f"{', '.join(unwatched)}: set bfd for the uplink, or merge them into frr.conf"
+        )
+    ]
 
 
 def _carriers(settings: Settings, service: ServiceSettings) -> list[str]:

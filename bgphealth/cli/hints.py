@@ -73,7 +73,7 @@ _GENERAL = (
     ("has no neighbor", "vtysh -c 'show bgp summary'; compare with bgphealth render frr"),
     (
         "has no peer",
-        "vtysh -c 'show bfd peers brief'; the neighbor needs 'neighbor ADDRESS bfd' in bgpd",
+        "vtysh -c 'show bfd peers brief'; the uplink needs bfd: true, frr.conf rendered after it",
     ),
     ("shut down in the configuration of this host", "vtysh -c 'show running-config'"),
     (

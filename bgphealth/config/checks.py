@@ -47,6 +47,7 @@ class Parts:
     whole_uplinks: bool
     uplink_names: tuple[str, ...]
     service_names: tuple[str, ...]
+    bfd_profiles: tuple[str, ...]
 
     @property
     def families(self) -> tuple[Family, ...]:
@@ -414,6 +415,7 @@ RULES: tuple[Callable[[Parts], Iterator[Finding]], ...] = (
     modes.only_frr,
     modes.direct,
     modes.session_options,
+    modes.bfd,
     thresholds.suspicion,
     thresholds.quality,
     thresholds.damping,

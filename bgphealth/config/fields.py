@@ -157,6 +157,18 @@ def duration(lowest_s: float, highest_s: float, span: str) -> Callable[[object],
     return parse
 
 
+def whole_milliseconds(parse: Callable[[object], float]) -> Callable[[object], float]:
+    """Return a parser for durations that are given to FRR, which counts in milliseconds."""
+
+    def parse_whole(value: object) -> float:
+        seconds = parse(value)
+        if not Decimal(str(seconds)).scaleb(3) % 1 == 0:
+            raise WrongValueError(f"must be whole milliseconds, not {shown(value)}")
+        return seconds
+
+    return parse_whole
+
+
 def or_off(parse: Callable[[object], _Number]) -> Callable[[object], _Number | None]:
     """Return a parser that takes the word ``off`` as well (None)."""
 
@@ -190,6 +202,13 @@ def reference(value: object) -> str:
     """Parse the name of an uplink or a service that is described elsewhere in the file."""
     if not isinstance(value, str):
         raise WrongValueError(f"must be a name, not {shown(value)}")
+    return value
+
+
+def boolean_or_reference(value: object) -> bool | str:
+    """Parse true, false, or the name of something that is described elsewhere in the file."""
+    if not isinstance(value, bool | str):
+        raise WrongValueError(f"must be true, false or a name, not {shown(value)}")
     return value
 
 

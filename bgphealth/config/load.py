@@ -12,6 +12,7 @@ from bgphealth.config import document
 from bgphealth.config.checks import Parts, check
 from bgphealth.config.explain import explain
 from bgphealth.config.model import (
+    BfdProfile,
     Fallback,
     File,
     FlapDamping,
@@ -24,6 +25,7 @@ from bgphealth.config.problems import InvalidFileError, KeyPath, Problem
 from bgphealth.core.settings import (
     LOOPBACK,
     Address,
+    Bfd,
     Damping,
     FallbackSettings,
     Family,
@@ -117,6 +119,7 @@ def _parts(read: Document) -> Parts:
         fallback=_valid(Fallback, data.get("fallback", {})),
         uplink_names=_keys(given),
         service_names=_keys(data.get("services")),
+        bfd_profiles=_keys(data.get("bfd")),
         whole_uplinks=(
             isinstance(given, dict)
             and 0 < len(given) == len(uplinks)
@@ -168,6 +171,7 @@ def _settings(file: File, number_of: dict[str, int]) -> Settings:
                 paths=tuple(_path(uplink, family, file.paths) for family in uplink.families),
                 password_file=uplink.password_file,
                 ttl_security=uplink.ttl_security,
+                bfd=_bfd(uplink, file.bfd),
             )
             for name, uplink in file.uplinks.items()
         ),
@@ -184,6 +188,20 @@ def _settings(file: File, number_of: dict[str, int]) -> Settings:
             rule_priority=file.fallback.rule_priority,
         ),
         control_socket=file.control.socket,
+    )
+
+
+def _bfd(uplink: Uplink, profiles: dict[str, BfdProfile]) -> Bfd | None:
+    if uplink.bfd is False:
+        return None
+    name = None if uplink.bfd is True else uplink.bfd
+    profile = BfdProfile() if name is None else profiles[name]
+    return Bfd(
+        profile=name,
+        detect_multiplier=profile.detect_multiplier,
+        receive_interval_s=profile.receive_interval,
+        transmit_interval_s=profile.transmit_interval,
+        is_passive=profile.passive_mode,
     )
 
 

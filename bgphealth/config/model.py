@@ -40,6 +40,10 @@ _InjectorLoss = Annotated[InjectorLoss, BeforeValidator(fields.choice(*InjectorL
 _Reference = Annotated[str, PlainValidator(fields.reference)]
 _Med = Annotated[int, PlainValidator(fields.integer(0, 4294967295))]
 _Prepend = Annotated[int, PlainValidator(fields.integer(1, 10))]
+_BfdInterval = Annotated[
+    float,
+    PlainValidator(fields.whole_milliseconds(fields.duration(0.010, 60.0, "from 10ms to 60s"))),
+]
 _Percentage = Annotated[float, PlainValidator(fields.percentage)]
 _COUNT = fields.integer(1, 1000)
 _PENALTY = fields.integer(1, 1_000_000)
@@ -145,6 +149,8 @@ class Uplink(Section):
     """Holds the password of the sessions (RFC 2385). Only `bgphealth render` reads it."""
     ttl_security: Annotated[bool, PlainValidator(fields.boolean)] = False
     """RFC 5082: send with TTL 255 and take nothing less, so that only the link can reach us."""
+    bfd: Annotated[bool | str, PlainValidator(fields.boolean_or_reference)] = False
+    """The name of a profile; true for one that says nothing."""
 
     @property
     def families(self) -> tuple[Family, ...]:
@@ -153,6 +159,15 @@ class Uplink(Section):
             return self.neighbor.families
         given = {f for a in (self.next_hop, self.probe_source) if a for f in a.families}
         return tuple(family for family in Family if family in given)
+
+
+class BfdProfile(Section):
+    """What a BFD session (RFC 5880) is told; the ranges are FRR's, and so are the defaults."""
+
+    detect_multiplier: Annotated[int, PlainValidator(fields.integer(2, 255))] = 3
+    receive_interval: _BfdInterval = 0.3
+    transmit_interval: _BfdInterval = 0.3
+    passive_mode: Annotated[bool, PlainValidator(fields.boolean)] = False
 
 
 class Beyond(Section):
@@ -365,6 +380,9 @@ class File(Section):
     host: Host = Field(description="the host's own identity in BGP")
     uplinks: dict[Annotated[str, BeforeValidator(fields.name)], Uplink] = Field(
         min_length=1, description="the links to the ToRs, by name"
+    )
+    bfd: dict[Annotated[str, BeforeValidator(fields.name)], BfdProfile] = Field(
+        default_factory=dict
     )
     paths: Paths = Paths()
     services: dict[Annotated[str, BeforeValidator(fields.name)], Service] = Field(

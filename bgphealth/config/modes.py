@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bgphealth.config.fields import label
+from bgphealth.config.problems import shown, there_is_no
 from bgphealth.core.settings import ProbeKind
 
 if TYPE_CHECKING:
@@ -92,3 +93,22 @@ def session_options(parts: Parts) -> Iterator[Finding]:
         for key in ("password_file", "ttl_security"):
             if key in uplink.model_fields_set:
                 yield ("uplinks", name, key), "needs a neighbor with an address, not unnumbered"
+
+
+def bfd(parts: Parts) -> Iterator[Finding]:
+    """Refuse BFD without FRR, and the name of a profile that is none."""
+    if parts.is_direct:
+        asked = [
+            ("uplinks", name, "bfd") for name, u in parts.uplinks.items() if u.bfd is not False
+        ]
+        for at in [("bfd",), *asked] if parts.bfd_profiles else asked:
+            yield at, "is for mode frr only; ExaBGP has no BFD: remove it"
+        return
+    for name, uplink in parts.uplinks.items():
+        if isinstance(uplink.bfd, str) and uplink.bfd not in parts.bfd_profiles:
+            none = f"there is no {shown(uplink.bfd)}, nor any other under bfd at the top"
+            missing = there_is_no(uplink.bfd, parts.bfd_profiles) if parts.bfd_profiles else none
+            yield (
+                ("uplinks", name, "bfd"),
+                f"must be true, false or the name of a profile; {missing}",
+            )

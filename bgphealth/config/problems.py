@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, TypeAlias
 
 from bgphealth.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 KeyPath: TypeAlias = tuple[str | int, ...]
 """Where in the file: keys and list positions from the top, ``("uplinks", "tor1", "number")``."""
@@ -54,6 +55,13 @@ def printable(text: str) -> str:
     """Escape what could change the terminal or fake a second line, and shorten what is long."""
     safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return safe if len(safe) <= _LONGEST_SHOWN else safe[: _LONGEST_SHOWN - 1] + "…"
+
+
+def there_is_no(name: str, known: Collection[str]) -> str:
+    """Return what is said of a name that nothing has, among those that there are."""
+    close = get_close_matches(name, known, n=1)
+    guess = f"; did you mean {shown(close[0])}?" if close else ""
+    return f"there is no {shown(name)}{guess} (known: {', '.join(map(printable, known))})"
 
 
 def shown(value: object) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from bgphealth.config.fields import label
-from bgphealth.config.problems import printable, shown
+from bgphealth.config.problems import there_is_no
 from bgphealth.core.communities import Community
 from bgphealth.core.settings import (
     DEGRADED_COMMUNITY,
@@ -161,9 +160,6 @@ def _name(at: KeyPath, given: list[str], index: int, known: tuple[str, ...]) -> 
     """Refuse a name that nothing has, or that was given before."""
     name = given[index]
     if name not in known:
-        close = get_close_matches(name, known, n=1)
-        guess = f"; did you mean {shown(close[0])}?" if close else ""
-        have = ", ".join(printable(one) for one in known)
-        yield (*at, index), f"there is no {shown(name)}{guess} (known: {have})"
+        yield (*at, index), there_is_no(name, known)
     elif name in given[:index]:
         yield (*at, index), f"{name} is given twice"

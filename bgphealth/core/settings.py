@@ -237,6 +237,20 @@ class UplinkPath:
 
 
 @dataclass(frozen=True, slots=True)
+class Bfd:
+    """What the BFD sessions of an uplink are told (RFC 5880, section 6.8).
+
+    `profile` is the name of its profile, None for FRR's own defaults.
+    """
+
+    profile: str | None
+    detect_multiplier: int
+    receive_interval_s: float
+    transmit_interval_s: float
+    is_passive: bool
+
+
+@dataclass(frozen=True, slots=True)
 class UplinkSettings:
     """The link to one ToR.
 
@@ -244,7 +258,8 @@ class UplinkSettings:
     its steering community, and its offset in the numbers of tables and rules.
     `neighbor_asn` is None for "any external AS" (FRR's ``remote-as external``).
     `password_file` holds the password of its sessions (RFC 2385), None for none; with
-    `ttl_security` they take packets from the link only (RFC 5082).
+    `ttl_security` they take packets from the link only (RFC 5082). `bfd` is None where bgpd does
+    not watch them by BFD.
     """
 
     name: str
@@ -254,6 +269,7 @@ class UplinkSettings:
     paths: tuple[UplinkPath, ...]
     password_file: str | None
     ttl_security: bool
+    bfd: Bfd | None = None
 
     @property
     def is_unnumbered(self) -> bool:

@@ -48,6 +48,19 @@ class _Session:
     probe_prefix: Prefix | None
     password: str | None
     ttl_security: bool
+    has_bfd: bool
+    bfd_profile: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _BfdProfile:
+    """What BFD sessions are told, in FRR's words: intervals in milliseconds."""
+
+    name: str
+    detect_multiplier: int
+    receive_ms: int
+    transmit_ms: int
+    is_passive: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +171,25 @@ def render(
         backup_maps=dict.fromkeys(_backup_map(settings, service) for service in kept),
         families=families,
         sessions=list(sessions.values()),
+        bfd_profiles=list(_bfd_profiles(settings)),
     )
+
+
+def _bfd_profiles(settings: Settings) -> Iterator[_BfdProfile]:
+    """Return the profiles that are used, each once."""
+    for bfd in dict.fromkeys(u.bfd for u in settings.uplinks):
+        if bfd is not None and bfd.profile is not None:
+            yield _BfdProfile(
+                name=_bfd_name(bfd.profile),
+                detect_multiplier=bfd.detect_multiplier,
+                receive_ms=round(bfd.receive_interval_s * 1000),
+                transmit_ms=round(bfd.transmit_interval_s * 1000),
+                is_passive=bfd.is_passive,
+            )
+
+
+def _bfd_name(profile: str) -> str:
+    return f"bgphealth-{profile}"
 
 
 def _steering(settings: Settings, uplink: UplinkSettings, *, uses_degraded: bool) -> _Steering:
@@ -252,4 +283,6 @@ def _session(uplink: UplinkSettings, path: UplinkPath, password: str | None) -> 
         else None,
         password=password,
         ttl_security=uplink.ttl_security,
+        has_bfd=uplink.bfd is not None,
+        bfd_profile=_bfd_name(uplink.bfd.profile) if uplink.bfd and uplink.bfd.profile else None,
     )

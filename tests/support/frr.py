@@ -77,6 +77,14 @@ class Frr:
         commands = [f"--command={line}" for line in ("configure terminal", *lines)]
         subprocess.run(["vtysh", "--vty_socket", self.directory, *commands], check=True)
 
+    def load(self, configuration: str) -> None:
+        """Give all daemons a whole configuration, as FRR's own scripts do at a start."""
+        for daemon in self._processes:
+            assert eventually((self.directory / f"{daemon}.vty").is_socket), self.log()
+        file = self.directory / "loaded.conf"
+        file.write_text(configuration)
+        subprocess.run(["vtysh", "--vty_socket", self.directory, "-f", file], check=True)
+
     def log(self) -> str:
         """Return the end of what all daemons logged."""
         return (self.directory / "log").read_text(errors="replace")[-8000:]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bgphealth.core.settings import (
+    Bfd,
     InjectorLoss,
     Mode,
     ServiceSettings,
@@ -22,6 +23,7 @@ from tests.support.hosts import host
 
 FILE = Path("/etc/bgphealth/bgphealth.yaml")
 FILES = ("/etc/a password", "/etc/another")
+BFD = Bfd(None, 3, 0.3, 0.3, is_passive=False)
 TIMING = Timing(1, 1, 3, 3)
 WEB = ServiceSettings(
     "web", (ip_network("192.0.2.80/32"),), (), 0, TIMING, None, InjectorLoss.WITHDRAW
@@ -57,10 +59,11 @@ def on_tor2(edit: Callable[[UplinkSettings], UplinkSettings]) -> Callable[[Setti
         (lambda s: replace(s, services=(*s.services, WEB)), ["frr.conf"], []),
         (lambda s: replace(s, uplinks=s.uplinks[:1]), ["frr.conf"], ["exabgp.conf"]),
         (on_tor2(lambda u: replace(u, ttl_security=True)), ["frr.conf"], ["exabgp.conf"]),
+        (on_tor2(lambda u: replace(u, bfd=BFD)), ["frr.conf"], []),
         (on_tor2(lambda u: replace(u, password_file=None)), ["frr.conf"], ["exabgp.conf"]),
         (on_tor2(lambda u: replace(u, password_file=FILES[1])), ["frr.conf"], ["exabgp.conf"]),
     ],
-    ids=["nothing", "timing", "service", "uplink", "ttl", "no password", "another password file"],
+    ids=["nothing", "timing", "service", "uplink", "ttl", "bfd", "no password", "another password"],
 )
 def test_what_is_to_be_rendered_again(
     edit: Callable[[Settings], Settings], with_frr: list[str], direct: list[str]
