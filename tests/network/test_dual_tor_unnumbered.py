@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab import convergence, dual_tor, experiment, faults, results, routes
+from tests.support import transit
 from tests.support.every_kind import (
     KINDS,
     assert_every_kind_notices_and_comes_back,
@@ -97,6 +98,38 @@ def test_the_next_hop_is_taken_from_its_own_tor_alone(
     assert bgp_paths(unnumbered_lab, dual_tor.SERVER, family, address) == [f"eth{number}"]
     table = kernel(unnumbered_lab, dual_tor.SERVER, family)
     assert routes.best(table, address).uplinks == (f"tor{number}",)
+
+
+def test_the_host_is_no_transit(unnumbered_lab: NamespaceDriver) -> None:
+    """With the injector and without it; numbered links are in `facts/test_no_transit.py`."""
+    with transit.tempted(unnumbered_lab, transit.UNNUMBERED):
+        transit.assert_nothing_leaks(unnumbered_lab, transit.UNNUMBERED)
+        convergence.wait_until(
+            "both ToRs hear what is theirs",
+            lambda: [
+                f"{tor.name} {family}"
+                for tor in transit.UNNUMBERED
+                for family, services in transit.SERVICES.items()
+                if transit.heard(unnumbered_lab, tor, family)
+                != services | {f"{PROBE_SOURCES[tor.name][family]}/{LENGTH[family]}"}
+            ],
+        )
+        inject(unnumbered_lab, on=False)
+        try:
+            service = {f"{dual_tor.SERVICE[family]}/{LENGTH[family]}" for family in LENGTH}
+            convergence.wait_until(
+                "nobody has the service from here",
+                lambda: [
+                    tor.name
+                    for tor in transit.UNNUMBERED
+                    for family in dual_tor.FAMILIES
+                    if service & transit.heard(unnumbered_lab, tor, family)
+                ],
+            )
+            transit.assert_nothing_leaks(unnumbered_lab, transit.UNNUMBERED)
+        finally:
+            inject(unnumbered_lab, on=True)
+    convergence.wait_converged(unnumbered_lab)
 
 
 COUNTERS = """\
