@@ -18,7 +18,6 @@ from bgphealth.config.asking import BeyondProbe, GatewayProbe, ServiceCheck
 from bgphealth.config.model import LATER, File
 from bgphealth.config.scenario import Changes, Expect, Flap, ScenarioFile, Step
 from bgphealth.core.quality import patient_fall
-from bgphealth.core.reasons import Reason
 from bgphealth.core.scenario import Behaviour
 from bgphealth.core.settings import ProbeKind
 
@@ -133,11 +132,6 @@ def test_every_event_has_its_heading(event: str) -> None:
 
 def test_no_heading_without_an_event() -> None:
     assert events() == set(re.findall(r"^### `(\w+)`$", LOGS, re.MULTILINE))
-
-
-@pytest.mark.parametrize("reason", list(Reason))
-def test_every_reason_is_explained(reason: Reason) -> None:
-    assert re.search(rf"^\| `{reason}` \|", LOGS, re.MULTILINE)
 
 
 @pytest.mark.parametrize("key", sorted(keys_of(File)))
