@@ -112,6 +112,27 @@ class KernelView:
     has_source: bool
 
 
+class Tier(StrEnum):
+    """Whose default the kernel uses.
+
+    `INJECTED` is ours, `TOR` the ToR's own, both installed by FRR; `FALLBACK` is a route of the
+    kernel that stands behind BGP's, `FOREIGN` one that does not.
+    """
+
+    INJECTED = "injected"
+    TOR = "tor"
+    FALLBACK = "fallback"
+    FOREIGN = "foreign"
+    NONE = "none"
+
+
+class Tiered(NamedTuple):
+    """The tier that serves a family, and the default in words."""
+
+    tier: Tier
+    default: str
+
+
 @dataclass(frozen=True, slots=True)
 class Drift:
     """A route that is not as it was announced, and in `hint` where to look, if that is known."""
@@ -166,6 +187,25 @@ def in_bgpd(
                 known = "withdrawn" if key in expected else "nothing, it was never announced"
                 drifts.append(Drift(key, Where.BGPD, State.STALE, known, str(path)))
     return Compared(states, tuple(drifts))
+
+
+def tier(route: BgpRoute, view: KernelView) -> Tiered:
+    """Return which tier serves, from the default in bgpd's table and those of the kernel."""
+    best = _used(view)
+    if best is None:
+        return Tiered(Tier.NONE, "no default")
+    if best.protocol == "bgp":
+        # bgpd never makes a multipath of ours and a ToR's: they differ in local preference.
+        ours = any(path.is_selected for path in route.paths)
+        return Tiered(Tier.INJECTED if ours else Tier.TOR, str(best))
+    behind = best.metric >= _HARMLESS_METRIC
+    return Tiered(Tier.FALLBACK if behind else Tier.FOREIGN, str(best))
+
+
+def _used(view: KernelView) -> KernelDefault | None:
+    """Return the default that the kernel uses: of those with a link that is up, the lowest."""
+    alive = [default for default in view.defaults if default.legs is None or default.legs]
+    return min(alive, key=lambda default: default.metric, default=None)
 
 
 def in_kernel(

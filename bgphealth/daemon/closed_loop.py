@@ -27,7 +27,8 @@ from bgphealth.core import truth
 from bgphealth.core.intents import Announcement, RouteKey
 from bgphealth.core.reconcile import Announce, Change
 from bgphealth.core.settings import Address, Family, Prefix, Settings
-from bgphealth.core.truth import BgpRoute, Drift, KernelView, State, Where
+from bgphealth.core.truth import BgpRoute, Drift, KernelView, State, Tier, Where
+from bgphealth.daemon.tiers import Tiers
 from bgphealth.exabgp.driver import Acknowledged, DriverEvent, NeighborChanged
 from bgphealth.frr.routes import Injected
 
@@ -90,7 +91,7 @@ class Remedies(NamedTuple):
 
     `doubt` asserts routes again, announcements and withdrawals alike; `refresh` lets ExaBGP send
     its whole table again. `refresh` is called only when the session has just been seen up. `tell`
-    is called when `ClosedLoop.drifts` changed.
+    is called when `ClosedLoop.drifts` or `ClosedLoop.tiers` changed.
     """
 
     doubt: Callable[[Set[RouteKey]], None]
@@ -152,6 +153,8 @@ class ClosedLoop:
         self._states: dict[RouteKey, State] = {}
         self._unasked: dict[Where, str] = {}
         self._unknown = ""
+        self._tiers = Tiers(log)
+        self._tiers_again_at = inf
         self._looks = self._drifted = self._asserted = 0
 
     @property
@@ -171,6 +174,11 @@ class ClosedLoop:
     def drifts(self) -> tuple[Drift, ...]:
         """What was not as announced when it was looked at last."""
         return tuple(it.drift for it in self._drifting.values())
+
+    @property
+    def tiers(self) -> Mapping[Family, Tier]:
+        """Which tier served the default of each family when it was looked at last."""
+        return self._tiers.known
 
     def driver(self, event: DriverEvent) -> None:
         """Take an event of the driver."""
@@ -214,9 +222,9 @@ class ClosedLoop:
             self._wake.clear()
             wait_s = self._next_at() - self._loop.time()
             if wait_s <= 0:
-                before = self.drifts
+                before = self.drifts, self.tiers
                 await self._look()
-                if self.drifts != before:
+                if (self.drifts, self.tiers) != before:
                     self._remedies.tell()
                 continue
             with suppress(TimeoutError):
@@ -226,7 +234,7 @@ class ClosedLoop:
     def _next_at(self) -> float:
         again_at = (self._looked_at or 0.0) + AGAIN_S if self._suspected else inf
         mend_at = min((it.next_at for it in self._drifting.values()), default=inf)
-        return min(self._round_at, self._due_at, again_at, mend_at)
+        return min(self._round_at, self._due_at, again_at, mend_at, self._tiers_again_at)
 
     async def _look(self) -> None:
         began = self._loop.time()
@@ -236,8 +244,9 @@ class ClosedLoop:
         else:
             places = (*self._suspected, *self._drifting)
             prefixes = self._dirty | {key.prefix for key, _ in places}
+            prefixes |= {family.default_prefix for family in self._tiers.unsure}
         self._dirty = set()
-        self._due_at = inf
+        self._due_at = self._tiers_again_at = inf
         if not prefixes:
             return
         answer = await self._ask(tuple(prefixes))
@@ -245,11 +254,13 @@ class ClosedLoop:
         self._asked(Where.BGPD, answer if isinstance(answer, str) else "")
         if isinstance(answer, str):
             self._know_nothing(answer)
-        elif not answer.session.is_up:
+            return
+        kernel = await self._ask_kernel(answer)
+        if not answer.session.is_up:
             self._know_nothing(f"the session with ExaBGP is {answer.session.state}")
         else:
             self._unknown = ""
-            await self._compare(answer, began)
+            self._compare(answer, kernel, began)
 
     async def _ask(self, prefixes: tuple[Prefix, ...]) -> Injected | str:
         """Ask bgpd, in portions: what comes meanwhile is let by first, as it matters more."""
@@ -266,20 +277,29 @@ class ClosedLoop:
             routes.update(answer.routes)
         return answer if isinstance(answer, str) else Injected(answer.session, routes)
 
-    async def _compare(self, seen: Injected, began: float) -> None:
-        """Compare what was seen in bgpd, and look into the kernel where defaults were asked for."""
+    async def _ask_kernel(self, seen: Injected) -> Mapping[Family, KernelView]:
+        """Look into the kernel where defaults were asked for, and at whose it uses."""
+        views: dict[Family, KernelView] = {}
+        # Not of the file's families alone: one that left it may have drifted before.
+        for family in Family:
+            if (route := seen.routes.get(family.default_prefix)) is None:
+                continue
+            view = await self._lookups.kernel(self._settings, family)
+            self._asked(Where.KERNEL, view if isinstance(view, str) else "")
+            if not isinstance(view, str):
+                views[family] = view
+                self._tiers.seen(family, truth.tier(route, view))
+        if self._tiers.unsure & views.keys():
+            self._tiers_again_at = self._loop.time() + AGAIN_S
+        return views
+
+    def _compare(self, seen: Injected, kernel: Mapping[Family, KernelView], began: float) -> None:
+        """Compare what was seen with what was acknowledged."""
         undecided = self._owned - self._expected.keys()
         compared = truth.in_bgpd(self._expected, undecided, seen.routes)
         found = list(compared.drifts)
         looked = {(prefix, Where.BGPD) for prefix in seen.routes}
-        # Not of the file's families alone: one that left it may have drifted before.
-        for family in Family:
-            if family.default_prefix not in seen.routes:
-                continue
-            view = await self._lookups.kernel(self._settings, family)
-            self._asked(Where.KERNEL, view if isinstance(view, str) else "")
-            if isinstance(view, str):
-                continue
+        for family, view in kernel.items():
             looked.add((family.default_prefix, Where.KERNEL))
             used = self._used(family, compared.states)
             if used and (drift := truth.in_kernel(self._settings, family, used, view)) is not None:

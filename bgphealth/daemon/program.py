@@ -328,8 +328,9 @@ class Program:
 
     def _tell_standing(self) -> None:
         if self.notifier is not None:
-            drifts = () if self._closed_loop is None else self._closed_loop.drifts
-            self.notifier.status(standing.in_words(self._state, drifts))
+            seen = self._closed_loop
+            known = () if seen is None else (seen.drifts, seen.tiers)
+            self.notifier.status(standing.in_words(self._state, *known))
             if standing.is_decided(self._state):
                 self.notifier.ready()
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from bgphealth.core.hysteresis import Level
+from bgphealth.core.settings import Family
 from bgphealth.core.state import State
-from bgphealth.core.truth import Drift
+from bgphealth.core.truth import Drift, Tier
 
 _MOST_TROUBLES = 6
 _MOST_DRIFTS = 3
@@ -21,11 +23,13 @@ def is_decided(state: State) -> bool:
     return all(verdict.level is not Level.INIT for verdict in verdicts)
 
 
-def in_words(state: State, drifts: Sequence[Drift] = ()) -> str:
+def in_words(
+    state: State, drifts: Sequence[Drift] = (), tiers: Mapping[Family, Tier] = MappingProxyType({})
+) -> str:
     """Return what is up and what is not, and why, and what is not as it was announced.
 
-    ``1 of 2 uplinks up (ipv4, ipv6), 3 of 4 services announced; 1 route drifts: 192.0.2.53/32
-    missing in bgpd; tor2 ipv4 down: beyond_failed``.
+    ``1 of 2 uplinks up (ipv4, ipv6), 3 of 4 services announced; ipv4 default: tor; 1 route drifts:
+    192.0.2.53/32 missing in bgpd; tor2 ipv4 down: beyond_failed``.
     """
     uplinks = state.settings.uplinks
     down = {key.uplink for key, v in state.path_verdicts.items() if v.level is not Level.UP}
@@ -40,7 +44,8 @@ def in_words(state: State, drifts: Sequence[Drift] = ()) -> str:
     troubles = list(_troubles(state))
     more = len(troubles) - _MOST_TROUBLES
     shown = [*troubles[:_MOST_TROUBLES], *([f"and {more} more"] if more > 0 else [])]
-    return "; ".join([summary, *_in_short(drifts), *shown])
+    lower = [f"{f} default: {tier}" for f, tier in tiers.items() if tier is not Tier.INJECTED]
+    return "; ".join([summary, *lower, *_in_short(drifts), *shown])
 
 
 def _in_short(drifts: Sequence[Drift]) -> Iterator[str]:

@@ -9,5 +9,5 @@ ROUND_S = 3.0
 
 if __name__ == "__main__":
     # Before `main` has led stdout away nothing may print, and these imports do not.
-    closed_loop.ROUND_S = ROUND_S
+    closed_loop.ROUND_S = closed_loop.AWAY_S = ROUND_S
     __main__.main()

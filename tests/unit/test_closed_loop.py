@@ -21,7 +21,16 @@ from bgphealth.core.intents import Announcement, RouteKey
 from bgphealth.core.policy import owned
 from bgphealth.core.reconcile import Announce, Withdraw
 from bgphealth.core.settings import Address, Family, Prefix, Settings
-from bgphealth.core.truth import BgpPath, BgpRoute, KernelDefault, KernelView, Leg, State, Where
+from bgphealth.core.truth import (
+    BgpPath,
+    BgpRoute,
+    KernelDefault,
+    KernelView,
+    Leg,
+    State,
+    Tier,
+    Where,
+)
 from bgphealth.daemon import closed_loop
 from bgphealth.daemon.closed_loop import ClosedLoop, Lookups, Remedies
 from bgphealth.exabgp.commands import Command
@@ -71,7 +80,7 @@ def as_path(announcement: Announcement) -> BgpPath:
 class World:
     """What there is in bgpd and in the kernel, and what was asked for."""
 
-    logs: list[MutableMapping[str, Any]]
+    said: list[MutableMapping[str, Any]]
     loop: ClosedLoop = field(init=False)
     paths: dict[RouteKey, BgpPath] = field(default_factory=dict)
     session: Session = UP
@@ -82,6 +91,17 @@ class World:
     told: list[list[str]] = field(default_factory=list)
     while_looking: Callable[[], None] = lambda: None
     doubted: Callable[[Set[RouteKey]], None] = lambda _: None
+
+    @property
+    def logs(self) -> list[MutableMapping[str, Any]]:
+        """What was said of drift and of who cannot be asked."""
+        return [each for each in self.said if each["event"] != "default_tier"]
+
+    @property
+    def tiers(self) -> list[str]:
+        """The tiers that were said to serve, with the level."""
+        said = [each for each in self.said if each["event"] == "default_tier"]
+        return [f"{each['to']} ({each['log_level']})" for each in said]
 
     async def look(self, injector: Address, prefixes: Collection[Prefix]) -> Injected | str:
         assert injector == SETTINGS.host.injector
@@ -447,6 +467,38 @@ async def test_a_drift_of_the_kernel_is_said_and_no_more() -> None:
         await until(lambda: len(here.logs) == 4)
         assert here.events()[2:] == ["kernel_asked", "drift_gone"]
         assert here.did == []
+
+
+async def test_a_tier_is_said_when_two_looks_agree() -> None:
+    async with world() as here:
+        here.announce(default(1))
+        here.kernel = KernelView((in_kernel(default(1)),), has_source=True)
+        await until(lambda: here.tiers == ["injected (info)"])
+        assert here.loop.tiers == {Family.IPV4: Tier.INJECTED}
+
+        # In the midst of a change: one look sees nothing.
+        whole, looks = here.kernel, len(here.asked)
+
+        def heal() -> None:
+            if len(here.asked) == looks + 2:
+                here.kernel = whole
+
+        here.kernel, here.while_looking = NOTHING, heal
+        here.loop.look_at_everything()
+        await here.looked(2)
+        await asyncio.sleep(0.05)
+        assert here.tiers == ["injected (info)"]
+
+        # Also while the session with ExaBGP is down, when nothing else is known.
+        here.session = DOWN
+        here.paths.clear()
+        here.loop.look_at_everything()
+        await until(lambda: len(here.tiers) == 2)
+        here.kernel = NOTHING
+        here.loop.look_at_everything()
+        await until(lambda: len(here.tiers) == 3)
+        assert here.tiers[1:] == ["tor (warning)", "none (warning)"]
+        assert here.events() == []
 
 
 async def test_without_an_announced_default_the_kernel_may_have_any() -> None:

@@ -6,7 +6,7 @@ from bgphealth.core import engine
 from bgphealth.core.decisions import default_key
 from bgphealth.core.intents import RouteKey
 from bgphealth.core.settings import Family
-from bgphealth.core.truth import Drift, State, Where
+from bgphealth.core.truth import Drift, State, Tier, Where
 from bgphealth.daemon import standing
 from tests.support.hosts import host
 
@@ -45,3 +45,10 @@ def test_a_route_in_two_places_is_one_route_and_not_everything_is_named() -> Non
     more = said(*many, drift(SERVICE, Where.KERNEL))[1]
     assert more.startswith("3 routes drift: ")
     assert more.endswith("stale in bgpd, and 1 more")
+
+
+def test_a_default_that_is_not_ours_is_named() -> None:
+    tiers = {Family.IPV4: Tier.TOR, Family.IPV6: Tier.INJECTED}
+    words = standing.in_words(engine.initial(SETTINGS), (drift(SERVICE),), tiers).split("; ")
+    assert words[1] == "ipv4 default: tor"
+    assert words[2].startswith("1 route drifts")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import ip_address
 
+import pytest
+
 from bgphealth.core.decisions import default_key
 from bgphealth.core.intents import Announcement
 from bgphealth.core.settings import Family
@@ -15,8 +17,10 @@ from bgphealth.core.truth import (
     KernelView,
     Leg,
     State,
+    Tier,
     in_bgpd,
     in_kernel,
+    tier,
 )
 from tests.support.hosts import host, unnumbered_host
 
@@ -99,3 +103,34 @@ def test_a_kernel_that_names_no_next_hops() -> None:
     unknown = KernelDefault("bgp", 20, ip_address("10.255.10.1"), None)
     assert in_kernel(host(), Family.IPV4, [BEST], KernelView((unknown,), has_source=True)) is None
     assert str(unknown) == "next hops unknown, src 10.255.10.1, proto bgp, metric 20"
+
+
+OURS = BgpRoute((path(BEST, is_valid=True, is_selected=True),))
+THEIRS = BgpRoute((path(BEST, is_valid=False, is_selected=False),), BY_THE_TOR)
+BGP = KernelDefault("bgp", 20, ip_address("10.255.10.1"), (Leg("eth1", ip_address("10.0.1.0")),))
+FALLBACK = replace(BGP, protocol="179", metric=(254 << 24) + 1)
+
+
+@pytest.mark.parametrize(
+    ("route", "defaults", "serves"),
+    [
+        (OURS, (BGP, FALLBACK), Tier.INJECTED),
+        (OURS, (FALLBACK, replace(BGP, legs=None)), Tier.INJECTED),
+        (THEIRS, (BGP, FALLBACK), Tier.TOR),
+        (BgpRoute(), (BGP,), Tier.TOR),
+        # What bgpd has selected, but the kernel has not.
+        (OURS, (FALLBACK,), Tier.FALLBACK),
+        # A link that is down: the kernel goes on to the next default.
+        (OURS, (replace(BGP, legs=()), FALLBACK), Tier.FALLBACK),
+        (OURS, (replace(BGP, protocol="dhcp", metric=100),), Tier.FOREIGN),
+        (OURS, (replace(BGP, protocol="dhcp", metric=(254 << 24) - 1),), Tier.FOREIGN),
+        (OURS, (replace(BGP, legs=()),), Tier.NONE),
+        (OURS, (), Tier.NONE),
+    ],
+)
+def test_which_tier_serves(
+    route: BgpRoute, defaults: tuple[KernelDefault, ...], serves: Tier
+) -> None:
+    said = tier(route, KernelView(defaults, has_source=True))
+    assert said.tier is serves
+    assert said.default
