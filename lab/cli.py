@@ -17,6 +17,7 @@ from lab import bench as benchmark
 from lab import (
     bench_prefixes,
     bench_table,
+    compare_table,
     convergence,
     dual_tor,
     experiment,
@@ -26,6 +27,7 @@ from lab import (
     story,
     topology,
 )
+from lab import compare as comparison
 from lab import status as lab_status
 from lab.convergence import OUTPUT
 from lab.errors import InterruptedByUserError, LabError, TimedOutError
@@ -203,6 +205,49 @@ def bench(bench_name: str, *, seconds: float, rounds: int, count: int, as_json: 
 
 
 @main.command()
+@click.argument("fault_names", metavar="[FAULT]…", nargs=-1, type=click.Choice(comparison.CASES))
+@click.option(
+    "--topology",
+    "topologies",
+    multiple=True,
+    type=click.Choice(list(dual_tor.PLAIN)),
+    help="Only this one; may be given twice.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(comparison.MIN_SECONDS, 60),
+    default=comparison.SECONDS,
+    show_default=True,
+    help="How long a fault lasts.",
+)
+@click.option("--rounds", type=click.IntRange(1, 100), default=1, show_default=True)
+@_json
+@reports_errors
+def compare(
+    fault_names: tuple[str, ...],
+    topologies: tuple[str, ...],
+    *,
+    seconds: float,
+    rounds: int,
+    as_json: bool,
+) -> None:
+    """Measure faults with and without bgphealth; exit 1 when any traffic is worse off with it.
+
+    In labs of its own, numbered and unnumbered, both families, both directions.
+    """
+    cases = [comparison.CASES[name] for name in fault_names or comparison.CASES]
+    with Steps(Console(stderr=True)) as steps:
+        found = comparison.run(
+            topologies or list(dual_tor.PLAIN), cases, seconds, rounds, steps.next
+        )
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    else:
+        compare_table.show(found, Console())
+    sys.exit(0 if found["passed"] else 1)
+
+
+@main.command()
 @_topology
 @_json
 @reports_errors
@@ -233,7 +278,7 @@ def measured(driver: Driver, fault: Fault, progress: Progress) -> Record:
         LabError: The experiment could not be made, or is not one for this topology.
     """
     if driver.topology.name not in dual_tor.NAMES:
-        raise LabError(f"faults are made for {' and '.join(dual_tor.NAMES)} only")
+        raise LabError(f"faults are made for {', '.join(dual_tor.NAMES)} only")
     if all(driver.nodes().values()):
         return experiment.run(driver, fault, progress)
     progress("up: four nodes, their BGP sessions, ExaBGP and bgphealth")

@@ -9,8 +9,11 @@ UNNUMBERED: Final = "dual-tor-unnumbered"
 DIRECT: Final = "dual-tor-direct"
 """Without FRR on the server, whose default nobody steers: nothing is measured on it."""
 
-NAMES: Final = (NAME, UNNUMBERED)
-"""Topologies with the same nodes, interfaces, loopbacks and targets; only the links differ."""
+PLAIN: Final = {NAME: "dual-tor-plain", UNNUMBERED: "dual-tor-unnumbered-plain"}
+"""Each without bgphealth: the server's FRR announces everything all the time."""
+
+NAMES: Final = (NAME, UNNUMBERED, *PLAIN.values())
+"""The same nodes, interfaces, loopbacks and targets everywhere: faults are measured on them."""
 
 SERVER: Final = "server1"
 CORE: Final = "core"
@@ -25,7 +28,7 @@ LOOPBACK: Final = {"ipv4": "10.255.10.1", "ipv6": "2001:db8:10::1"}
 CLIENT: Final = {"ipv4": "203.0.113.10", "ipv6": "2001:db8:113::10"}
 TARGET: Final = {"ipv4": "198.51.100.1", "ipv6": "2001:db8:100::1"}
 
-LINK_GATEWAY: Final = {
+_LINK_GATEWAY: Final = {
     NAME: {
         "ipv4": {"eth1": "10.0.1.0", "eth2": "10.0.2.0"},
         "ipv6": {"eth1": "2001:db8:1::", "eth2": "2001:db8:2::"},
@@ -36,6 +39,7 @@ LINK_GATEWAY: Final = {
         "ipv6": dict.fromkeys(TOR_BEHIND, "fe80::f00"),
     },
 }
+LINK_GATEWAY: Final = _LINK_GATEWAY | {PLAIN[name]: hops for name, hops in _LINK_GATEWAY.items()}
 """A next hop on each of the server's links, in the words of ip(8)."""
 
 ECHO_PORT: Final = 7
@@ -49,3 +53,8 @@ LOGS: Final = (
     "/var/log/frr/start.log",
     "/var/log/frr/frr.log",
 )
+
+
+def has_bgphealth(topology: str) -> bool:
+    """Return whether bgphealth runs on the server."""
+    return topology not in PLAIN.values()

@@ -59,14 +59,20 @@ class Record:
     missing_after: list[str] = field(default_factory=list)
 
 
-def run(driver: Driver, fault: Fault, progress: Progress) -> Record:
+def run(driver: Driver, fault: Fault, progress: Progress, meter: Meter | None = None) -> Record:
     """Measure one fault; the lab is left as it was found.
+
+    Args:
+        driver: the lab, which is up.
+        fault: what is measured.
+        progress: told what is done from now on.
+        meter: the traffic to send, when it is not the usual one.
 
     Raises:
         LabError: The measurement could not be made.
     """
     record = Record(fault, driver.topology.name, driver.name)
-    meter, watcher = Meter(driver), watch.RouteWatch(driver)
+    meter, watcher = meter or Meter(driver), watch.RouteWatch(driver)
     routes.plant_foreign(driver)
     injected = False
     try:
@@ -135,12 +141,18 @@ def _watch_reaction(driver: Driver, watcher: watch.RouteWatch, record: Record) -
         except TimedOutError:
             # A finding, not an accident: the report says what did not hold.
             record.reacted = False
-        _last(max(QUIET_S, record.fault_at + record.fault.lasts_s - time.monotonic()))
+        _last(max(QUIET_S, _left(record)))
     elif record.fault.heal:
         _last(UNPROMISED_S)
     if record.fault.heal:
         record.during = routes.snapshot(driver)
         record.sessions_during = routes.sessions(driver)
+    # Healed after so long, not when everything has been looked at.
+    _last(_left(record))
+
+
+def _left(record: Record) -> float:
+    return max(0.0, record.fault_at + record.fault.lasts_s - time.monotonic())
 
 
 def _watch_recovery(driver: Driver, record: Record, progress: Progress) -> None:

@@ -157,7 +157,9 @@ def _json_in(line: str) -> dict[str, Any] | None:
 
 
 def read_verdicts(driver: Driver) -> list[Verdict]:
-    """Return every verdict that the server's log has."""
+    """Return every verdict that the server's log has; without bgphealth there is none."""
+    if not dual_tor.has_bgphealth(driver.topology.name):
+        return []
     log = driver.run(dual_tor.SERVER, ["cat", dual_tor.EXABGP_LOG]).stdout
     return verdicts(log.splitlines())
 

@@ -58,6 +58,16 @@ def unnumbered_lab(
 
 
 @pytest.fixture(scope="module")
+def plain_lab(
+    _machine: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[NamespaceDriver]:
+    """Bring dual-tor without bgphealth up for one module."""
+    plain = dual_tor.PLAIN[dual_tor.NAME]
+    with _brought_up(plain, tmp_path_factory.mktemp("lab-state")) as driver:
+        yield driver
+
+
+@pytest.fixture(scope="module")
 def direct_lab(
     _machine: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[NamespaceDriver]:

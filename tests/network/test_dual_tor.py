@@ -53,6 +53,9 @@ def test_outgoing_traffic_leaves_with_the_host_loopback(lab: NamespaceDriver, fa
 def test_silent_uplink_loss(lab: NamespaceDriver) -> None:
     found = measure(lab, "uplink-blackhole")
 
+    for family in found["families"].values():  # type: ignore[attr-defined]
+        assert family["detect_s"] < family["kernel_s"] < family["core_s"]
+        assert all(figures["sent"] for figures in family["direction"].values())
     for direction in found["direction"].values():  # type: ignore[attr-defined]
         assert 0 < direction["flows_hit"] <= direction["flows"]
         assert 0 < direction["lost"] < direction["sent"]

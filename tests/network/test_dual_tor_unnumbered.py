@@ -284,6 +284,9 @@ def test_every_kind_stays_on_its_uplink_and_brings_it_back(counted: NamespaceDri
     convergence.wait_converged(counted)
 
 
-@pytest.mark.parametrize("name", ["uplink-blackhole", "tor-crash", "link-down"])
+@pytest.mark.parametrize(
+    "name",
+    ["uplink-blackhole", "tor-crash", "link-down", "both-uplinks", "service-down", "flap"],
+)
 def test_faults(unnumbered_lab: NamespaceDriver, name: str) -> None:
     measure(unnumbered_lab, name)
