@@ -17,6 +17,7 @@ DEFAULT_FILE = Path("/etc/bgphealth/bgphealth.yaml")
 _COMMANDS = {
     "check": "bgphealth.cli.check:check",
     "drain": "bgphealth.cli.drain:drain",
+    "fallback": "bgphealth.cli.fallback:fallback",
     "probe": "bgphealth.cli.probe:probe",
     "render": "bgphealth.cli.render:render",
     "run": "bgphealth.cli.run:run",

@@ -156,6 +156,8 @@ def _valid(file: str, settings: Settings) -> dict[str, object]:
             "enabled": settings.fallback.enabled,
             "table": settings.fallback.table,
             "rule_priority": settings.fallback.rule_priority,
+            "defaults": settings.fallback.defaults,
+            "source": {Family.of(a).value: str(a) for a in settings.fallback.source},
         },
     }
 
@@ -379,4 +381,13 @@ def _fallback(settings: Settings) -> str:
     numbers = [uplink.number for uplink in settings.uplinks]
     tables = ", ".join(str(settings.fallback.table + number) for number in numbers)
     rules = ", ".join(str(settings.fallback.rule_priority + number) for number in numbers)
-    return f"on, tables {tables}, rules {rules}"
+    return f"on, tables {tables}, rules {rules}{_defaults(settings)}"
+
+
+def _defaults(settings: Settings) -> str:
+    if settings.mode is Mode.DIRECT:
+        return ""
+    if not settings.fallback.defaults:
+        return "; no defaults of last resort"
+    given = ", ".join(str(address) for address in settings.fallback.source)
+    return f"; a default of last resort per uplink, from {given or 'its own address'}"

@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bgphealth.config import fields, modes, services, thresholds
+from bgphealth.config import fallback, fields, modes, services, thresholds
 from bgphealth.config.fields import label
 from bgphealth.config.problems import shown
 from bgphealth.core.settings import LOOPBACK, Address, Family, Mode, Prefix, ProbeSettings
@@ -74,6 +74,13 @@ class Parts:
             name: uplink.number if uplink.number is not None else place
             for place, (name, uplink) in enumerate(self.uplinks.items(), 1)
         }
+
+    def service_of(self, address: Address) -> str | None:
+        """Return which service has an address, in words."""
+        for name, service in self.services.items():
+            if any(address in prefix for prefix in service.prefixes):
+                return f"the service {name}"
+        return None
 
 
 Finding = tuple["KeyPath", str]
@@ -259,20 +266,13 @@ def _own_addresses(parts: Parts) -> Iterator[Finding]:
             for address in given.addresses if given else ():
                 if address in ours:
                     yield ("uplinks", name, key), f"{address} is {ours[address]}"
-                elif (service := _service_of(parts, address)) is not None:
+                elif (service := parts.service_of(address)) is not None:
                     yield ("uplinks", name, key), f"{address} is inside a prefix of {service}"
                 elif key == "probe_source" and address in theirs:
                     whose, what = theirs[address]
                     own = (whose, what) == (name, "neighbor")
                     is_what = "the neighbor's own address" if own else f"{whose}'s {what}"
                     yield ("uplinks", name, key), f"{address} is {is_what}"
-
-
-def _service_of(parts: Parts, address: Address) -> str | None:
-    for name, service in parts.services.items():
-        if any(address in prefix for prefix in service.prefixes):
-            return f"the service {name}"
-    return None
 
 
 def _services(parts: Parts) -> Iterator[Finding]:
@@ -360,7 +360,7 @@ def _targets(parts: Parts) -> Iterator[Finding]:
             yield at, f"{target}: no uplink has {label(family)}"
         if parts.host is not None and target in parts.host.source.addresses:
             yield at, f"{target} is the host's own source and would always answer"
-        elif (service := _service_of(parts, target)) is not None:
+        elif (service := parts.service_of(target)) is not None:
             yield at, f"{target} is inside a prefix of {service} and would answer from here"
     for family in parts.families:
         if family not in probed:
@@ -371,25 +371,25 @@ def _targets(parts: Parts) -> Iterator[Finding]:
 
 
 def _fallback(parts: Parts) -> Iterator[Finding]:
-    fallback = parts.fallback
-    if fallback is None or not fallback.enabled or not parts.uplinks:
+    given = parts.fallback
+    if given is None or not given.enabled or not parts.uplinks:
         return
     name, highest = max(parts.number_of.items(), key=lambda item: item[1])
-    if fallback.rule_priority + highest > LARGEST_RULE_PRIORITY:
+    if given.rule_priority + highest > LARGEST_RULE_PRIORITY:
         yield (
             ("fallback", "rule_priority"),
             (
-                f"{fallback.rule_priority} + {highest} (the number of {name}) must not exceed "
+                f"{given.rule_priority} + {highest} (the number of {name}) must not exceed "
                 f"{LARGEST_RULE_PRIORITY}, or the rule comes after the main table"
             ),
         )
-    tables = {n: fallback.table + number for n, number in parts.number_of.items()}
+    tables = {n: given.table + number for n, number in parts.number_of.items()}
     for name, table in tables.items():
         if table in MAIN_TABLES or table > LARGEST_TABLE:
             yield (
                 ("fallback", "table"),
                 (
-                    f"{fallback.table} gives {name} the table {table}, which cannot be used "
+                    f"{given.table} gives {name} the table {table}, which cannot be used "
                     "(253 to 255 are the kernel's own)"
                 ),
             )
@@ -412,6 +412,8 @@ RULES: tuple[Callable[[Parts], Iterator[Finding]], ...] = (
     _beyond,
     _targets,
     _fallback,
+    fallback.defaults,
+    fallback.source,
     modes.only_frr,
     modes.direct,
     modes.session_options,

@@ -186,6 +186,8 @@ def _settings(file: File, number_of: dict[str, int]) -> Settings:
             enabled=file.fallback.enabled,
             table=file.fallback.table,
             rule_priority=file.fallback.rule_priority,
+            defaults=(file.fallback.enabled and file.fallback.defaults and file.mode is Mode.FRR),
+            source=file.fallback.source.addresses if file.fallback.source else (),
         ),
         control_socket=file.control.socket,
     )

@@ -346,11 +346,17 @@ class Policy(Section):
 
 
 class Fallback(Section):
-    """What is written over netlink: uplink n has table `table` + n, rule `rule_priority` + n."""
+    """What is written over netlink: uplink n has table `table` + n, rule `rule_priority` + n.
+
+    With `defaults`, a fallback default per uplink and family as well, from `source` or, without it,
+    from the link's own address.
+    """
 
     enabled: Annotated[bool, PlainValidator(fields.boolean)] = True
     table: Annotated[int, PlainValidator(fields.integer(1, 4294967294))] = 17900
     rule_priority: Annotated[int, PlainValidator(fields.integer(1, 32764))] = 1790
+    defaults: Annotated[bool, PlainValidator(fields.boolean)] = True
+    source: _Addresses | None = None
 
 
 class Control(Section):

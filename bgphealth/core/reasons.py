@@ -207,8 +207,8 @@ class Reason(StrEnum):
         "address_missing",
         _withdrawn(
             "a service: the prefix is an address that this host should have and has not",
-            "add it (`ip addr add … dev lo`) and look who took it away; `address: add` has it added, "
-            "`address: ignore` has it not looked at",
+            "add it (`ip addr add … dev lo`) and look who took it away; `address: add` has it "
+            "added, `address: ignore` has it not looked at",
         ),
     )
     REQUIRED_SERVICE_DOWN = (

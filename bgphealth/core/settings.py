@@ -415,12 +415,20 @@ class HostSettings:
 class FallbackSettings:
     """What is written over netlink.
 
-    Uplink n gets the table ``table + n`` and a rule with the priority ``rule_priority + n``.
+    Uplink n gets the table ``table + n`` and a rule with the priority ``rule_priority + n``. With
+    `defaults` each path has a fallback default in the main table as well. Its source is the one of
+    its family in `source`; where there is none, the link's own address.
     """
 
     enabled: bool
     table: int
     rule_priority: int
+    defaults: bool = False
+    source: tuple[Address, ...] = ()
+
+    def source_for(self, family: Family) -> Address | None:
+        """Return the source of that family's fallback defaults; None for the link's own."""
+        return next((a for a in self.source if Family.of(a) is family), None)
 
 
 @dataclass(frozen=True, slots=True)

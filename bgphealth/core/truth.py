@@ -17,8 +17,11 @@ from typing import NamedTuple, TypeAlias
 from bgphealth.core.intents import Announcement, RouteKey
 from bgphealth.core.settings import Address, Family, Prefix, Settings
 
-_HARMLESS_METRIC = 254 << 24
+HARMLESS_METRIC = 254 << 24
 """zebra takes the top byte of a kernel route's metric for its distance: from here on BGP's wins."""
+
+OURS = "bgphealth"
+"""The protocol of the fallback defaults."""
 
 
 class Where(StrEnum):
@@ -198,7 +201,7 @@ def tier(route: BgpRoute, view: KernelView) -> Tiered:
         # bgpd never makes a multipath of ours and a ToR's: they differ in local preference.
         ours = any(path.is_selected for path in route.paths)
         return Tiered(Tier.INJECTED if ours else Tier.TOR, str(best))
-    behind = best.metric >= _HARMLESS_METRIC
+    behind = best.metric >= HARMLESS_METRIC
     return Tiered(Tier.FALLBACK if behind else Tier.FOREIGN, str(best))
 
 
@@ -219,8 +222,13 @@ def in_kernel(
         words.append(f"src {source}")
     key = RouteKey(family.default_prefix)
     said = ", ".join((*words, "proto bgp"))
-    best = min(view.defaults, key=lambda default: default.metric, default=None)
-    found = "no default" if best is None else str(best)
+    # Our own are there all the time, below all others: they say nothing of FRR's.
+    others = [default for default in view.defaults if default.protocol != OURS]
+    best = min(others, key=lambda default: default.metric, default=None)
+    found = str(best or "no default")
+    if best is None and view.defaults:
+        fallback = min(view.defaults, key=lambda default: default.metric)
+        found = f"no default but the fallback, {fallback}"
     if not view.has_source:
         # Linux removes the IPv4 default with the address, and leaves the IPv6 one its src.
         found += f"; {source} is not an address of this host"
@@ -326,7 +334,7 @@ def _hint(settings: Settings, family: Family, best: KernelDefault | None, view: 
     if best is None:
         return f"show {ip} route {family.default_prefix}; {again}"
     if best.protocol != "bgp":
-        below = f"with a metric below {_HARMLESS_METRIC}"
+        below = f"with a metric below {HARMLESS_METRIC}"
         return f"somebody else's default; {below} it takes FRR's out of the kernel"
     if settings.host.source_for(family) not in (None, best.source):
         return f"zebra's route-map sets src: show {ip} protocol"

@@ -17,7 +17,7 @@ from typing import NamedTuple, TextIO
 
 from structlog.typing import FilteringBoundLogger
 
-from bgphealth.core import engine, policy
+from bgphealth.core import engine, fallback_order, policy
 from bgphealth.core.addresses import AddressesChanged
 from bgphealth.core.drain import DrainEnded, DrainStarted
 from bgphealth.core.errors import BgphealthError
@@ -322,6 +322,7 @@ class Program:
                     self._watch.look_soon()
                 case DrainStarted() | DrainEnded():
                     self._to_remember.set()
+        self._order_fallback(self._watch)
 
     def _settled(self) -> None:
         self._post(Settled(self._loop.time()))
@@ -365,7 +366,13 @@ class Program:
 
     def _watch_uplinks(self, settings: Settings) -> UplinkWatch:
         told = (self._links_seen, self._sources_seen, self._reporter.kernel)
-        return UplinkWatch(settings, *told, self._held.keeper)
+        watch = UplinkWatch(settings, *told, self._held.keeper)
+        self._order_fallback(watch)
+        return watch
+
+    def _order_fallback(self, watch: UplinkWatch) -> None:
+        state = self._state
+        watch.order(fallback_order.ranks(state.settings, engine.verdicts_of(state)))
 
     async def _watch_others(self, before: Settings) -> None:
         """Follow the uplinks of the file as it is now, and leave nothing of the others."""

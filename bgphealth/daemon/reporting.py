@@ -56,6 +56,7 @@ class Reporter:
         self._kernel_errors: Mapping[str, str] = {}
         self._address_errors: Mapping[Address, str] = {}
         self._absent: Mapping[PathKey, str] = {}
+        self._unwritten: Mapping[PathKey, str] = {}
         self._unasked: dict[tuple[str, ...], str] = {}
         self._lost_sessions: dict[str, str] = {}
 
@@ -166,6 +167,12 @@ class Reporter:
             if self._kernel_errors.get(uplink) != error:
                 self._log.error("kernel_not_changed", uplink=uplink, error=error)
         self._kernel_errors = failed
+        for path, why in applied.unwritten.items():
+            if self._unwritten.get(path) != why:
+                self._log.warning(
+                    "fallback_absent", uplink=path.uplink, family=path.family, why=why
+                )
+        self._unwritten = applied.unwritten
 
     def addresses(self, look: Look) -> None:
         """Log which addresses were added and taken away, and what prevented it, once."""

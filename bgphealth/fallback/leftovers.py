@@ -1,15 +1,17 @@
-"""Take away the tables and rules of uplinks that are not in the file any more."""
+"""Take away what a file that counts no more has had written."""
 
 from __future__ import annotations
 
 from bgphealth.core.settings import Family, Settings
+from bgphealth.fallback import metrics
 from bgphealth.fallback.netlink import Netlink, OifRule
 
 
 async def remove(before: Settings, after: Settings, netlink: Netlink) -> list[str]:
     """Delete what was written for `before` and would not be for `after`; say in words what it was.
 
-    Only what is ours: routes and rules of somebody else in these tables stay.
+    Only what is ours: routes and rules of somebody else in these tables stay. Fallback defaults of
+    uplinks that are gone are left to whoever writes those of the others.
 
     Raises:
         HostError: the kernel refuses.
@@ -29,6 +31,10 @@ async def remove(before: Settings, after: Settings, netlink: Netlink) -> list[st
             for route in ours:
                 await netlink.delete_route(route)
                 done.append(f"deleted {route.prefix} in table {table}")
+    if before.fallback.enabled and not after.fallback.enabled:
+        for route in await metrics.own(netlink):
+            await netlink.delete_route(route)
+            done.append(f"deleted {metrics.in_words(route)}")
     return done
 
 

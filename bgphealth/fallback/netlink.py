@@ -27,14 +27,18 @@ from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.rtnl import (
     RTMGRP_IPV4_IFADDR,
+    RTMGRP_IPV4_ROUTE,
+    RTMGRP_IPV4_RULE,
     RTMGRP_IPV6_IFADDR,
+    RTMGRP_IPV6_ROUTE,
+    RTMGRP_IPV6_RULE,
     RTMGRP_LINK,
     RTMGRP_NEIGH,
 )
 
 from bgphealth.core.errors import BgphealthError, HostError, PermissionDeniedError
 from bgphealth.core.settings import Address, Family, Prefix
-from bgphealth.core.truth import KernelDefault, Leg
+from bgphealth.core.truth import OURS, KernelDefault, Leg
 
 PROTOCOL = 179
 """Our mark on routes and rules (rtm_protocol) and, since Linux 5.18, on addresses (IFA_PROTO).
@@ -46,8 +50,20 @@ _AF = {Family.IPV4: socket.AF_INET, Family.IPV6: socket.AF_INET6}
 _IFF_UP = 0x1
 _IFF_RUNNING = 0x40  # RFC 2863: operationally up.
 _IFA_F_TENTATIVE = 0x40  # RFC 4862: duplicate address detection has not ended.
-_MAIN = 254  # RT_TABLE_MAIN
-_PROTOCOLS = {2: "kernel", 3: "boot", 4: "static", 9: "ra", 16: "dhcp", 186: "bgp", 196: "static"}
+MAIN = 254
+"""The main table (RT_TABLE_MAIN)."""
+
+_BGP = 186
+_PROTOCOLS = {
+    2: "kernel",
+    3: "boot",
+    4: "static",
+    9: "ra",
+    16: "dhcp",
+    PROTOCOL: OURS,
+    _BGP: "bgp",
+    196: "static",
+}
 _NOT_ADD = "set address: expect for the service, and add it by other means"
 _RTA_NH_ID = 30
 _RTNH_F_DEAD_OR_LINKDOWN = 0x1 | 0x10
@@ -173,8 +189,21 @@ class Netlink:
     async def defaults(self, family: Family) -> list[KernelDefault]:
         """Return the defaults in the main table, whoever made them."""
         with _mapped("reading the defaults"):
-            dump = await self._ipr.route("dump", family=_AF[family], table=_MAIN)
+            dump = await self._ipr.route("dump", family=_AF[family], table=MAIN)
             return [_default(message) async for message in dump if message["dst_len"] == 0]
+
+    async def own_defaults(self, family: Family) -> set[Route]:
+        """Return our defaults in the main table.
+
+        One of several next hops is not among them: somebody has joined theirs to ours.
+        """
+        request = {"family": _AF[family], "table": MAIN, "proto": PROTOCOL}
+        with _mapped("reading our defaults"):
+            return {
+                _route(message, family)
+                async for message in await self._ipr.route("dump", **request)
+                if message["dst_len"] == 0 and message.get_attr("RTA_MULTIPATH") is None
+            }
 
     async def routers(self) -> list[Router]:
         """Return the routers on all links."""
@@ -230,23 +259,29 @@ class Netlink:
             await self._ipr.rule("del", **_rule_request(rule))
 
 
-async def changes(*, routers: bool = False) -> AsyncIterator[None]:
+async def changes(*, routers: bool = False, routes: bool = False) -> AsyncIterator[None]:
     """Yield once for every change of a link or an address, whatever it is, and for every loss.
 
     With `routers`, also when a router appears, goes, or becomes reachable or unreachable. The
-    kernel tells much more of neighbors than that, several times a minute for each.
+    kernel tells much more of neighbors than that, several times a minute for each. With `routes`,
+    also when a route or a rule of ours is deleted, and when somebody else's default in the main
+    table changes, which may have replaced one of ours or made room for it.
 
     The kernel drops notifications that nobody read in time (ENOBUFS): then all may have changed.
     """
     groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR
+    if routers:
+        groups |= RTMGRP_NEIGH
+    if routes:
+        groups |= RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE | RTMGRP_IPV4_RULE | RTMGRP_IPV6_RULE
     while True:
         try:
             async with AsyncIPRoute() as ipr:
-                await ipr.bind(groups | RTMGRP_NEIGH if routers else groups)
+                await ipr.bind(groups)
                 seen: dict[tuple[int, str], Router | None] = {}
                 while True:
                     async for message in ipr.get():
-                        if not message["event"].endswith("NEIGH") or _is_news(message, seen):
+                        if _is_news(message, seen):
                             yield None
                     # An empty read must not become a busy loop.
                     await asyncio.sleep(0)
@@ -282,6 +317,21 @@ def _map(what: str, error: NetlinkError, otherwise: str) -> BgphealthError:
 
 
 def _is_news(message: Any, seen: dict[tuple[int, str], Router | None]) -> bool:  # noqa: ANN401 - pyroute2 is not typed
+    match str(message["event"]).removeprefix("RTM_"):
+        case "NEWNEIGH" | "DELNEIGH":
+            return _is_news_of_router(message, seen)
+        case "NEWROUTE" | "DELROUTE" as event if message["proto"] == PROTOCOL:
+            return event == "DELROUTE"
+        case "NEWROUTE" | "DELROUTE":
+            # BGP's come and go with every verdict, and cannot have the metric of ours.
+            is_default = message["dst_len"] == 0 and message["table"] == MAIN
+            return bool(is_default and message["proto"] != _BGP)
+        case "NEWRULE" | "DELRULE" as event:
+            return event == "DELRULE" and bool(message.get_attr("FRA_PROTOCOL") == PROTOCOL)
+    return True
+
+
+def _is_news_of_router(message: Any, seen: dict[tuple[int, str], Router | None]) -> bool:  # noqa: ANN401 - pyroute2 is not typed
     """Return whether what is told of a neighbor changes what is known of a router."""
     here = None if message["event"] == "RTM_DELNEIGH" else _router(message)
     key = (message["ifindex"], message.get_attr("NDA_DST"))

@@ -12,7 +12,7 @@ the uplink's own probe address as their source.
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_network
 
 from bgphealth.core.errors import BgphealthError, ConfigurationError, HostError
@@ -88,10 +88,15 @@ def require_interfaces(settings: Settings, interfaces: Mapping[str, Interface]) 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What was changed in the kernel, in words, and what could not be, per uplink."""
+    """What was changed in the kernel, in words, and what could not be, per uplink.
+
+    `unwritten` says which fallback defaults could not be written, and why: that is no reason not
+    to probe the uplink.
+    """
 
     done: tuple[str, ...]
     failed: Mapping[str, BgphealthError]
+    unwritten: Mapping[PathKey, str] = field(default_factory=dict)
 
 
 async def apply(settings: Settings, wanted: Plan, netlink: Netlink) -> Applied:
@@ -161,6 +166,13 @@ def _source(
         if path.probe_source in addresses:
             return path.probe_source
         return f"{path.probe_source} is not an address of this host"
+    return link_address(uplink, path, interface)
+
+
+def link_address(
+    uplink: UplinkSettings, path: UplinkPath, interface: Interface | None
+) -> Address | str:
+    """Return the address that a numbered link has itself, or in words why there is none now."""
     if interface is None:
         return f"{uplink.interface} does not exist"
     for address in interface.addresses:

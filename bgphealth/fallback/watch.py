@@ -1,25 +1,27 @@
-"""Follow the uplinks' links, addresses and gateways, and keep their tables as planned."""
+"""Follow the uplinks' links, addresses and gateways; keep their tables and fallback defaults."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bgphealth.core.errors import BgphealthError
+from bgphealth.core.fallback_order import Rank
 from bgphealth.core.health import PathKey
 from bgphealth.core.settings import Address, Settings
+from bgphealth.fallback import metrics
 from bgphealth.fallback.addresses import AddressKeeper
-from bgphealth.fallback.gateways import GatewaySearch
-from bgphealth.fallback.netlink import Netlink, changes
+from bgphealth.fallback.gateways import Gateways, GatewaySearch
+from bgphealth.fallback.netlink import Interface, Netlink, changes
 from bgphealth.fallback.tables import Applied, apply, plan, require_interfaces
 
 SETTLE_S = 0.02
 """Changes come in bursts (a link that comes up, its addresses): look once for all of them."""
 
 RECHECK_S = 5.0
-"""How often to look although nothing was announced: a rule or a route may have been deleted."""
+"""How often to look although nothing was announced: the kernel does not tell of everything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class Sources:
 
 
 class UplinkWatch:
-    """Looks at the kernel, mends the tables, and tells what it saw.
+    """Looks at the kernel, mends tables and fallback defaults, and tells what it saw.
 
     Args:
         settings: the file.
@@ -67,8 +69,15 @@ class UplinkWatch:
         self._sources = sources
         self._applied = applied
         self._keeper = keeper
-        self._changed = asyncio.Event()
         self._gateways = GatewaySearch(settings, ask=settings.fallback.enabled)
+        self._ranks: Mapping[PathKey, Rank] = {}
+        self._changed = asyncio.Event()
+
+    def order(self, ranks: Mapping[PathKey, Rank]) -> None:
+        """Put the fallback defaults in another order, soon. Never waits."""
+        if ranks != self._ranks:
+            self._ranks = ranks
+            self._changed.set()
 
     async def require(self) -> None:
         """Look whether the interfaces are there, for somebody who can mend the file at once.
@@ -97,8 +106,10 @@ class UplinkWatch:
         async with Netlink() as netlink, asyncio.TaskGroup() as group:
             group.create_task(self._follow())
             while True:
+                # Not wait_for: it may swallow a cancellation that comes with the change.
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._changed.wait(), RECHECK_S)
+                    async with asyncio.timeout(RECHECK_S):
+                        await self._changed.wait()
                     await asyncio.sleep(SETTLE_S)
                 self._changed.clear()
                 try:
@@ -110,18 +121,18 @@ class UplinkWatch:
         self._applied(Applied((), {uplink.name: error for uplink in self._settings.uplinks}))
 
     async def _follow(self) -> None:
-        async for _ in changes(routers=self._gateways.is_needed):
+        routes = self._settings.fallback.enabled
+        async for _ in changes(routers=self._gateways.is_needed, routes=routes):
             self._changed.set()
 
-    async def _look(self, netlink: Netlink) -> Applied:
+    async def _look(self, netlink: Netlink) -> None:
         interfaces = await netlink.interfaces()
+        links = {
+            uplink.name: uplink.interface in interfaces and interfaces[uplink.interface].up
+            for uplink in self._settings.uplinks
+        }
         # Before the tables: a link that is gone must not wait for them.
-        self._links(
-            {
-                uplink.name: uplink.interface in interfaces and interfaces[uplink.interface].up
-                for uplink in self._settings.uplinks
-            }
-        )
+        self._links(links)
         if self._keeper is not None:
             await self._keeper.look(interfaces, netlink)
         gateways = await self._gateways.look(interfaces, netlink)
@@ -132,6 +143,26 @@ class UplinkWatch:
         failed = applied.failed
         unsafe = {p: str(failed[p.uplink]) for p in wanted.sources if p.uplink in failed}
         self._sources(Sources(wanted.sources, wanted.absent, unsafe))
-        if applied.done or applied.failed:
+        if self._settings.fallback.enabled:
+            done, lacking = await self._write_defaults(interfaces, gateways, netlink)
+            # What a path cannot be probed for, or a link that is down, is said already.
+            unwritten = {
+                p: w for p, w in lacking.items() if p in wanted.sources and links[p.uplink]
+            }
+            applied = replace(applied, done=(*applied.done, *done), unwritten=unwritten)
+        if applied.done or applied.failed or applied.unwritten:
             self._applied(applied)
-        return applied
+
+    async def _write_defaults(
+        self, interfaces: Mapping[str, Interface], gateways: Gateways, netlink: Netlink
+    ) -> tuple[tuple[str, ...], Mapping[PathKey, str]]:
+        """Return what was done, and why a path has no fallback default; neither stops a probe."""
+        try:
+            ours = await metrics.own(netlink)
+            defaults = metrics.plan(self._settings, interfaces, gateways, self._ranks, ours)
+            written = await metrics.apply(self._settings, defaults, ours, netlink)
+        except BgphealthError as error:
+            paths = (PathKey(u.name, p.family) for u in self._settings.uplinks for p in u.paths)
+            return (), dict.fromkeys(paths, str(error))
+        failed = {path: str(error) for path, error in written.failed.items()}
+        return written.done, {**defaults.absent, **failed}

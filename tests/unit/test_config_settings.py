@@ -104,7 +104,7 @@ def test_every_default(tmp_path: Path) -> None:
         ),
         all_down=AllDown.KEEP_LAST,
         drain_settle_s=10.0,
-        fallback=FallbackSettings(enabled=True, table=17900, rule_priority=1790),
+        fallback=FallbackSettings(enabled=True, table=17900, rule_priority=1790, defaults=True),
         control_socket=None,
     )
 
@@ -339,6 +339,13 @@ def test_a_rule_that_would_come_after_the_main_table(tmp_path: Path) -> None:
     rule = "fallback: {rule_priority: 32764}\n"
     assert refused(tmp_path, text + rule).startswith("fallback.rule_priority: ")
     read(tmp_path, text + rule.replace("}", ", enabled: false}"))
+
+
+def test_where_fallback_defaults_come_from(tmp_path: Path) -> None:
+    assert read(tmp_path, SMALLEST).fallback.source_for(Family.IPV4) is None
+    fallback = read(tmp_path, SMALLEST + "fallback: {source: 10.255.10.1}\n").fallback
+    assert (fallback.defaults, str(fallback.source_for(Family.IPV4))) == (True, "10.255.10.1")
+    assert not read(tmp_path, SMALLEST + "fallback: {defaults: false}\n").fallback.defaults
 
 
 @pytest.mark.parametrize("name", ["eth1", "enp1s0f0np0", "eth0.100", "br-lan", "a" * 15, "wg@x"])

@@ -105,10 +105,28 @@ def test_a_kernel_that_names_no_next_hops() -> None:
     assert str(unknown) == "next hops unknown, src 10.255.10.1, proto bgp, metric 20"
 
 
+def test_a_fallback_default_is_not_mistaken_for_bgps_nor_for_somebody_elses() -> None:
+    source, leg = ip_address("10.255.10.1"), Leg("eth1", ip_address("10.0.1.0"))
+    bgp = KernelDefault("bgp", 20, source, (leg,))
+    ours = KernelDefault("bgphealth", (254 << 24) + 1, ip_address("10.0.1.1"), (leg,))
+    both = KernelView((ours, bgp), has_source=True)
+    assert in_kernel(host(), Family.IPV4, [BEST], both) is None
+    drift = in_kernel(host(), Family.IPV4, [BEST], replace(both, defaults=(ours,)))
+    assert drift is not None
+    assert (drift.state, drift.found) == (
+        State.MISSING,
+        (
+            "no default but the fallback, via 10.0.1.0 dev eth1, src 10.0.1.1, proto bgphealth, "
+            "metric 4261412865"
+        ),
+    )
+    assert drift.hint.startswith("show ip route 0.0.0.0/0; ")
+
+
 OURS = BgpRoute((path(BEST, is_valid=True, is_selected=True),))
 THEIRS = BgpRoute((path(BEST, is_valid=False, is_selected=False),), BY_THE_TOR)
 BGP = KernelDefault("bgp", 20, ip_address("10.255.10.1"), (Leg("eth1", ip_address("10.0.1.0")),))
-FALLBACK = replace(BGP, protocol="179", metric=(254 << 24) + 1)
+FALLBACK = replace(BGP, protocol="bgphealth", metric=(254 << 24) + 1)
 
 
 @pytest.mark.parametrize(

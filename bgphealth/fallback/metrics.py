@@ -1,0 +1,200 @@
+"""The fallback defaults: one per uplink and family in the main table, below every other default.
+
+They are there before trouble, and stay when this program, ExaBGP or FRR die. A metric says who
+comes first: the rank (`core.fallback_order`), then the number of the uplink. As it depends on
+nothing else, no other uplink's default is ever in the way when one moves: the new one is added,
+then the old one is deleted, and there is a default at every moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, replace
+
+from bgphealth.core.errors import BgphealthError
+from bgphealth.core.fallback_order import Rank
+from bgphealth.core.health import PathKey
+from bgphealth.core.settings import Address, Family, Mode, Settings, UplinkPath, UplinkSettings
+from bgphealth.core.truth import HARMLESS_METRIC, OURS
+from bgphealth.fallback.gateways import Gateways
+from bgphealth.fallback.netlink import MAIN, Interface, Netlink, Route
+from bgphealth.fallback.tables import link_address
+
+_BASES = {Mode.FRR: HARMLESS_METRIC}
+"""By mode: what the metrics are counted from. Beside FRR, BGP's default must win (zebra)."""
+
+_RANK_BITS = 16  # The numbers of uplinks have 14.
+_SPARE = len(Rank)
+"""Where a default is for the moment in which its place is being cleared."""
+
+
+def metric(mode: Mode, number: int, rank: int = Rank.CARRIES) -> int:
+    """Return the metric of an uplink's fallback default."""
+    return _BASES[mode] + (rank << _RANK_BITS) + number
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """The fallback default that each path shall have now; in `absent`, why a path has none.
+
+    `kept` is what is there of paths whose default cannot be told: better than nothing.
+    """
+
+    wanted: Mapping[PathKey, Route]
+    absent: Mapping[PathKey, str]
+    kept: frozenset[Route]
+
+
+def plan(
+    settings: Settings,
+    interfaces: Mapping[str, Interface],
+    gateways: Gateways,
+    ranks: Mapping[PathKey, Rank],
+    ours: Set[Route],
+) -> Defaults:
+    """Return what there should be, given what is there of `ours`.
+
+    A path without a rank stays where it is, or is taken for one that carries.
+    """
+    wanted: dict[PathKey, Route] = {}
+    absent: dict[PathKey, str] = {}
+    kept: set[Route] = set()
+    addresses = {a.ip for interface in interfaces.values() for a in interface.addresses}
+    for uplink in settings.uplinks if settings.fallback.defaults else ():
+        interface = interfaces.get(uplink.interface)
+        for path in uplink.paths:
+            key = PathKey(uplink.name, path.family)
+            there = _of(settings, uplink, path.family, interface, ours)
+            gateway = path.neighbor or gateways[uplink.name]
+            source = _source(settings, uplink, path, interface, addresses)
+            if interface is None or isinstance(source, str) or isinstance(gateway, str):
+                absent[key] = str(source if isinstance(source, str) else gateway)
+                kept |= there
+            elif not interface.up and not there:
+                # The kernel takes none for a link that was put down.
+                absent[key] = f"{uplink.interface} is down"
+            else:
+                prefix, index = path.family.default_prefix, interface.index
+                place = metric(settings.mode, uplink.number, ranks.get(key, Rank.CARRIES))
+                if key not in ranks and there:
+                    place = min(route.metric for route in there)
+                wanted[key] = Route(MAIN, prefix, index, gateway, source, place)
+    return Defaults(wanted, absent, frozenset(kept))
+
+
+async def own(netlink: Netlink) -> set[Route]:
+    """Return all fallback defaults that are there.
+
+    Raises:
+        HostError: the kernel does not tell.
+    """
+    return {route for family in Family for route in await netlink.own_defaults(family)}
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What was changed, in words, and why a default that was wanted is not there."""
+
+    done: tuple[str, ...]
+    failed: Mapping[PathKey, BgphealthError]
+
+
+async def apply(
+    settings: Settings, defaults: Defaults, ours: Set[Route], netlink: Netlink
+) -> Written:
+    """Add what is wanted, then delete what is ours and is not.
+
+    Raises:
+        HostError: one could not be deleted.
+        PermissionDeniedError: CAP_NET_ADMIN is missing.
+    """
+    done: list[str] = []
+    failed: dict[PathKey, BgphealthError] = {}
+    stale = ours - defaults.kept - set(defaults.wanted.values())
+    for key, route in defaults.wanted.items():
+        if route in ours:
+            continue
+        try:
+            in_place = next((r for r in stale if _has_same_key(r, route)), None)
+            if in_place is None:
+                await netlink.add_route(route)
+            else:
+                await _replace(settings, in_place, route, netlink)
+                stale -= {in_place}
+        except BgphealthError as error:
+            failed[key] = await _explained(error, route, netlink)
+        else:
+            done.append(f"added {in_words(route)}")
+    # Where the new one cannot be there, the old one stays.
+    unmoved = {
+        (route.family, route.interface) for route in map(defaults.wanted.get, failed) if route
+    }
+    for route in sorted(stale, key=lambda route: (route.family, route.metric)):
+        if (route.family, route.interface) not in unmoved:
+            await netlink.delete_route(route)
+            done.append(f"deleted {in_words(route)}")
+    return Written(tuple(done), failed)
+
+
+def in_words(route: Route) -> str:
+    """Return a fallback default in words."""
+    return f"fallback {route.prefix} via {route.gateway} metric {route.metric}"
+
+
+def _of(
+    settings: Settings,
+    uplink: UplinkSettings,
+    family: Family,
+    interface: Interface | None,
+    routes: Set[Route],
+) -> set[Route]:
+    """Return those of an uplink; with its number on another link is another file's."""
+    places = {metric(settings.mode, uplink.number, rank) for rank in Rank}
+    return {
+        route
+        for route in routes
+        if route.family is family
+        and route.metric in places
+        and interface is not None
+        and route.interface == interface.index
+    }
+
+
+def _source(
+    settings: Settings,
+    uplink: UplinkSettings,
+    path: UplinkPath,
+    interface: Interface | None,
+    addresses: Set[Address],
+) -> Address | str:
+    """Return the source of a fallback default, or in words why it has none now."""
+    given = settings.fallback.source_for(path.family)
+    if given is None and path.neighbor is None:
+        given = path.probe_source  # An unnumbered link has no other address that is its own.
+    if interface is None or given is None:
+        return link_address(uplink, path, interface)
+    return given if given in addresses else f"{given} is not an address of this host"
+
+
+def _has_same_key(one: Route, other: Route) -> bool:
+    """Return whether the kernel cannot hold both."""
+    return (one.prefix, one.metric) == (other.prefix, other.metric)
+
+
+async def _replace(settings: Settings, old: Route, new: Route, netlink: Netlink) -> None:
+    """Put another gateway or source in the same place, with one of them there all the time."""
+    base = _BASES[settings.mode]
+    number = (new.metric - base) & ((1 << _RANK_BITS) - 1)
+    spare = replace(new, metric=metric(settings.mode, number, _SPARE))
+    await netlink.add_route(spare)
+    await netlink.delete_route(old)
+    await netlink.add_route(new)
+    await netlink.delete_route(spare)
+
+
+async def _explained(error: BgphealthError, route: Route, netlink: Netlink) -> BgphealthError:
+    """Say whose route is in the place of ours."""
+    for default in await netlink.defaults(route.family):
+        if default.metric == route.metric and default.protocol != OURS:
+            return type(error)(f"somebody else's default has its metric: {default}")
+    return error
