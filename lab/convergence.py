@@ -71,6 +71,10 @@ def missing(driver: Driver) -> Missing:
                 lacking.append(
                     f"{dual_tor.SERVER}: {count} injected {family} default paths in use, not 2"
                 )
+            fallback = routes.fallback_uplinks(driver, family)
+            if fallback != tuple(dual_tor.TOR_BEHIND.values()):
+                listed = ", ".join(fallback) or "none"
+                lacking.append(f"{dual_tor.SERVER}: {family} fallback defaults are via {listed}")
     return lacking
 
 

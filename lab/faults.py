@@ -251,6 +251,18 @@ FAULTS = {
             lossless=True,
         ),
         Fault(
+            name="fallback-deleted",
+            summary="somebody deletes bgphealth's fallback defaults from the server's main table",
+            inject=tuple(
+                Step(
+                    dual_tor.SERVER,
+                    ("ip", family, "route", "flush", "table", "main", "proto", "179"),
+                )
+                for family in ("-4", "-6")
+            ),
+            lossless=True,
+        ),
+        Fault(
             name="bgpd-kill",
             summary="the server's bgpd is killed; FRR's watchdog starts it again",
             inject=(_shell(dual_tor.SERVER, "kill -9 $(cat /run/frr/bgpd.pid)"),),

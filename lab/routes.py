@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 _IP_FAMILY = {"ipv4": "-4", "ipv6": "-6"}
 
-_OWN_PROTOCOLS = frozenset({"179", "186", "196"})
+_BGPHEALTH = "179"
+_OWN_PROTOCOLS = frozenset({_BGPHEALTH, "186", "196"})
 """bgphealth's, and FRR's for BGP and for static routes (rtnetlink's rtm_protocol)."""
 
 
@@ -146,6 +147,14 @@ def injected_uplinks(driver: Driver, family: str) -> int:
         and (path.get("multipath", False) or path.get("bestpath", {}).get("overall", False))
         for path in paths
     )
+
+
+def fallback_uplinks(driver: Driver, family: str) -> tuple[str, ...]:
+    """Return the ToRs of the server's fallback defaults, the first one first."""
+    asked = ["ip", "-N", "-json", _IP_FAMILY[family], "route", "show", "default"]
+    found = json.loads(driver.run(dual_tor.SERVER, asked).stdout or "[]")
+    ours = sorted((r["metric"], r["dev"]) for r in found if r.get("protocol") == _BGPHEALTH)
+    return tuple(dual_tor.TOR_BEHIND.get(interface, interface) for _, interface in ours)
 
 
 def _foreign(topology: str) -> list[str]:

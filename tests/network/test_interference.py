@@ -1,0 +1,193 @@
+"""Random interference by others with routes, rules, addresses and links.
+
+Everything is done twice: where the fallback defaults are kept, and in a twin namespace where nobody
+keeps anything. What is not ours must be the same in both at the end, to the byte.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import re
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
+
+import pytest
+
+from bgphealth.core.fallback_order import Rank
+from bgphealth.core.health import PathKey
+from bgphealth.core.settings import Family
+from bgphealth.fallback import watch as watch_module
+from tests.network.test_fallback_defaults import BASE, BOTH, metrics, with_defaults
+from tests.support.hosts import host
+from tests.support.netns import isolated
+from tests.support.waiting import until
+from tests.support.watching import Seen
+
+pytestmark = pytest.mark.network
+
+SEQUENCES = int(os.environ.get("BGPHEALTH_SEQUENCES", "50"))
+STEPS = 8
+PATHS = [PathKey(f"tor{n}", family) for n in (1, 2) for family in BOTH]
+GATEWAYS = {"-4": ("10.0.1.0", "10.0.2.0"), "-6": ("2001:db8:1::", "2001:db8:2::")}
+# Keys of ours, keys beside them, and those of everybody else.
+METRICS = (BASE + 1, BASE + 2, BASE + (2 << 16) + 1, BASE + (1 << 16) + 2, BASE + 77, 100, 4096)
+MADE_BY_US_OR_THE_KERNEL = re.compile(r"proto (179|2)\b|lookup 1790[12]\b")
+PREFIXES = {"-4": "203.0.113.0/24", "-6": "2001:db8:f00::/64"}
+
+
+class Twins:
+    """The namespace of the test, and one beside it in which the same is done."""
+
+    def __init__(self, other: int) -> None:
+        self._other = ["nsenter", "--target", str(other), "--net"]
+
+    def do(self, *lines: str) -> None:
+        """Run lines of ip(8) in both; what fails, fails in both."""
+        for command in ([], self._other):
+            subprocess.run(
+                [*command, "ip", "-force", "-batch", "-"],
+                input="".join(f"{line}\n" for line in lines),
+                text=True,
+                check=False,
+                capture_output=True,
+            )
+
+    def foreign(self) -> tuple[str, str]:
+        """Return routes and rules that are neither ours nor the kernel's own."""
+        here, there = (
+            sorted(
+                line.strip()
+                for what in ("route show table all", "rule show")
+                for family in ("-4", "-6")
+                for line in self._ip(command, f"-o -N {family} {what}").splitlines()
+                if not MADE_BY_US_OR_THE_KERNEL.search(line)
+            )
+            for command in ([], self._other)
+        )
+        return "\n".join(here), "\n".join(there)
+
+    def _ip(self, command: list[str], arguments: str) -> str:
+        asked = [*command, "ip", *arguments.split()]
+        return subprocess.run(asked, check=True, capture_output=True, text=True).stdout
+
+
+@contextlib.contextmanager
+def twins() -> Iterator[Twins]:
+    with subprocess.Popen(
+        ["unshare", "--net", "sh", "-c", "echo ready; exec sleep 3600"],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        try:
+            both = Twins(process.pid)
+            both.do("link set lo up")
+            for n in (1, 2):
+                # The same link-local addresses in both.
+                both.do(
+                    f"link add eth{n} address 02:00:00:00:00:0{n} type veth peer name far{n} "
+                    f"address 02:00:00:00:01:0{n}"
+                )
+            mend(both)
+            yield both
+        finally:
+            process.terminate()
+
+
+def mend(both: Twins) -> None:
+    for n in (1, 2):
+        both.do(
+            f"link set eth{n} up",
+            f"link set far{n} up",
+            f"addr replace 10.0.{n}.1/31 dev eth{n}",
+            f"addr replace 2001:db8:{n}::1/127 dev eth{n} nodad",
+        )
+    # What has the keys of ours is in the way for as long as it is there.
+    for family, gateways in GATEWAYS.items():
+        both.do(
+            *(
+                f"{family} route del default via {gateway} metric {metric} proto {protocol}"
+                for gateway in gateways
+                for metric in METRICS[:4]
+                for protocol in ("static", "42")
+            )
+        )
+
+
+def step(chosen: random.Random, both: Twins, seen: Seen) -> None:
+    family = chosen.choice(("-4", "-6"))
+    gateway, metric = chosen.choice(GATEWAYS[family]), chosen.choice(METRICS)
+    protocol, n = chosen.choice(("static", "42")), chosen.choice((1, 2))
+    default = f"route replace default via {gateway} metric {metric} proto {protocol}"
+    route = f"{PREFIXES[family]} via {gateway} metric {chosen.choice((77, 78))} proto {protocol}"
+    address = {"-4": f"10.0.{n}.1/31", "-6": f"2001:db8:{n}::1/127"}[family]
+    match chosen.choice("aaaabbbccddeeefgh"):
+        case "a":
+            both.do(f"{family} {default}")
+        case "b":
+            both.do(f"{family} {default.replace('replace', 'del')}")
+        case "c":
+            both.do(f"{family} route replace {route}")
+        case "d":
+            both.do(f"{family} route del {route}")
+        case "e":
+            both.do(f"{family} route flush table main proto 179", f"rule del lookup 1790{n}")
+        case "f":
+            both.do(f"addr del {address} dev eth{n}")
+        case "g":
+            both.do(f"link set {chosen.choice(('eth', 'far'))}{n} down")
+        case "h":
+            seen.watch.order({path: chosen.choice(list(Rank)) for path in PATHS})
+
+
+@contextlib.asynccontextmanager
+async def watched(seen: Seen) -> AsyncIterator[None]:
+    watch_module.RECHECK_S = 60
+    await seen.watch.start()
+    task = asyncio.create_task(seen.watch.run())
+    await asyncio.sleep(0.2)  # Until it listens; there is nothing to poll for.
+    try:
+        yield
+        assert not task.done(), task.exception()
+    finally:
+        task.cancel()
+
+
+@isolated
+async def test_what_others_do_stays_and_what_is_ours_comes_back() -> None:
+    with twins() as both:
+        seen = Seen(with_defaults(host(families=BOTH)))
+        async with watched(seen):
+            for seed in range(SEQUENCES):
+                chosen = random.Random(seed)  # noqa: S311 - to be repeated
+                for _ in range(STEPS):
+                    step(chosen, both, seen)
+                    await asyncio.sleep(chosen.choice((0, 0, 0.005, 0.03)))
+                mend(both)
+                ranks = {path: chosen.choice(list(Rank)) for path in PATHS}
+                seen.watch.order(ranks)
+                places = tuple(
+                    {BASE + (ranks[PathKey(f"tor{n}", family)] << 16) + n for n in (1, 2)}
+                    for family in Family
+                )
+                try:
+                    await until(partial(are_ours_at, places))
+                except TimeoutError:
+                    said = seen.applied[-1]
+                    raise AssertionError(f"seed {seed}: {ours()} for {places}: {said}") from None
+                here, there = both.foreign()
+                assert here == there, f"seed {seed}"
+
+
+def are_ours_at(places: tuple[set[int], ...]) -> bool:
+    return ours() == places
+
+
+def ours() -> tuple[set[int], ...]:
+    """Return the metrics of our defaults."""
+    return tuple({m for m in found if m >= BASE and m != BASE + 77} for found in metrics())
