@@ -13,7 +13,7 @@ from bgphealth.core import addresses, damping, drain, engine, policy
 from bgphealth.core.damping import Penalty
 from bgphealth.core.decisions import Decision
 from bgphealth.core.health import Judgement, PathHealth, PathKey, ServiceHealth
-from bgphealth.core.hysteresis import Hysteresis
+from bgphealth.core.hysteresis import Hysteresis, Level
 from bgphealth.core.reasons import Reason
 from bgphealth.core.settings import (
     Scope,
@@ -35,12 +35,14 @@ def reconfigure(state: State, settings: Settings, at: float) -> tuple[State, tup
         for path in uplink.paths
     }
     services = {s.name: _service(state.services.get(s.name), s) for s in settings.services}
-    # A verdict may be held against the probes (shared fate): it stays while they are the same.
+    # A verdict may be held against the probes (shared fate): it stays while they are the same, and
+    # while it is held back, which the next answer may end.
     path_verdicts = {
         key: state.path_verdicts[key]
-        if _is_asked_alike(state.paths.get(key), path)
-        else path.judge()
+        if _is_asked_alike(state.paths.get(key), path) or _is_held(state, key, judged)
+        else judged
         for key, path in paths.items()
+        for judged in (path.judge(),)
     }
     # Without damping they are forgiven, not kept for when there is some again.
     counts = settings.damping is not None
@@ -123,6 +125,10 @@ def _still_damped(
 def _asked_from(path: UplinkPath) -> object:
     """Return what every answer of a path depends on."""
     return path.neighbor, path.probe_source
+
+
+def _is_held(state: State, key: PathKey, judged: Judgement) -> bool:
+    return key in state.held_since and judged.level is not Level.INIT
 
 
 def _is_asked_alike(before: PathHealth | None, after: PathHealth) -> bool:

@@ -29,7 +29,7 @@ from bgphealth.core.settings import (
 )
 from bgphealth.core.state import DecisionChanged, IntentsChanged, PathChanged, State
 from tests.property.test_engine_properties import bursts
-from tests.support.hosts import RISE, checked, host, round_of
+from tests.support.hosts import FALL, RISE, checked, host, round_of
 
 FULL, DIRECT = (
     host(uplinks=4, families=(Family.IPV4, Family.IPV6), mode=mode)
@@ -204,6 +204,24 @@ def test_an_edited_uplink_keeps_its_traffic_until_its_first_verdict() -> None:
     services = [k for k in after.intents if not k.path_id]
     assert all(after.intents[k] == state.intents[k] for k in services)
     assert [e.key for e in effects if isinstance(e, DecisionChanged)] == [key]
+
+
+def test_an_edited_path_that_is_held_back_still_waits_for_the_others() -> None:
+    """All of them are failing: it may be shared fate, and the others are not down yet."""
+    settings = host(uplinks=2)
+    tor1, tor2 = settings.uplinks
+    state = _up(settings)
+    once = round_of(tor2, Verdict.FAILED)
+    for event in (*once, *round_of(tor1, Verdict.FAILED) * FALL):
+        state, _ = engine.step(state, event)
+    tor1_key = PathKey("tor1", Family.IPV4)
+    assert tor1_key in state.held_since
+    after, _ = reconfigure(state, replace(settings, uplinks=(_edited(tor1, "fewer"), tor2)), 1.0)
+    assert after.path_verdicts[tor1_key].level is Level.UP
+    assert after.intents == state.intents
+    for event in once * FALL:
+        after, _ = engine.step(after, event)
+    assert after.path_verdicts[tor1_key].reason is Reason.SHARED_FATE
 
 
 def test_every_verdict_that_a_reload_changes_is_said() -> None:
