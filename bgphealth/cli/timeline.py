@@ -13,6 +13,7 @@ from bgphealth.core.intents import Announcement, RouteKey
 from bgphealth.core.reasons import Reason
 from bgphealth.core.settings import Settings
 from bgphealth.core.state import (
+    AlternativesWanted,
     DecisionChanged,
     IntentsChanged,
     PaceChanged,
@@ -104,7 +105,7 @@ def _lines(settings: Settings, moment: Moment) -> Iterator[_Line]:
             yield _Line(what, f"{path.uplink} {path.family}", minor=True)
         case DrainStarted() | DrainEnded() | DrainSuspended() | DrainResumed():
             yield _drain(moment)
-        case IntentsChanged():
+        case IntentsChanged() | AlternativesWanted():
             pass  # The decisions say what is wanted, each with its reason.
         case never:
             assert_never(never)
@@ -255,7 +256,7 @@ def _moment(  # noqa: PLR0911 - one for each kind
             return {"event": event, "uplink": path.uplink, "family": str(path.family)}
         case DrainStarted() | DrainEnded() | DrainSuspended() | DrainResumed():
             return _drain_fields(moment)
-        case IntentsChanged():
+        case IntentsChanged() | AlternativesWanted():
             return {}
         case never:
             assert_never(never)

@@ -407,6 +407,7 @@ RULES: tuple[Callable[[Parts], Iterator[Finding]], ...] = (
     services.required,
     services.attributes,
     services.degraded_numbers,
+    services.guarded,
     _beyond,
     _targets,
     _fallback,

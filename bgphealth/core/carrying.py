@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from bgphealth.core.drain import Drains, Leg, Stage
+from bgphealth.core.guard import Guard
 from bgphealth.core.health import Judgement, PathKey, Standing
 from bgphealth.core.hysteresis import Level
 from bgphealth.core.reasons import Reason
-from bgphealth.core.settings import AllDown, Scope, Settings
+from bgphealth.core.settings import AllDown, Prefix, Scope, Settings
 
 
 class Usable(NamedTuple):
@@ -40,6 +41,7 @@ class Verdicts:
     settled: bool
     standings: Mapping[PathKey, Standing]
     drains: Drains = field(default_factory=Drains)
+    guards: Mapping[Prefix, Guard] = field(default_factory=dict)
 
     def awaits(self, scope: Scope) -> bool:
         """Return whether a path of this scope will soon have its first verdict.

@@ -34,9 +34,10 @@ from bgphealth.core.intents import RouteKey
 from bgphealth.core.reasons import Reason
 from bgphealth.core.reconcile import Withdraw
 from bgphealth.core.reconfigure import reconfigure
-from bgphealth.core.settings import Address, Mode, Settings
-from bgphealth.core.state import Effect, IntentsChanged, PaceChanged, State
+from bgphealth.core.settings import Address, Mode, Prefix, Settings
+from bgphealth.core.state import AlternativesWanted, Effect, IntentsChanged, PaceChanged, State
 from bgphealth.daemon import standing
+from bgphealth.daemon.alternatives import AlternativesWatch, Healthy
 from bgphealth.daemon.closed_loop import ClosedLoop, Lookups, Remedies
 from bgphealth.daemon.drained import DrainMemory
 from bgphealth.daemon.lifeline import Lifeline
@@ -53,6 +54,7 @@ from bgphealth.fallback.defaults import kernel_defaults
 from bgphealth.fallback.netlink import Netlink
 from bgphealth.fallback.tables import Applied
 from bgphealth.fallback.watch import Sources, UplinkWatch
+from bgphealth.frr.alternatives import alternatives
 from bgphealth.frr.routes import injected
 from bgphealth.frr.state import Vtysh
 
@@ -85,6 +87,7 @@ class Program:
         self._events: deque[Event] = deque()
         self._steered: _Steered | None = None
         self._closed_loop: ClosedLoop | None = None
+        self._alternatives = AlternativesWatch(self._who_else, self._post)
         self._deciding = False
         self._links: Mapping[str, bool] = {}
         self._sources = Sources({}, {}, {})
@@ -234,6 +237,7 @@ class Program:
             async with asyncio.TaskGroup() as self._group:
                 self._group.create_task(driver.run())
                 self._group.create_task(self._remember())
+                self._group.create_task(self._alternatives.run())
                 if self._closed_loop is not None:
                     self._group.create_task(self._closed_loop.run())
                 self._watching = self._group.create_task(self._watch.run())
@@ -304,8 +308,21 @@ class Program:
                     steered.driver.want(intents, undecided)
                 case PaceChanged(path=path, suspect=suspect):
                     steered.probing.pace(path, suspect=suspect)
+                case AlternativesWanted(prefixes=prefixes):
+                    self._alternatives.want(prefixes)
                 case DrainStarted() | DrainEnded():
                     self._to_remember.set()
+
+    async def _who_else(self, prefixes: tuple[Prefix, ...]) -> Healthy | str:
+        """Ask bgpd who else announces these; the word of a ToR counts while its uplink works."""
+        state = self._state
+        neighbors = {
+            uplink.interface if path.neighbor is None else str(path.neighbor)
+            for uplink in state.settings.uplinks
+            for path in uplink.paths
+            if state.path_verdicts[PathKey(uplink.name, path.family)].level.works
+        }
+        return await alternatives(Vtysh(), prefixes, neighbors, state.settings.host.router_id)
 
     def _settled(self) -> None:
         self._post(Settled(self._loop.time()))

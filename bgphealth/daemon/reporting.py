@@ -6,6 +6,7 @@ The event names and their fields are an interface: people alert on them.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from structlog.typing import FilteringBoundLogger
 
@@ -16,12 +17,20 @@ from bgphealth.core.drain import (
     DrainStarted,
     DrainSuspended,
 )
-from bgphealth.core.events import Event, PathProbed, ServiceChecked, Verdict
+from bgphealth.core.events import (
+    AlternativesSeen,
+    AlternativesUnknown,
+    Event,
+    PathProbed,
+    ServiceChecked,
+    Verdict,
+)
 from bgphealth.core.health import Judgement, PathKey
 from bgphealth.core.hysteresis import Level
 from bgphealth.core.intents import Announcement
 from bgphealth.core.reasons import Reason
 from bgphealth.core.state import (
+    AlternativesWanted,
     DecisionChanged,
     Effect,
     IntentsChanged,
@@ -54,6 +63,7 @@ class Reporter:
         self._absent: Mapping[PathKey, str] = {}
         self._unasked: dict[tuple[str, ...], str] = {}
         self._lost_sessions: dict[str, str] = {}
+        self._alternatives: AlternativesSeen | AlternativesUnknown | None = None
 
     def effect(self, effect: Effect) -> None:
         """Log one effect of the engine."""
@@ -71,7 +81,7 @@ class Reporter:
                 self._log.debug(event, at=at, uplink=path.uplink, family=path.family)
             case DrainStarted() | DrainEnded() | DrainSuspended() | DrainResumed():
                 self._drain(effect)
-            case IntentsChanged():
+            case IntentsChanged() | AlternativesWanted():
                 pass  # The driver says what became of them.
 
     def _drain(self, effect: DrainEffect) -> None:
@@ -89,7 +99,12 @@ class Reporter:
                 self._log.info("drain_resumed", at=at, uplink=path.uplink, family=path.family)
 
     def answer(self, event: Event) -> None:
-        """Log a probe that could not be asked, once per reason, and when it can be again."""
+        """Log a probe that could not be asked, once per reason, and when it can be again.
+
+        The same of bgpd, and who else is seen to announce what is down here.
+        """
+        if isinstance(event, AlternativesSeen | AlternativesUnknown):
+            self._others(event)
         if not isinstance(event, PathProbed | ServiceChecked):
             return
         if event.verdict is not Verdict.UNKNOWN and not self._unasked:
@@ -108,6 +123,20 @@ class Reporter:
                 self._log.warning("probe_unknown", **subject, probe=str(probe), why=event.detail)
         elif self._unasked.pop(key, None) is not None:
             self._log.info("probe_known", **subject, probe=str(probe))
+
+    def _others(self, event: AlternativesSeen | AlternativesUnknown) -> None:
+        before, self._alternatives = self._alternatives, event
+        if before is not None and replace(before, at=event.at) == event:
+            return
+        if isinstance(event, AlternativesUnknown):
+            self._log.warning("alternatives_unknown", why=event.detail)
+            return
+        self._log.info(
+            "alternatives_seen",
+            routes=[str(prefix) for prefix in event.healthy],
+            none=[str(prefix) for prefix in event.asked if prefix not in event.healthy],
+            hosts=event.detail,
+        )
 
     def driver(self, event: DriverEvent) -> None:
         """Log what ExaBGP answered."""
@@ -185,7 +214,10 @@ class Reporter:
         route = {"at": effect.at, "route": str(effect.key)}
         if announcement is not None and announcement.is_quiet:
             self._log.info("withdraw", **route, reason=str(reason), how="announced to no uplink")
-        elif announcement is not None:
+            return
+        if reason is Reason.GUARDED_LAST_RESORT:
+            self._log.warning("last_resort", **route)
+        if announcement is not None:
             self._log.info(
                 "announce",
                 **route,

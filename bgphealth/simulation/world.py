@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from ipaddress import IPv4Address
 from random import Random
 
 from bgphealth.core.events import Event, LinkChanged, Verdict
@@ -17,12 +18,16 @@ from bgphealth.core.scenario import (
     AskedService,
     Behaviour,
     Link,
+    Others,
     Scenario,
     Step,
 )
-from bgphealth.core.settings import ProbeKind, ProbeSettings, Role, Settings
+from bgphealth.core.settings import Prefix, ProbeKind, ProbeSettings, Role, Settings
+from bgphealth.daemon.alternatives import Healthy
 from bgphealth.daemon.questions import KernelView, PathQuestion, Questions, ServiceQuestion
 from bgphealth.probes.outcome import Answer, Outcome, no_answer, unknown
+
+_SOMEBODY = IPv4Address("192.0.2.1")
 
 
 @dataclass(slots=True)
@@ -42,6 +47,7 @@ class World:
         self._seed = scenario.seed
         self._found: dict[Asked, _Found] = {}
         self._down: set[str] = set()
+        self._others: dict[Prefix, Verdict] = {}
 
     def happens(self, step: Step) -> None:
         """Take a step: from now on it is so. What an operator does is not of this world."""
@@ -54,6 +60,16 @@ class World:
                 case Link(uplinks, up):
                     for uplink in uplinks:
                         self._link(uplink, up=up)
+                case Others(prefixes, seen):
+                    self._others |= dict.fromkeys(prefixes, seen)
+
+    async def who_else(self, prefixes: tuple[Prefix, ...]) -> Healthy | str:
+        """Return which hosts have a healthy path to each prefix; some host, if any."""
+        seen = {prefix: self._others.get(prefix, Verdict.FAILED) for prefix in prefixes}
+        if Verdict.UNKNOWN in seen.values():
+            return "cannot be asked"
+        some = frozenset({_SOMEBODY})
+        return {p: some if word is Verdict.OK else frozenset() for p, word in seen.items()}
 
     def _link(self, uplink: str, *, up: bool) -> None:
         if (uplink in self._down) is up:
