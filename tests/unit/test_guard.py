@@ -21,6 +21,7 @@ from bgphealth.core.events import (
 )
 from bgphealth.core.guard import DEGRADED, HEALTHY, LAST_RESORT_PREPEND
 from bgphealth.core.hysteresis import Level
+from bgphealth.core.intents import Intents
 from bgphealth.core.orders import What
 from bgphealth.core.policy_services import GRACEFUL_SHUTDOWN
 from bgphealth.core.reasons import Reason
@@ -126,7 +127,7 @@ def test_a_tor_without_frr_is_told_the_same() -> None:
 
 
 def test_others_are_looked_for_only_while_it_is_down() -> None:
-    state, effects = running(guarded()), []
+    state, effects = running(guarded()), list[AlternativesWanted]()
     for event in (*checks(Verdict.FAILED, 1.0), *checks(Verdict.OK, 2.0)):
         state, new = engine.step(state, event)
         effects += [each for each in new if isinstance(each, AlternativesWanted)]
@@ -190,7 +191,7 @@ def test_what_was_under_way_when_it_came_up_is_nothing_to_it() -> None:
 
 def test_a_start_with_a_failing_check_never_says_healthy() -> None:
     settings = guarded()
-    state, told = engine.initial(settings), []
+    state, told = engine.initial(settings), list[Intents]()
     answers = [e for _ in range(RISE) for u in settings.uplinks for e in round_of(u, Verdict.OK)]
     for event in (Started(0.0), *answers, *checks(Verdict.FAILED)):
         state, effects = engine.step(state, event)
