@@ -88,7 +88,7 @@ def varied(variation: Variation, directory: Path) -> Topology:
 
 @dataclass(slots=True)
 class _Seen:
-    """What was seen; times are seconds since the first service died, None for never."""
+    """What was seen; times are seconds since the service died, None for never."""
 
     withdrawn_s: float | None = None
     again_s: float | None = None
@@ -128,10 +128,10 @@ def _one_after_the_other(driver: Driver, seen: _Seen, progress: Progress) -> Non
     meter.start()
     try:
         time.sleep(_BASELINE_S)
-        died_at = time.monotonic()
         _kill(driver, SERVERS[0])
-        _check(seen, "server1 withdraws", lambda: _announcing(driver) == {SERVERS[1]})
-        seen.withdrawn_s = time.monotonic() - died_at
+        seen.withdrawn_s = _check(
+            seen, "server1 withdraws", lambda: _announcing(driver) == {SERVERS[1]}
+        )
         seen.checks.append(("tor1 and tor2 send nothing to it", not _lead_to_server1(driver)))
         seen.checks.append(("it is told by its ToRs, and tells nobody", _listens(driver)))
         time.sleep(_QUIET_S)
@@ -139,10 +139,10 @@ def _one_after_the_other(driver: Driver, seen: _Seen, progress: Progress) -> Non
     finally:
         meter.abandon()
     progress("and on server2")
-    died_at = time.monotonic()
     _kill(driver, SERVERS[1])
-    _check(seen, "server1 announces again", lambda: SERVERS[0] in _announcing(driver))
-    seen.again_s = time.monotonic() - died_at
+    seen.again_s = _check(
+        seen, "server1 announces again", lambda: SERVERS[0] in _announcing(driver)
+    )
     seen.checks.append(("server2 announces all the same", SERVERS[1] in _announcing(driver)))
 
 
@@ -242,14 +242,16 @@ def _wait(what: str, holds: Callable[[], bool]) -> None:
     convergence.wait_until(what, lambda: [] if holds() else ["it is not so"], _REACTION_S)
 
 
-def _check(seen: _Seen, what: str, holds: Callable[[], bool]) -> None:
-    """Wait for something; that it did not come is a finding, not an accident."""
+def _check(seen: _Seen, what: str, holds: Callable[[], bool]) -> float | None:
+    """Wait for something and return how long; None, which is a finding, when it did not come."""
+    since = time.monotonic()
     try:
         _wait(what, holds)
     except TimedOutError:
         seen.checks.append((what, False))
-    else:
-        seen.checks.append((what, True))
+        return None
+    seen.checks.append((what, True))
+    return round(time.monotonic() - since, 3)
 
 
 def _result(variation: Variation, seen: _Seen) -> dict[str, Any]:
@@ -258,15 +260,11 @@ def _result(variation: Variation, seen: _Seen) -> dict[str, Any]:
         "topology": NAME,
         "variation": str(variation),
         "direction": {name: summary(flows) for name, flows in seen.flows.items()},
-        "withdrawn_s": _rounded(seen.withdrawn_s),
-        "again_s": _rounded(seen.again_s),
+        "withdrawn_s": seen.withdrawn_s,
+        "again_s": seen.again_s,
         "checks": [{"what": what, "held": held} for what, held in seen.checks],
         "passed": all(held for _, held in seen.checks),
     }
-
-
-def _rounded(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds, 3)
 
 
 def lines(found: dict[str, Any]) -> Iterator[str]:
@@ -276,7 +274,7 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
     yield (
         f"  server1's service dies: outage {moved['outage_s']:.2f} s (worst flow), "
         f"{moved['lost']} of {moved['sent']} datagrams lost; withdrawn after "
-        f"{found['withdrawn_s']:.2f} s"
+        f"{found['withdrawn_s']} s"
     )
-    yield f"  server2's as well: announced by server1 again after {found['again_s']:.2f} s"
+    yield f"  server2's as well: announced by server1 again after {found['again_s']} s"
     yield from (f"  {'ok ' if c['held'] else 'NOT'} {c['what']}" for c in found["checks"])

@@ -12,7 +12,9 @@ from ipaddress import IPv4Address
 from typing import TypeAlias
 
 from bgphealth.core.events import AlternativesSeen, AlternativesUnknown, Event
+from bgphealth.core.health import PathKey
 from bgphealth.core.settings import Prefix
+from bgphealth.core.state import State
 
 LOOK_S = 1.0
 """How often to look: a run of vtysh takes some 25 ms."""
@@ -25,6 +27,19 @@ Healthy: TypeAlias = Mapping[Prefix, frozenset[IPv4Address]]
 
 Ask: TypeAlias = Callable[[tuple[Prefix, ...]], Awaitable[Healthy | str]]
 """Returns them for some prefixes, or says in words why they are not known."""
+
+
+def trusted(state: State) -> frozenset[str]:
+    """Return the neighbors whose word counts: what a ToR says over a dead uplink may be old.
+
+    By address, or by interface on an unnumbered link.
+    """
+    return frozenset(
+        uplink.interface if path.neighbor is None else str(path.neighbor)
+        for uplink in state.settings.uplinks
+        for path in uplink.paths
+        if state.path_verdicts[PathKey(uplink.name, path.family)].level.works
+    )
 
 
 class AlternativesWatch:

@@ -37,7 +37,7 @@ from bgphealth.core.reconfigure import reconfigure
 from bgphealth.core.settings import Address, Mode, Prefix, Settings
 from bgphealth.core.state import AlternativesWanted, Effect, IntentsChanged, PaceChanged, State
 from bgphealth.daemon import standing
-from bgphealth.daemon.alternatives import AlternativesWatch, Healthy
+from bgphealth.daemon.alternatives import AlternativesWatch, Healthy, trusted
 from bgphealth.daemon.closed_loop import ClosedLoop, Lookups, Remedies
 from bgphealth.daemon.drained import DrainMemory
 from bgphealth.daemon.lifeline import Lifeline
@@ -314,15 +314,9 @@ class Program:
                     self._to_remember.set()
 
     async def _who_else(self, prefixes: tuple[Prefix, ...]) -> Healthy | str:
-        """Ask bgpd who else announces these; the word of a ToR counts while its uplink works."""
         state = self._state
-        neighbors = {
-            uplink.interface if path.neighbor is None else str(path.neighbor)
-            for uplink in state.settings.uplinks
-            for path in uplink.paths
-            if state.path_verdicts[PathKey(uplink.name, path.family)].level.works
-        }
-        return await alternatives(Vtysh(), prefixes, neighbors, state.settings.host.router_id)
+        router_id = state.settings.host.router_id
+        return await alternatives(Vtysh(), prefixes, trusted(state), router_id)
 
     def _settled(self) -> None:
         self._post(Settled(self._loop.time()))

@@ -81,7 +81,9 @@ class Reporter:
                 self._log.debug(event, at=at, uplink=path.uplink, family=path.family)
             case DrainStarted() | DrainEnded() | DrainSuspended() | DrainResumed():
                 self._drain(effect)
-            case IntentsChanged() | AlternativesWanted():
+            case AlternativesWanted():
+                self._alternatives = None  # What is seen of other prefixes is news.
+            case IntentsChanged():
                 pass  # The driver says what became of them.
 
     def _drain(self, effect: DrainEffect) -> None:

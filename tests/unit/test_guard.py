@@ -12,6 +12,7 @@ from bgphealth.core.damping import Penalty
 from bgphealth.core.events import (
     AlternativesUnknown,
     Drained,
+    Event,
     LinkChanged,
     ServiceChecked,
     Started,
@@ -193,7 +194,8 @@ def test_a_start_with_a_failing_check_never_says_healthy() -> None:
     settings = guarded()
     state, told = engine.initial(settings), list[Intents]()
     answers = [e for _ in range(RISE) for u in settings.uplinks for e in round_of(u, Verdict.OK)]
-    for event in (Started(0.0), *answers, *checks(Verdict.FAILED)):
+    events: list[Event] = [Started(0.0), *answers, *checks(Verdict.FAILED)]
+    for event in events:
         state, effects = engine.step(state, event)
         told += [e.intents for e in effects if isinstance(e, IntentsChanged)]
     mine = [a for intents in told for k, a in intents.items() if k.prefix == prefix_of(state)]
