@@ -104,7 +104,7 @@ def run(driver: Driver, variation: Variation, progress: Progress) -> dict[str, A
     """
     if not variation.honours:
         _ignore_shutdown(driver)
-    _wait("both servers announce", lambda: _announcing(driver) == set(SERVERS))
+    _wait("both servers announce", lambda: all(_is_usual(driver, server) for server in SERVERS))
     seen, watcher = _Seen(), RouteWatch(driver)
     watcher.start()
     try:
