@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from bgphealth.core import engine
 from bgphealth.core.events import AlternativesSeen, AlternativesUnknown, Event, PathProbed, Verdict
+from bgphealth.core.guard import LAST_RESORT_PREPEND
 from bgphealth.core.hysteresis import Level
 from bgphealth.core.reasons import Reason
-from bgphealth.core.settings import Family, OnDown
+from bgphealth.core.settings import Family, Mode, OnDown, Settings
 from bgphealth.core.state import State
-from tests.property.test_engine_properties import FRR, bursts, hosts, working_paths
+from tests.property.test_engine_properties import EITHER, FRR, bursts, hosts, states, working_paths
 from tests.support.guarded import (
     checks,
     dns,
@@ -168,3 +169,32 @@ def test_it_is_away_for_being_down_only_while_somebody_else_was_there_last(
             elif working_paths(state, Family.of(key.prefix)) and decision.reason is not Reason.INIT:
                 assert decision.outward is not None
                 assert not is_marked_healthy(decision.outward)
+
+
+@st.composite
+def degrading_runs(draw: st.DrawFn) -> tuple[Settings, list[Event]]:
+    settings = draw(hosts(EITHER))
+    loopback, service = settings.services
+    service = replace(service, on_down=OnDown.DEGRADE)
+    settings = replace(settings, services=(loopback, service))
+    found = draw(st.lists(bursts(settings), max_size=25))
+    return settings, [event for burst in found for event in burst]
+
+
+@given(degrading_runs())
+def test_what_degrades_is_somewhere_a_last_resort_while_an_uplink_works(
+    run: tuple[Settings, list[Event]],
+) -> None:
+    settings, events = run
+    for _, _, state in states(settings, events):
+        if state.service_verdicts["dns"].level not in (Level.DOWN, Level.DAMPED):
+            continue
+        for prefix in settings.services[1].prefixes:
+            mine = [d for key, d in state.decisions.items() if key.prefix == prefix]
+            told = [decision.outward for decision in mine if decision.outward is not None]
+            assert not any(is_marked_healthy(each) for each in told)
+            if settings.mode is Mode.DIRECT:
+                assert all(len(each.as_path) == 1 + LAST_RESORT_PREPEND for each in told)
+            waits = Reason.INIT in {decision.reason for decision in mine}
+            if working_paths(state, Family.of(prefix)) and not waits:
+                assert told
