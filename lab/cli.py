@@ -6,15 +6,17 @@ import json
 import os
 import signal
 import sys
+import tempfile
 from contextlib import contextmanager
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 
-from lab import bench as benchmark
 from lab import (
+    anycast,
     bench_prefixes,
     bench_table,
     compare_table,
@@ -27,6 +29,7 @@ from lab import (
     story,
     topology,
 )
+from lab import bench as benchmark
 from lab import compare as comparison
 from lab import status as lab_status
 from lab.convergence import OUTPUT
@@ -201,6 +204,36 @@ def bench(bench_name: str, *, seconds: float, rounds: int, count: int, as_json: 
         click.echo(json.dumps(found, indent=2))
     else:
         bench_table.show(found, Console())
+    sys.exit(0 if found["passed"] else 1)
+
+
+@main.command(name="anycast")
+@click.option("--same-tors", is_flag=True, help="server2 behind the ToRs of server1.")
+@click.option("--other-asn", is_flag=True, help="server2 of another AS.")
+@click.option("--ignore-shutdown", is_flag=True, help="ToRs that ignore GRACEFUL_SHUTDOWN.")
+@_json
+@reports_errors
+def anycast_command(
+    *, same_tors: bool, other_asn: bool, ignore_shutdown: bool, as_json: bool
+) -> None:
+    """Let the service die on one of two anycast servers, then on both; leaves no lab up."""
+    variation = anycast.Variation(same_tors, not other_asn, not ignore_shutdown)
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        Steps(Console(stderr=True)) as steps,
+    ):
+        Path(directory).chmod(0o755)
+        driver = NamespaceDriver(anycast.varied(variation, Path(directory)))
+        steps.next("up: seven nodes")
+        bring_up(driver, convergence.TIMEOUT_S)
+        try:
+            found = anycast.run(driver, variation, steps.next)
+        finally:
+            driver.down()
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    else:
+        click.echo("\n".join(anycast.lines(found)))
     sys.exit(0 if found["passed"] else 1)
 
 

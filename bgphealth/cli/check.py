@@ -9,9 +9,19 @@ from typing import TYPE_CHECKING
 import click
 
 from bgphealth.config import InvalidFileError, load
+from bgphealth.core import guard
 from bgphealth.core.damping import PENALTY
 from bgphealth.core.errors import BgphealthError
-from bgphealth.core.settings import LOOPBACK, AddressUse, Family, InjectorLoss, Mode, ProbeKind
+from bgphealth.core.guard import LAST_RESORT_PREPEND
+from bgphealth.core.settings import (
+    LOOPBACK,
+    AddressUse,
+    Family,
+    InjectorLoss,
+    Mode,
+    OnDown,
+    ProbeKind,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -136,6 +146,7 @@ def _valid(file: str, settings: Settings) -> dict[str, object]:
                 "damping": _damping(service.damping),
                 "on_injector_loss": service.on_injector_loss.value,
                 "address": service.address.value,
+                "on_down": service.on_down.value,
                 "uplinks": _carriers(settings, service),
                 "min_uplinks": service.min_uplinks,
                 "requires": list(service.requires),
@@ -152,6 +163,7 @@ def _valid(file: str, settings: Settings) -> dict[str, object]:
         ],
         "all_down": settings.all_down.value,
         "drain_settle_s": settings.drain_settle_s,
+        "guarded_settle_s": settings.guarded_settle_s,
         "fallback": {
             "enabled": settings.fallback.enabled,
             "table": settings.fallback.table,
@@ -334,6 +346,7 @@ def _service(settings: Settings, service: ServiceSettings) -> list[str]:
         *(f"  announce {prefix} {how}" for prefix in service.prefixes),
         *_attributes(service),
         *_address(service),
+        *_when_down(settings, service),
         *([f"  only while up: {', '.join(service.requires)}"] if service.requires else []),
         *(
             [f"  kept by bgpd, towards every ToR{named}, while ExaBGP is gone"]
@@ -349,6 +362,22 @@ def _address(service: ServiceSettings) -> list[str]:
     if not service.addresses or service.name == LOOPBACK:
         return []
     return [f"  {_ADDRESS[service.address]}"]
+
+
+def _when_down(settings: Settings, service: ServiceSettings) -> Iterator[str]:
+    """Return what becomes of a service that is down and not simply withdrawn."""
+    if service.on_down is OnDown.WITHDRAW:
+        return
+    until = ""
+    if service.on_down is OnDown.GUARDED:
+        settle_s = settings.guarded_settle_s
+        until = f", until another host's healthy path has been there for {settle_s:g} s"
+    yield (
+        "  while down announced as a last resort, with GRACEFUL_SHUTDOWN and our AS prepended "
+        f"{LAST_RESORT_PREPEND} more times{until}"
+    )
+    for state, healthy in (("up", True), ("down", False)):
+        yield f"  marked {guard.mark(settings.host, healthy=healthy)} while {state}"
 
 
 def _attributes(service: ServiceSettings) -> list[str]:

@@ -14,6 +14,7 @@ from bgphealth.core.intents import Announcement, RouteKey
 from bgphealth.core.reasons import Reason
 from bgphealth.core.settings import Settings
 from bgphealth.core.state import (
+    AlternativesWanted,
     DecisionChanged,
     IntentsChanged,
     PaceChanged,
@@ -107,7 +108,7 @@ def _lines(settings: Settings, moment: Moment) -> Iterator[_Line]:
             yield _drain(moment)
         case AddressChanged(address=address, there=there):
             yield _Line("address", str(address), "there" if there else "missing")
-        case IntentsChanged() | AddressesChanged():
+        case IntentsChanged() | AddressesChanged() | AlternativesWanted():
             pass  # The decisions say what is wanted, each with its reason.
         case never:
             assert_never(never)
@@ -261,7 +262,7 @@ def _moment(  # noqa: PLR0911 - one for each kind
         case AddressChanged(address=address, there=there):
             event = "address_there" if there else "address_missing"
             return {"event": event, "address": str(address)}
-        case IntentsChanged() | AddressesChanged():
+        case IntentsChanged() | AddressesChanged() | AlternativesWanted():
             return {}
         case never:
             assert_never(never)

@@ -409,6 +409,7 @@ RULES: tuple[Callable[[Parts], Iterator[Finding]], ...] = (
     services.addresses,
     services.attributes,
     services.degraded_numbers,
+    services.guarded,
     _beyond,
     _targets,
     _fallback,

@@ -182,6 +182,7 @@ def _settings(file: File, number_of: dict[str, int]) -> Settings:
         services=(_loopback(file), *(_service(file, name) for name in file.services)),
         all_down=file.policy.all_down,
         drain_settle_s=file.policy.drain_settle,
+        guarded_settle_s=file.policy.guarded_settle,
         fallback=FallbackSettings(
             enabled=file.fallback.enabled,
             table=file.fallback.table,
@@ -292,6 +293,7 @@ def _service(file: File, name: str) -> ServiceSettings:
         damping=_damping(service.damping),
         on_injector_loss=service.on_injector_loss,
         address=service.address,
+        on_down=service.on_down,
         uplinks=None if service.uplinks is None else frozenset(service.uplinks),
         min_uplinks=service.min_uplinks or 0,
         requires=_required(file, name),

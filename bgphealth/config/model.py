@@ -25,6 +25,7 @@ from bgphealth.core.settings import (
     Family,
     InjectorLoss,
     Mode,
+    OnDown,
     Prefix,
     Threshold,
 )
@@ -293,10 +294,7 @@ class Service(Section):
     rise: _Count = 3
     damping: FlapDamping | None = None
     """Without it no fall counts: where nobody else has the service, waiting is no help."""
-    on_down: Annotated[
-        Literal["withdraw"],
-        PlainValidator(fields.choice("withdraw", later=("degrade", "guarded"))),
-    ] = "withdraw"
+    on_down: Annotated[OnDown, BeforeValidator(fields.choice(*OnDown))] = OnDown.WITHDRAW
     on_injector_loss: _InjectorLoss = InjectorLoss.WITHDRAW
     address: Annotated[AddressUse, BeforeValidator(fields.choice(*AddressUse))] = AddressUse.EXPECT
     uplinks: Annotated[list[_Reference], Field(min_length=1)] | None = None
@@ -343,6 +341,11 @@ class Policy(Section):
         10.0
     )
     """How long what is drained is still announced: prepended, then with GRACEFUL_SHUTDOWN."""
+    guarded_settle: _Minutes = 5.0
+    """How long another host's healthy path must have been there before a guarded service goes.
+
+    Longer than news takes through the fabric, or two hosts that fail together both withdraw.
+    """
 
 
 class Fallback(Section):

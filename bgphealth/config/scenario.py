@@ -84,6 +84,9 @@ _SomeUplinks = Annotated[tuple[str, ...], PlainValidator(_names_of(UPLINKS, may_
 _Services = Annotated[tuple[str, ...], PlainValidator(_names_of(SERVICES))]
 
 
+_OTHERS = ("healthy", "gone", "unknown")
+
+
 def _target(value: object) -> Target:
     what, _, name = value.partition(" ") if isinstance(value, str) else ("", "", "")
     if what not in set(What) or bool(name) is (what == What.HOST):
@@ -132,6 +135,7 @@ class Step(Section):
     ) = None
     all: Annotated[Literal["ok"], PlainValidator(fields.choice("ok"))] | None = None
     flap: Flap | None = None
+    others: Annotated[str | None, PlainValidator(fields.choice(*_OTHERS))] = None
     drain: _Target | None = None
     undrain: _Target | None = None
     for_: _Time | None = Field(alias="for", default=None)
@@ -159,6 +163,8 @@ class Step(Section):
             raise WrongValueError("probes are the gateway and the beyond probes; give one or two")
         if self.link is not None and self.family is not None:
             raise WrongValueError("a link is of both families; remove family")
+        if self.others is not None and given != {"others"}:
+            raise WrongValueError("others are other hosts; nothing can be added")
         if self.all is not None and given != {"all"}:
             raise WrongValueError("all: ok is everything of it; nothing can be added")
         return self
@@ -178,11 +184,10 @@ class Step(Section):
         return self
 
 
-_HAPPENS = frozenset(
-    {"gateway", "beyond", "probes", "checks", "loss", "rtt", "link", "address", "all"}
-)
-_OF_SERVICE = frozenset({"checks", "only", "loss", "rtt", "address", "all", "flap"})
-_OF_UPLINK = (_OF_SERVICE | _HAPPENS | {"family"}) - {"checks", "address"}
+_PROBED = frozenset({"gateway", "beyond", "probes", "checks", "loss", "rtt", "link", "all"})
+_HAPPENS = _PROBED | {"address", "others"}
+_OF_SERVICE = frozenset({"checks", "only", "loss", "rtt", "address", "all", "flap", "others"})
+_OF_UPLINK = (_OF_SERVICE | _PROBED | {"family"}) - {"checks", "address", "others"}
 
 
 class Changes(Section):

@@ -27,6 +27,7 @@ from bgphealth.config.scenario_expect import (
 )
 from bgphealth.core.drain import exists
 from bgphealth.core.errors import ConfigurationError
+from bgphealth.core.events import Verdict
 from bgphealth.core.health import PathProbe
 from bgphealth.core.orders import Target
 from bgphealth.core.scenario import (
@@ -40,11 +41,12 @@ from bgphealth.core.scenario import (
     Drain,
     Expectation,
     Link,
+    Others,
     Scenario,
     Step,
     Undrain,
 )
-from bgphealth.core.settings import Address, AddressUse, ProbeSettings, Role, Settings
+from bgphealth.core.settings import Address, AddressUse, OnDown, ProbeSettings, Role, Settings
 
 if TYPE_CHECKING:
     from bgphealth.config.document import Document
@@ -177,6 +179,9 @@ class _Builder:
         if (target := given.drain or given.undrain) is not None:
             yield self._ordered(where, given, target)
             return
+        if given.others is not None:
+            yield self._seen(where, given, given.others)
+            return
         subject = self._subject(where, given)
         changes = tuple(_changes(given, subject))
         what = f"{subject.said}: {_in_words(given)}"
@@ -193,6 +198,16 @@ class _Builder:
                 yield Step(begin, "", changes)
             said = f"{subject.said}: no longer" if number == times - 1 else ""
             yield Step(begin + every / 2, said, healed)
+
+    def _seen(self, where: KeyPath, given: FileStep, others: str) -> Step:
+        services = services_named(self._settings, given.service)
+        for service in services:
+            if service.on_down is not OnDown.GUARDED:
+                message = f"nobody looks for others: {service.name} is not on_down: guarded"
+                self.found.append(((*where, "others"), message))
+        prefixes = tuple(prefix for service in services for prefix in service.prefixes)
+        said = f"{' and '.join(service.name for service in services)}: others {others}"
+        return Step(given.at, said, (Others(prefixes, _OTHERS[others]),))
 
     def _ordered(self, where: KeyPath, given: FileStep, target: Target) -> Step:
         key = "undrain" if given.drain is None else "drain"
@@ -252,6 +267,9 @@ class _Builder:
         said += f" {given.family}" if given.family else ""
         names = tuple(uplink.name for uplink in uplinks)
         return _Subject(said, names, tuple(asked), addresses)
+
+
+_OTHERS = {"healthy": Verdict.OK, "gone": Verdict.FAILED, "unknown": Verdict.UNKNOWN}
 
 
 def _probe_of(asked: Asked) -> ProbeSettings:

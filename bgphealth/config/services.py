@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from bgphealth.config.fields import label
 from bgphealth.config.problems import there_is_no
 from bgphealth.core.communities import Community
+from bgphealth.core.guard import DEGRADED, HEALTHY
 from bgphealth.core.settings import (
     DEGRADED_COMMUNITY,
     DRAIN_COMMUNITY,
@@ -14,6 +15,7 @@ from bgphealth.core.settings import (
     AddressUse,
     Family,
     InjectorLoss,
+    OnDown,
 )
 
 if TYPE_CHECKING:
@@ -131,8 +133,33 @@ def degraded_numbers(parts: Parts) -> Iterator[Finding]:
             )
 
 
+def guarded(parts: Parts) -> Iterator[Finding]:
+    """Refuse what guarding cannot be done without, or with."""
+    for name, service in parts.services.items():
+        at: KeyPath = ("services", name)
+        if service.on_down is OnDown.GUARDED and parts.is_direct:
+            yield (
+                (*at, "on_down"),
+                (
+                    "guarded is for mode frr only: there is no bgpd on this host that knows who "
+                    "else announces the service; degrade goes without"
+                ),
+            )
+        if service.on_down is OnDown.WITHDRAW:
+            continue
+        for index, large in enumerate(service.announce.large_communities):
+            if large.value1 in (HEALTHY, DEGRADED):
+                yield (
+                    (*at, "announce", "large_communities", index),
+                    (
+                        f"{large} looks like the mark of on_down: {service.on_down}, which has "
+                        f"{HEALTHY} or {DEGRADED} in the middle: choose another number"
+                    ),
+                )
+
+
 def _steering(parts: Parts) -> dict[Community, str]:
-    """Return the communities that steer to each uplink, clean or degraded, drained or not."""
+    """Return the communities that steer to each uplink: clean or degraded, drained, down or not."""
     if parts.host is None or parts.is_direct:
         return {}
     asn = parts.host.community_asn or parts.host.asn
@@ -140,7 +167,7 @@ def _steering(parts: Parts) -> dict[Community, str]:
         Community(asn, number + degraded + drained): name
         for name, number in parts.number_of.items()
         for degraded in (0, DEGRADED_COMMUNITY)
-        for drained in (0, DRAIN_COMMUNITY, 2 * DRAIN_COMMUNITY)
+        for drained in range(0, 4 * DRAIN_COMMUNITY, DRAIN_COMMUNITY)
     }
 
 

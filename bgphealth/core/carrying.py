@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from bgphealth.core.drain import Drains, Leg, Stage
+from bgphealth.core.guard import Guard
 from bgphealth.core.health import Judgement, PathHealth, PathKey, Standing
 from bgphealth.core.hysteresis import Level
 from bgphealth.core.reasons import Reason
-from bgphealth.core.settings import Address, AllDown, Scope, Settings
+from bgphealth.core.settings import Address, AllDown, Prefix, Scope, Settings
 
 
 class Usable(NamedTuple):
@@ -42,6 +43,7 @@ class Verdicts:
     health: Mapping[PathKey, PathHealth]
     drains: Drains = field(default_factory=Drains)
     missing: frozenset[Address] = frozenset()
+    guards: Mapping[Prefix, Guard] = field(default_factory=dict)
 
     def awaits(self, scope: Scope) -> bool:
         """Return whether a path of this scope will soon have its first verdict.

@@ -11,13 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
 
-from bgphealth.core import addresses, damping, drain, policy
+from bgphealth.core import addresses, damping, drain, guard, policy
 from bgphealth.core.addresses import Addresses
 from bgphealth.core.carrying import Verdicts, suspended, usable
 from bgphealth.core.drain import Drains, Leg
 from bgphealth.core.events import (
     AddressesSeen,
     AddressWithdrawn,
+    AlternativesSeen,
+    AlternativesUnknown,
     Drained,
     Event,
     LinkChanged,
@@ -29,11 +31,13 @@ from bgphealth.core.events import (
     TimePassed,
     Undrained,
 )
+from bgphealth.core.guard import Guard
 from bgphealth.core.health import Judgement, PathHealth, PathKey, ServiceHealth
 from bgphealth.core.hysteresis import Level
 from bgphealth.core.reasons import Reason
 from bgphealth.core.settings import AllDown, Family, Scope, Settings
 from bgphealth.core.state import (
+    AlternativesWanted,
     DecisionChanged,
     Effect,
     IntentsChanged,
@@ -66,6 +70,7 @@ def initial(settings: Settings) -> State:
         service_penalties={},
         settled=False,
         drains=Drains(),
+        guards={},
         addresses=Addresses(),
     )
 
@@ -125,6 +130,11 @@ def step(  # noqa: C901, PLR0911, PLR0912 - one for each kind of event
             state = state._replace(addresses=left, drains=outcome.drains)
             state, renewed = _renew(state, event.at, outcome.released)
             return decide(state, event.at, (*gone, *outcome.effects, *renewed))
+        case AlternativesSeen() | AlternativesUnknown():
+            guards = guard.after(state.guards, event, state.settings.guarded_settle_s)
+            if guards == state.guards:
+                return state, ()
+            return decide(state._replace(guards=guards), event.at, ())
 
 
 def _answered(state: State, event: PathProbed) -> tuple[State, tuple[Effect, ...]]:
@@ -348,6 +358,7 @@ def decide(
     """Ask the policy about the whole host; return the state, and these effects with its own."""
     state = state._replace(last_usable=_last_usable(state))
     state, drained = _suspend(state, at)
+    state, sought = _seek(state, at)
     before, after = state.decisions, policy.decide(state.settings, verdicts_of(state))
     decided: list[Effect] = [
         DecisionChanged(at, key, before.get(key), decision)
@@ -358,7 +369,7 @@ def decide(
     wanted, undecided = policy.intents(after), policy.undecided(after)
     if (wanted, undecided) != (policy.intents(before), policy.undecided(before)) or not before:
         decided.append(IntentsChanged(at, wanted, undecided))
-    return state, (*effects, *drained, *decided)
+    return state, (*effects, *drained, *sought, *decided)
 
 
 def verdicts_of(state: State) -> Verdicts:
@@ -371,7 +382,17 @@ def verdicts_of(state: State) -> Verdicts:
         state.paths,
         state.drains,
         state.addresses.missing,
+        state.guards,
     )
+
+
+def _seek(state: State, at: float) -> tuple[State, tuple[Effect, ...]]:
+    """Have others looked for while a guarded service is down; forget what was seen before."""
+    wanted = guard.watched(state.settings, state.service_verdicts)
+    if state.guards.keys() == set(wanted):
+        return state, ()
+    guards = {prefix: state.guards.get(prefix, Guard(None, at)) for prefix in wanted}
+    return state._replace(guards=guards), (AlternativesWanted(at, wanted),)
 
 
 def _suspend(state: State, at: float) -> tuple[State, tuple[Effect, ...]]:

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import NamedTuple, TypeAlias
 
 from bgphealth.core.orders import Order, Target, What
-from bgphealth.core.settings import Address, Family, ProbeSettings, Role
+from bgphealth.core.settings import Address, Family, Prefix, ProbeSettings, Role
 
 
 class Verdict(StrEnum):
@@ -141,6 +141,27 @@ class Undrained:
 
 
 @dataclass(frozen=True, slots=True)
+class AlternativesSeen:
+    """bgpd was asked who else announces these prefixes; to those in `healthy` somebody does.
+
+    `detail` says in words who.
+    """
+
+    at: float
+    asked: tuple[Prefix, ...]
+    healthy: tuple[Prefix, ...]
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AlternativesUnknown:
+    """bgpd could not be asked who else announces what is down; `detail` says in words why."""
+
+    at: float
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class TimePassed:
     """It is as late as the engine wanted to know of (`State.next_at`)."""
 
@@ -158,5 +179,7 @@ Event: TypeAlias = (
     | AddressWithdrawn
     | Drained
     | Undrained
+    | AlternativesSeen
+    | AlternativesUnknown
     | TimePassed
 )

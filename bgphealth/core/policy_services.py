@@ -9,6 +9,9 @@
 - A host prefix (/32, /128) is not announced while its address is not on this host, which would
   refuse what comes for it; unless the file says that the address is not to be looked at.
 - A service that requires others is announced only while these are up.
+- A service that is down is not announced; with `on_down` it may be, as a last resort: prepended
+  many times, and with GRACEFUL_SHUTDOWN. A guarded one is, until another host can take over (see
+  `guard`). What a service requires counts as its own; a drain withdraws whatever `on_down` says.
 - A drained service is not announced, nor is any to a drained uplink. Before that, while they
   settle, services are announced prepended, then with GRACEFUL_SHUTDOWN (RFC 8326). With FRR a
   service is one announcement for all ToRs: for those uplinks it carries another community, in the
@@ -24,10 +27,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from bgphealth.core import guard
 from bgphealth.core.carrying import Usable, Verdicts, stage_of, why_drained, why_unused
-from bgphealth.core.communities import Community
+from bgphealth.core.communities import Community, LargeCommunity
 from bgphealth.core.decisions import INJECTED_LOCAL_PREF, Decision, session_key
 from bgphealth.core.drain import Leg, Stage
+from bgphealth.core.guard import LAST_RESORT_PREPEND
 from bgphealth.core.health import Judgement
 from bgphealth.core.hysteresis import Level
 from bgphealth.core.intents import Announcement, RouteKey
@@ -39,6 +44,7 @@ from bgphealth.core.settings import (
     AddressUse,
     Family,
     InjectorLoss,
+    OnDown,
     Prefix,
     Scope,
     ServiceSettings,
@@ -53,19 +59,33 @@ GRACEFUL_SHUTDOWN = Community(65535, 0)
 OFFSETS = {Stage.PREPENDED: DRAIN_COMMUNITY, Stage.SHUTDOWN: 2 * DRAIN_COMMUNITY}
 """What the low half of an uplink's steering community is raised by while it is being drained."""
 
+LAST_RESORT = 3 * DRAIN_COMMUNITY
+"""The same while a service is down and announced all the same."""
+
+_IS_HEALTHY = (Reason.SERVICE_UP, Reason.DAMPED_LAST, Reason.DRAIN_SUSPENDED)
+"""Why a service is announced where it works, and an uplink does. Not one that is about to go."""
+
 
 class Way(NamedTuple):
-    """How a service goes to an uplink: as a worse path while that is degraded, or drained."""
+    """How a service goes to an uplink: as a worse path while that is degraded, or drained.
+
+    `is_down`: as a last resort, however far a drain is.
+    """
 
     is_degraded: bool
     stage: Stage | None
+    is_down: bool
 
 
 class HeldBack(NamedTuple):
-    """What of a service itself keeps it from being announced, and how far it is drained."""
+    """What of a service itself keeps it from being announced, and how far it is drained.
+
+    `is_down`: it is to be announced as a last resort, if at all.
+    """
 
     reason: Reason | None
     stage: Stage | None
+    is_down: bool = False
 
 
 def steering(
@@ -74,18 +94,21 @@ def steering(
     stage: Stage | None = None,
     *,
     degraded: bool = False,
+    down: bool = False,
 ) -> Community:
     """Return the community that sends a service to the ToR of an uplink."""
     number = uplink.number + (DEGRADED_COMMUNITY if degraded else 0)
-    return Community(settings.host.community_asn, number + (OFFSETS[stage] if stage else 0))
+    offset = OFFSETS[stage] if stage else 0
+    return Community(settings.host.community_asn, number + (LAST_RESORT if down else offset))
 
 
 def all_steering(settings: Settings, uplink: UplinkSettings) -> frozenset[Community]:
     """Return every community that sends a service to the ToR of an uplink, in whatever way."""
     return frozenset(
-        steering(settings, uplink, stage, degraded=degraded)
+        steering(settings, uplink, stage, degraded=degraded, down=down)
         for stage in (None, *OFFSETS)
         for degraded in (False, True)
+        for down in (False, True)
     )
 
 
@@ -112,14 +135,14 @@ def decide_service(
         key = RouteKey(prefix)
         scope = service.scope(Family.of(prefix))
         carrier = usable_in[scope]
-        why_not, stage = _held_back(service, verdicts, prefix, carrier)
-        if why_not:
+        held = _held_back(service, verdicts, prefix, carrier)
+        if why_not := _why_not(service, verdicts, prefix, held):
             decisions[key] = Decision(None, why_not)
             continue
         steered = tuple(
-            steering(settings, uplink, way.stage, degraded=way.is_degraded)
+            steering(settings, uplink, way.stage, degraded=way.is_degraded, down=way.is_down)
             for uplink, _ in over(settings, service, prefix)
-            if (way := _way(service, verdicts, carrier, Leg(scope, uplink.name), stage))
+            if (way := _way(service, verdicts, carrier, Leg(scope, uplink.name), held))
         )
         if verdicts.awaits(scope):
             decisions[key] = Decision(None, Reason.INIT)
@@ -131,21 +154,45 @@ def decide_service(
                 settings.host.discard_next_hop_for(Family.of(prefix)),
                 INJECTED_LOCAL_PREF,
                 (*steered, *service.communities),
-                service.large_communities,
+                _large_communities(settings, service, carrier, held),
             )
-            decisions[key] = Decision(announcement, _why_served(carrier, stage))
+            reason = _why_served(carrier, held.stage)
+            if held.is_down and held.stage is None:
+                reason = guard.why(service, verdicts.guards.get(prefix))
+            decisions[key] = Decision(announcement, reason)
     if service.on_injector_loss is InjectorLoss.KEEP:
         return {key: _quiet(settings, key, decision) for key, decision in decisions.items()}
     return decisions
 
 
+def _why_not(
+    service: ServiceSettings, verdicts: Verdicts, prefix: Prefix, held: HeldBack
+) -> Reason | None:
+    """Return why a prefix of a service is not announced to any ToR, None if it may be."""
+    if held.is_down:
+        reason = guard.why(service, verdicts.guards.get(prefix))
+        return reason if reason is Reason.GUARDED_ALTERNATIVE else None
+    return held.reason
+
+
+def _large_communities(
+    settings: Settings, service: ServiceSettings, carrier: Usable, held: HeldBack
+) -> tuple[LargeCommunity, ...]:
+    """Return those of a service, and the mark that tells others whether it is well here."""
+    if service.on_down is OnDown.WITHDRAW:
+        return service.large_communities
+    healthy = not held.is_down and _why_served(carrier, held.stage) in _IS_HEALTHY
+    return (*service.large_communities, guard.mark(settings.host, healthy=healthy))
+
+
 def _way(
-    service: ServiceSettings, verdicts: Verdicts, carrier: Usable, leg: Leg, stage: Stage | None
+    service: ServiceSettings, verdicts: Verdicts, carrier: Usable, leg: Leg, held: HeldBack
 ) -> Way | None:
-    """Return how a service goes over a leg, None for not at all. `stage` is that of the service.
+    """Return how a service goes over a leg, None for not at all.
 
     What goes anyway goes no slower for the other.
     """
+    stage = held.stage
     is_degraded = _goes_degraded(service, verdicts.paths[leg.path])
     match stage_of(leg, verdicts, carrier):
         case None:
@@ -156,7 +203,7 @@ def _way(
             goes = is_degraded or leg.uplink in verdicts.leaving(leg.scope)
             goes = goes and carrier.reason is not Reason.INIT
             stage = own if stage is None else max(stage, own)
-    return Way(is_degraded, stage) if goes else None
+    return Way(is_degraded, stage, held.is_down) if goes else None
 
 
 def _goes_degraded(service: ServiceSettings, judgement: Judgement) -> bool:
@@ -187,16 +234,18 @@ def decide_sessions(
     for prefix in service.prefixes:
         scope = service.scope(Family.of(prefix))
         carrier = usable_in[scope]
-        why_not, stage = _held_back(service, verdicts, prefix, carrier)
+        held = _held_back(service, verdicts, prefix, carrier)
+        why_not = _why_not(service, verdicts, prefix, held)
+        large = _large_communities(settings, service, carrier, held)
         for uplink, path in over(settings, service, prefix):
             key, leg = session_key(prefix, path), Leg(scope, uplink.name)
             judgement = verdicts.paths[leg.path]
             own = stage_of(leg, verdicts, carrier)
-            way = _way(service, verdicts, carrier, leg, stage)
+            way = _way(service, verdicts, carrier, leg, held)
             if why_not:
                 decisions[key] = Decision(None, why_not)
             elif way and judgement.level is not Level.INIT:
-                announcement = _to_session(settings, service, key, way)
+                announcement = _to_session(settings, service, key, way, large)
                 decisions[key] = Decision(announcement, _why_over(way, carrier))
             elif own is not None:
                 decisions[key] = Decision(None, why_drained(carrier, verdicts, leg))
@@ -206,25 +255,33 @@ def decide_sessions(
 
 
 def _to_session(
-    settings: Settings, service: ServiceSettings, key: RouteKey, way: Way
+    settings: Settings,
+    service: ServiceSettings,
+    key: RouteKey,
+    way: Way,
+    large: tuple[LargeCommunity, ...],
 ) -> Announcement:
     """Return what a ToR is told: the host itself is the next hop, and no local preference."""
     worse = service.degraded_export if way.is_degraded else None
     export = worse or service.export
-    prepended = export.prepend + (way.stage is not None)
-    shutdown = (GRACEFUL_SHUTDOWN,) if way.stage is Stage.SHUTDOWN else ()
+    more = LAST_RESORT_PREPEND if way.is_down else int(way.stage is not None)
+    prepended = export.prepend + more
+    is_shut_down = way.is_down or way.stage is Stage.SHUTDOWN
+    shutdown = (GRACEFUL_SHUTDOWN,) if is_shut_down else ()
     return Announcement(
         key,
         next_hop=None,
         local_pref=None,
         communities=(*shutdown, *service.communities),
-        large_communities=service.large_communities,
+        large_communities=large,
         med=export.med,
         as_path=(settings.host.asn,) * (1 + prepended) if prepended else (),
     )
 
 
 def _why_over(way: Way, carrier: Usable) -> Reason:
+    if way.is_down and way.stage is None:
+        return Reason.SERVICE_DOWN_DEGRADED
     if way.is_degraded and way.stage is None:
         return Reason.PATH_DEGRADED
     return _why_served(carrier, way.stage)
@@ -247,23 +304,26 @@ def _held_back(
     others = [s for name in service.requires if (s := verdicts.drains.stage(name))]
     own = verdicts.services[service.name].level
     required = {verdicts.services[name].level for name in service.requires}
+    is_down = guard.is_down(service, verdicts.services)
+    withdrawn = is_down and service.on_down is OnDown.WITHDRAW
     reason: Reason | None = None
     if drained is Stage.DRAINED:
         reason = Reason.DRAINED
     elif _lacks_address(service, verdicts, prefix):
         reason = Reason.ADDRESS_MISSING  # Why checks fail, if they do.
-    elif own in (Level.DOWN, Level.DAMPED):
+    elif withdrawn and own in (Level.DOWN, Level.DAMPED):
         reason = Reason.DAMPED if own is Level.DAMPED else Reason.SERVICE_DOWN
-    elif required & {Level.DOWN, Level.DAMPED} or Stage.DRAINED in others:
+    elif withdrawn or Stage.DRAINED in others:
         reason = Reason.REQUIRED_SERVICE_DOWN
-    elif Level.INIT in {own, *required}:
+    elif Level.INIT in {own, *required} and not is_down:
         reason = Reason.INIT
     stages = [drained, *others]
     if reason is None and carrier.uplinks:  # Without any, that is told better by the reason for it.
         scope = service.scope(Family.of(prefix))
-        reason, stage = _by_minimum(service, verdicts, scope, carrier)
+        reason, stage, _ = _by_minimum(service, verdicts, scope, carrier)
         stages.append(stage)
-    return HeldBack(reason, max((stage for stage in stages if stage), default=None))
+    latest = max((stage for stage in stages if stage), default=None)
+    return HeldBack(reason, latest, is_down and reason is None)
 
 
 def _lacks_address(service: ServiceSettings, verdicts: Verdicts, prefix: Prefix) -> bool:

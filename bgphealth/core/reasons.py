@@ -203,6 +203,31 @@ class Reason(StrEnum):
         "service_down",
         _withdrawn("a service: it is down", "as for the service"),
     )
+    SERVICE_DOWN_DEGRADED = (
+        "service_down_degraded",
+        _announced(
+            "a service: it is down, or one that it requires, and `on_down` is `degrade`, or "
+            "`guarded` and nothing is decided yet: a last resort",
+            "as for the service",
+        ),
+    )
+    GUARDED_ALTERNATIVE = (
+        "guarded_alternative",
+        _withdrawn(
+            "a guarded service: it is down, and another host has had a healthy path to the prefix "
+            "for `policy.guarded_settle`",
+            "as for the service; no hurry, `alternatives_seen` says who has the address",
+        ),
+    )
+    GUARDED_LAST_RESORT = (
+        "guarded_last_resort",
+        _announced(
+            "a guarded service: it is down, and no other host is known to have a healthy path: a "
+            "last resort",
+            "at once: the address works badly or not at all, here and everywhere else, or the "
+            "check is what is wrong",
+        ),
+    )
     ADDRESS_MISSING = (
         "address_missing",
         _withdrawn(

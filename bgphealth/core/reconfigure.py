@@ -93,6 +93,7 @@ def reconfigure(state: State, settings: Settings, at: float) -> tuple[State, tup
         service_penalties=service_penalties,
         settled=state.settled,
         drains=drains,
+        guards=state.guards,
         addresses=kept_addresses,
     )
     return engine.decide(after, at, (*ended, *judged, *removed, *asked))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, TypeAlias
 
+from bgphealth.core.events import Verdict
 from bgphealth.core.health import PathKey, PathProbe
 from bgphealth.core.hysteresis import Level
 from bgphealth.core.orders import Target
@@ -95,7 +96,15 @@ class Undrain:
     target: Target
 
 
-Change: TypeAlias = Answers | Link | AddressStep | Drain | Undrain
+@dataclass(frozen=True, slots=True)
+class Others:
+    """From now on another host has a healthy path to these prefixes, or none, or who knows."""
+
+    prefixes: tuple[Prefix, ...]
+    seen: Verdict
+
+
+Change: TypeAlias = Answers | Link | AddressStep | Drain | Undrain | Others
 
 
 @dataclass(frozen=True, slots=True)

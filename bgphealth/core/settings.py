@@ -22,8 +22,8 @@ DEGRADED_COMMUNITY = 1000
 """How far an uplink's community for a degraded uplink is from the other one."""
 
 DRAIN_COMMUNITY = 16384
-"""How far an uplink's communities are from each other while it is drained: twice, so that numbers
-and those of degraded uplinks must be below."""
+"""How far an uplink's communities are from each other: twice while it is drained, and once more for
+services that are down. So numbers and those of degraded uplinks must be below."""
 
 Address: TypeAlias = IPv4Address | IPv6Address
 Prefix: TypeAlias = IPv4Network | IPv6Network
@@ -92,6 +92,16 @@ class AddressUse(StrEnum):
     """It is put on ``lo``, and taken away again after the withdrawal when the file loses it."""
     IGNORE = "ignore"
     """It lives elsewhere: behind this host, or in a local route of somebody else's."""
+
+
+class OnDown(StrEnum):
+    """What becomes of a service's prefixes while the service is down."""
+
+    WITHDRAW = "withdraw"
+    DEGRADE = "degrade"
+    """They are announced all the same, as a last resort: anybody else's path is preferred."""
+    GUARDED = "guarded"
+    """The same, until another host is seen to have a healthy path to them."""
 
 
 class Role(StrEnum):
@@ -345,7 +355,8 @@ class ServiceSettings:
     """A local service: its prefixes are announced while `need` of its checks pass.
 
     Without checks it is always up (the host loopback is such a service), and `need` is 0.
-    `on_injector_loss` is what bgpd makes of the prefixes without us.
+    `on_injector_loss` is what bgpd makes of the prefixes without us, `on_down` what we make of them
+    while the service, or one that it requires, is down.
     `uplinks` are those that may carry it, None for every one; it is announced only while
     `min_uplinks` of them work, 0 for whatever `all_down` says. `requires` are all the services that
     must be up as well, directly or through others.
@@ -361,6 +372,7 @@ class ServiceSettings:
     timing: Timing
     damping: Damping | None
     on_injector_loss: InjectorLoss
+    on_down: OnDown = OnDown.WITHDRAW
     uplinks: frozenset[str] | None = None
     min_uplinks: int = 0
     requires: tuple[str, ...] = ()
@@ -437,8 +449,9 @@ class Settings:
 
     `suspect_interval_s` is the interval while a path that is up gives no answers; None for never
     faster than `path_timing` says. `damping` is None where falls do not count. `drain_settle_s` is
-    how long what is drained is still announced. `control_socket` is where operators are listened
-    to; None for the runtime directory.
+    how long what is drained is still announced, `guarded_settle_s` how long another host's healthy
+    path must have been there before a guarded service is withdrawn. `control_socket` is where
+    operators are listened to; None for the runtime directory.
     """
 
     mode: Mode
@@ -451,6 +464,7 @@ class Settings:
     services: tuple[ServiceSettings, ...]
     all_down: AllDown
     drain_settle_s: float
+    guarded_settle_s: float
     fallback: FallbackSettings
     control_socket: str | None
 

@@ -11,9 +11,10 @@ from bgphealth.core.addresses import AddressChanged, Addresses, AddressesChanged
 from bgphealth.core.damping import Penalty
 from bgphealth.core.decisions import Decision, Decisions
 from bgphealth.core.drain import DrainEffect, Drains
+from bgphealth.core.guard import Guard
 from bgphealth.core.health import Judgement, PathHealth, PathKey, ServiceHealth
 from bgphealth.core.intents import Intents, RouteKey
-from bgphealth.core.settings import Scope, Settings
+from bgphealth.core.settings import Prefix, Scope, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +68,21 @@ class PaceChanged:
     suspect: bool
 
 
+@dataclass(frozen=True, slots=True)
+class AlternativesWanted:
+    """From now on bgpd shall be asked who else announces these prefixes, and no others."""
+
+    at: float
+    prefixes: tuple[Prefix, ...]
+
+
 Effect: TypeAlias = (
     PathChanged
     | ServiceChanged
     | DecisionChanged
     | IntentsChanged
     | PaceChanged
+    | AlternativesWanted
     | DrainEffect
     | AddressChanged
     | AddressesChanged
@@ -84,7 +94,8 @@ class State(NamedTuple):
 
     `held_since` are the paths that would be down, or up again, were it not for shared fate;
     `suspects` those that are probed at the faster pace. The penalties are of those that have fallen
-    since the start. `settled`: the start is over, and no path is waited for any more.
+    since the start. `settled`: the start is over, and no path is waited for any more. `guards` are
+    the prefixes of guarded services that are down.
     """
 
     settings: Settings
@@ -100,6 +111,7 @@ class State(NamedTuple):
     service_penalties: Mapping[str, Penalty]
     settled: bool
     drains: Drains
+    guards: Mapping[Prefix, Guard]
     addresses: Addresses = Addresses()
 
     @property
@@ -130,5 +142,6 @@ class State(NamedTuple):
             service_penalties=self.service_penalties,
             settled=self.settled,
             drains=self.drains,
+            guards=self.guards,
             addresses=self.addresses,
         )

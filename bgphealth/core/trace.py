@@ -15,13 +15,13 @@ from contextlib import suppress
 from dataclasses import MISSING, fields, is_dataclass
 from enum import StrEnum
 from functools import partial
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from math import isfinite
 from types import NoneType
 from typing import Any, NamedTuple, TypeAlias, cast, get_args, get_type_hints
 
 from bgphealth.core.events import Event
-from bgphealth.core.settings import Address, ProbeSettings, Settings
+from bgphealth.core.settings import Address, Prefix, ProbeSettings, Settings
 
 VERSION = 1
 """Of the form of a trace: a new kind of event does not change it, a changed one does."""
@@ -32,7 +32,7 @@ HEADER = "bgphealth_trace"
 RECONFIGURED = "reconfigured"
 """What stands under ``is`` where the configuration changed; no event, but between two of them."""
 
-Plain: TypeAlias = bool | float | int | str | None
+Plain: TypeAlias = bool | float | int | str | list[str] | None
 """What a field is written as."""
 
 _NAMES = {"uplink": "uplinks", "service": "services"}
@@ -222,7 +222,14 @@ def _as_it_is(value: object) -> Plain:
     return cast("Plain", value)
 
 
+def _prefixes(value: object) -> tuple[Prefix, ...]:
+    if not isinstance(value, list):
+        raise ValueError(f"must be a list of prefixes, not {value!r}")  # noqa: TRY004 - as above
+    return tuple(ip_network(_text(each)) for each in value)
+
+
 _PLAIN: dict[object, _Field] = {
+    tuple[Prefix, ...]: _Field(lambda prefixes: [str(each) for each in prefixes], _prefixes),
     float: _Field(_as_it_is, _number),
     str: _Field(_as_it_is, _text),
     bool: _Field(_as_it_is, _boolean),

@@ -38,8 +38,9 @@ from bgphealth.core.reasons import Reason
 from bgphealth.core.reconcile import Withdraw
 from bgphealth.core.reconfigure import reconfigure
 from bgphealth.core.settings import Address, Mode, Prefix, Settings
-from bgphealth.core.state import Effect, IntentsChanged, PaceChanged, State
+from bgphealth.core.state import AlternativesWanted, Effect, IntentsChanged, PaceChanged, State
 from bgphealth.daemon import standing
+from bgphealth.daemon.alternatives import AlternativesWatch, Healthy, trusted
 from bgphealth.daemon.closed_loop import ClosedLoop, Lookups, Remedies
 from bgphealth.daemon.drained import DrainMemory
 from bgphealth.daemon.held import HeldAddresses
@@ -57,6 +58,7 @@ from bgphealth.fallback.defaults import kernel_defaults
 from bgphealth.fallback.netlink import Netlink
 from bgphealth.fallback.tables import Applied
 from bgphealth.fallback.watch import Sources, UplinkWatch
+from bgphealth.frr.alternatives import alternatives
 from bgphealth.frr.routes import injected
 from bgphealth.frr.state import Vtysh
 
@@ -89,6 +91,7 @@ class Program:
         self._events: deque[Event] = deque()
         self._steered: _Steered | None = None
         self._closed_loop: ClosedLoop | None = None
+        self._alternatives = AlternativesWatch(self._who_else, self._post)
         self._deciding = False
         self._links: Mapping[str, bool] = {}
         self._sources = Sources({}, {}, {})
@@ -247,6 +250,7 @@ class Program:
             async with asyncio.TaskGroup() as self._group:
                 self._group.create_task(driver.run())
                 self._group.create_task(self._remember())
+                self._group.create_task(self._alternatives.run())
                 if self._closed_loop is not None:
                     self._group.create_task(self._closed_loop.run())
                 self._watching = self._group.create_task(self._watch.run())
@@ -320,9 +324,16 @@ class Program:
                 case AddressesChanged(wanted=wanted, unwanted=unwanted):
                     self._held.keeper.want(wanted, unwanted)
                     self._watch.look_soon()
+                case AlternativesWanted(prefixes=prefixes):
+                    self._alternatives.want(prefixes)
                 case DrainStarted() | DrainEnded():
                     self._to_remember.set()
         self._order_fallback(self._watch)
+
+    async def _who_else(self, prefixes: tuple[Prefix, ...]) -> Healthy | str:
+        state = self._state
+        router_id = state.settings.host.router_id
+        return await alternatives(Vtysh(), prefixes, trusted(state), router_id)
 
     def _settled(self) -> None:
         self._post(Settled(self._loop.time()))

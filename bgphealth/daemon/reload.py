@@ -58,8 +58,8 @@ def changes(before: Settings, after: Settings) -> dict[str, list[str]]:
             (after.path_timing, after.suspect_interval_s, after.quality, after.damping),
         ),
         "policy": (
-            (before.all_down, before.drain_settle_s),
-            (after.all_down, after.drain_settle_s),
+            (before.all_down, before.drain_settle_s, before.guarded_settle_s),
+            (after.all_down, after.drain_settle_s, after.guarded_settle_s),
         ),
         "fallback": (before.fallback, after.fallback),
     }

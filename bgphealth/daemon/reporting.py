@@ -6,6 +6,7 @@ The event names and their fields are an interface: people alert on them.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from structlog.typing import FilteringBoundLogger
 
@@ -17,13 +18,21 @@ from bgphealth.core.drain import (
     DrainStarted,
     DrainSuspended,
 )
-from bgphealth.core.events import Event, PathProbed, ServiceChecked, Verdict
+from bgphealth.core.events import (
+    AlternativesSeen,
+    AlternativesUnknown,
+    Event,
+    PathProbed,
+    ServiceChecked,
+    Verdict,
+)
 from bgphealth.core.health import Judgement, PathKey
 from bgphealth.core.hysteresis import Level
 from bgphealth.core.intents import Announcement
 from bgphealth.core.reasons import Reason
 from bgphealth.core.settings import Address
 from bgphealth.core.state import (
+    AlternativesWanted,
     DecisionChanged,
     Effect,
     IntentsChanged,
@@ -59,6 +68,7 @@ class Reporter:
         self._unwritten: Mapping[PathKey, str] = {}
         self._unasked: dict[tuple[str, ...], str] = {}
         self._lost_sessions: dict[str, str] = {}
+        self._alternatives: AlternativesSeen | AlternativesUnknown | None = None
 
     def effect(self, effect: Effect) -> None:
         """Log one effect of the engine."""
@@ -80,7 +90,7 @@ class Reporter:
                 self._log.warning("address_missing", at=at, address=str(address))
             case AddressChanged(at, address):
                 self._log.info("address_there", at=at, address=str(address))
-            case IntentsChanged() | AddressesChanged():
+            case IntentsChanged() | AddressesChanged() | AlternativesWanted():
                 pass  # Whoever does it says what became of it.
 
     def _drain(self, effect: DrainEffect) -> None:
@@ -98,7 +108,12 @@ class Reporter:
                 self._log.info("drain_resumed", at=at, uplink=path.uplink, family=path.family)
 
     def answer(self, event: Event) -> None:
-        """Log a probe that could not be asked, once per reason, and when it can be again."""
+        """Log a probe that could not be asked, once per reason, and when it can be again.
+
+        The same of bgpd, and who else is seen to announce what is down here.
+        """
+        if isinstance(event, AlternativesSeen | AlternativesUnknown):
+            self._others(event)
         if not isinstance(event, PathProbed | ServiceChecked):
             return
         if event.verdict is not Verdict.UNKNOWN and not self._unasked:
@@ -117,6 +132,20 @@ class Reporter:
                 self._log.warning("probe_unknown", **subject, probe=str(probe), why=event.detail)
         elif self._unasked.pop(key, None) is not None:
             self._log.info("probe_known", **subject, probe=str(probe))
+
+    def _others(self, event: AlternativesSeen | AlternativesUnknown) -> None:
+        before, self._alternatives = self._alternatives, event
+        if before is not None and replace(before, at=event.at) == event:
+            return
+        if isinstance(event, AlternativesUnknown):
+            self._log.warning("alternatives_unknown", why=event.detail)
+            return
+        self._log.info(
+            "alternatives_seen",
+            routes=[str(prefix) for prefix in event.healthy],
+            none=[str(prefix) for prefix in event.asked if prefix not in event.healthy],
+            hosts=event.detail,
+        )
 
     def driver(self, event: DriverEvent) -> None:
         """Log what ExaBGP answered."""
@@ -211,7 +240,10 @@ class Reporter:
         route = {"at": effect.at, "route": str(effect.key)}
         if announcement is not None and announcement.is_quiet:
             self._log.info("withdraw", **route, reason=str(reason), how="announced to no uplink")
-        elif announcement is not None:
+            return
+        if reason is Reason.GUARDED_LAST_RESORT:
+            self._log.warning("last_resort", **route)
+        if announcement is not None:
             self._log.info(
                 "announce",
                 **route,

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from bgphealth import templating
+from bgphealth.core import guard
 from bgphealth.core.drain import Stage
 from bgphealth.core.errors import ConfigurationError
 from bgphealth.core.policy_services import steering
@@ -18,6 +19,7 @@ from bgphealth.core.settings import (
     Family,
     InjectorLoss,
     Mode,
+    OnDown,
     Prefix,
     ServiceSettings,
     Settings,
@@ -84,22 +86,25 @@ class _BackupMap:
 class _Export:
     """Services that a ToR gets in the same way, by their prefix-list.
 
-    `is_degraded`: only while the uplink is, which another community says.
+    `is_degraded`: only while the uplink is, which another community says. `is_last_resort`: one of
+    them is announced while it is down.
     """
 
     prefix_list: str
     prefixes: tuple[Prefix, ...]
     is_degraded: bool
+    is_last_resort: bool
     prepended: str
     med: int | None
 
     @property
-    def lists(self) -> tuple[str, str, str]:
-        """What its community-lists begin with: as usual, prepended and shut down."""
+    def lists(self) -> tuple[str, ...]:
+        """What its community-lists begin with: as usual, prepended, shut down, last resort."""
+        ways = ["prepended", "shutdown", *(["last_resort"] if self.is_last_resort else [])]
         if self.is_degraded:
             # No uplink's name makes another list's name of these.
-            return "degraded", "prepended_degraded", "shutdown_degraded"
-        return "uplink", "prepended", "shutdown"
+            return "degraded", *(f"{way}_degraded" for way in ways)
+        return "uplink", *ways
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +117,7 @@ class _FamilyPart:
     source: Address
     discard_prefix: Prefix
     services: tuple[Prefix, ...]
+    guarded: tuple[Prefix, ...]
     exports: tuple[_Export, ...]
     backups: tuple[_Backup, ...]
     uplinks: tuple[_Session, ...]
@@ -121,22 +127,25 @@ class _FamilyPart:
 class _Steering:
     """The communities that send a service to one uplink: as usual, and while it is drained.
 
-    The same for a degraded one, "" where unused.
+    The same for a degraded one, and for services that are down, "" where unused.
     """
 
     name: str
     community: str
     prepended: str
     shutdown: str
+    last_resort: str
     degraded: str
     prepended_degraded: str
     shutdown_degraded: str
+    last_resort_degraded: str
 
     @property
     def all(self) -> tuple[str, ...]:
         """All those that are used."""
-        mine = (self.community, self.prepended, self.shutdown, self.degraded)
-        return tuple(filter(None, (*mine, self.prepended_degraded, self.shutdown_degraded)))
+        clean = (self.community, self.prepended, self.shutdown, self.last_resort)
+        degraded = (self.degraded, self.prepended_degraded, self.shutdown_degraded)
+        return tuple(filter(None, (*clean, *degraded, self.last_resort_degraded)))
 
 
 def render(
@@ -158,16 +167,15 @@ def render(
             "writes all that it needs"
         )
     families = [_family(settings, family, passwords) for family in settings.families]
-    uses_degraded = any(service.degraded_export for service in settings.services)
     kept = [s for s in settings.services if s.on_injector_loss is InjectorLoss.KEEP]
     sessions = {session.neighbor: session for f in families for session in f.uplinks}
     return templating.render(
         "frr.conf.j2",
         file=file,
         host=settings.host,
-        uplinks=[
-            _steering(settings, uplink, uses_degraded=uses_degraded) for uplink in settings.uplinks
-        ],
+        uplinks=[_steering(settings, uplink) for uplink in settings.uplinks],
+        marks=f":({guard.HEALTHY}|{guard.DEGRADED}):",
+        last_resort=" ".join([str(settings.host.asn)] * guard.LAST_RESORT_PREPEND),
         backup_maps=dict.fromkeys(_backup_map(settings, service) for service in kept),
         families=families,
         sessions=list(sessions.values()),
@@ -192,11 +200,18 @@ def _bfd_name(profile: str) -> str:
     return f"bgphealth-{profile}"
 
 
-def _steering(settings: Settings, uplink: UplinkSettings, *, uses_degraded: bool) -> _Steering:
+def _steering(settings: Settings, uplink: UplinkSettings) -> _Steering:
+    is_degraded = any(service.degraded_export for service in settings.services)
+    goes_on = any(service.on_down is not OnDown.WITHDRAW for service in settings.services)
     stages = (None, Stage.PREPENDED, Stage.SHUTDOWN)
-    clean = [str(steering(settings, uplink, stage)) for stage in stages]
-    degraded = [str(steering(settings, uplink, stage, degraded=True)) for stage in stages]
-    return _Steering(uplink.name, *clean, *(degraded if uses_degraded else [""] * len(stages)))
+    clean, degraded = (
+        [
+            *(str(steering(settings, uplink, stage, degraded=worse)) for stage in stages),
+            str(steering(settings, uplink, degraded=worse, down=True)) if goes_on else "",
+        ]
+        for worse in (False, True)
+    )
+    return _Steering(uplink.name, *clean, *(degraded if is_degraded else [""] * len(degraded)))
 
 
 def _family(settings: Settings, family: Family, passwords: Mapping[str, str]) -> _FamilyPart:
@@ -210,6 +225,7 @@ def _family(settings: Settings, family: Family, passwords: Mapping[str, str]) ->
         source=source,
         discard_prefix=ip_network(settings.host.discard_next_hop_for(family)),
         services=_prefixes(settings.services, family),
+        guarded=_prefixes((s for s in settings.services if s.on_down is OnDown.GUARDED), family),
         exports=tuple(_exports(settings, family)),
         backups=tuple(
             _Backup(prefix, _backup_map(settings, service).name)
@@ -233,11 +249,14 @@ def _backup_map(settings: Settings, service: ServiceSettings) -> _BackupMap:
         for uplink in settings.uplinks
         if service.uplinks is None or uplink.name in service.uplinks
     )
-    own = service.uplinks is not None or service.communities or service.large_communities
+    # Nobody has checked it when bgpd comes out with it: for others that is no healthy path.
+    marks = [] if service.on_down is OnDown.WITHDRAW else [guard.mark(settings.host, healthy=False)]
+    large = (*service.large_communities, *marks)
+    own = service.uplinks is not None or service.communities or large
     return _BackupMap(
         f"bgphealth-backup-{service.name}" if own else "bgphealth-backup",
         (*communities, *map(str, service.communities)),
-        tuple(map(str, service.large_communities)),
+        tuple(map(str, large)),
     )
 
 
@@ -260,6 +279,7 @@ def _exports(settings: Settings, family: Family) -> Iterator[_Export]:
             prefix_list=f"bgphealth-{kind}-{family}{'-'.join(['', *words]) or plain}",
             prefixes=prefixes,
             is_degraded=is_degraded,
+            is_last_resort=any(s.on_down is not OnDown.WITHDRAW for s in services),
             prepended=" ".join([str(settings.host.asn)] * export.prepend),
             med=export.med,
         )

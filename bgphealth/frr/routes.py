@@ -68,7 +68,7 @@ def parse_injected(output: bytes, *, injector: Address, prefixes: Collection[Pre
     Raises:
         UnreadableError: it is something else.
     """
-    neighbor, *routes = _objects(output)
+    neighbor, *routes = objects(output)
     sessions = bgp_sessions(neighbor)
     session = next((session for session in sessions if session.address == injector), None)
     if session is None:
@@ -81,7 +81,12 @@ def parse_injected(output: bytes, *, injector: Address, prefixes: Collection[Pre
     )
 
 
-def _objects(output: bytes) -> list[dict[str, Any]]:
+def objects(output: bytes) -> list[dict[str, Any]]:
+    """Return the JSON objects that several commands printed one after the other.
+
+    Raises:
+        UnreadableError: it is something else.
+    """
     text = output.decode("utf-8", "replace").rstrip()
     decoder = json.JSONDecoder()
     found: list[dict[str, Any]] = []
@@ -105,7 +110,7 @@ def _route(prefix: Prefix, said: dict[str, Any], injector: Address) -> BgpRoute:
     if said.get("prefix") != str(prefix):
         raise UnreadableError(f"{prefix} was asked for, {said.get('prefix')!r} answered")
     paths, best = [], BgpRoute().best
-    for path in _list_of_objects(said, "paths", f"{prefix}"):
+    for path in objects_at(said, "paths", f"{prefix}"):
         peer = _object(path, "peer", f"a path to {prefix}").get("peerId")
         if peer == str(injector):
             paths.append(_path(prefix, path))
@@ -146,7 +151,7 @@ def _is_best(path: dict[str, Any]) -> bool:
 
 def _next_hops(prefix: Prefix, path: dict[str, Any]) -> tuple[Address, ...]:
     found = []
-    for said in _list_of_objects(path, "nexthops", f"a path to {prefix}"):
+    for said in objects_at(path, "nexthops", f"a path to {prefix}"):
         with suppress(ValueError):
             found.append(ip_address(str(said.get("ip"))))
     if not found:
@@ -161,7 +166,12 @@ def _object(said: dict[str, Any], key: str, of: str) -> dict[str, Any]:
     return value
 
 
-def _list_of_objects(said: dict[str, Any], key: str, of: str) -> list[dict[str, Any]]:
+def objects_at(said: dict[str, Any], key: str, of: str) -> list[dict[str, Any]]:
+    """Return a list of objects inside another one; `of` says what that is about.
+
+    Raises:
+        UnreadableError: it is something else.
+    """
     value = said.get(key)
     if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
         raise UnreadableError(f"{of} has no {key}")

@@ -25,7 +25,8 @@ from bgphealth.core.reconcile import Announce, reconcile
 from bgphealth.core.reconfigure import reconfigure
 from bgphealth.core.scenario import Drain, Scenario, Step, Undrain
 from bgphealth.core.settings import Settings
-from bgphealth.core.state import Effect, IntentsChanged, PaceChanged, State
+from bgphealth.core.state import AlternativesWanted, Effect, IntentsChanged, PaceChanged, State
+from bgphealth.daemon.alternatives import AlternativesWatch
 from bgphealth.daemon.probing import Probing
 from bgphealth.daemon.questions import KernelView
 from bgphealth.simulation.clock import SimulatedLoop
@@ -78,7 +79,8 @@ class Played:
 class Player:
     """Feeds the engine.
 
-    `probing` is who asks the probes, None where they were asked already; `wake` is told when the
+    `probing` is who asks the probes, None where they were asked already, as `alternatives` is who
+    looks for others; `wake` is told when the
     engine wants to know how late it is, None where that was recorded as well.
     """
 
@@ -87,6 +89,7 @@ class Player:
         self._sent: dict[RouteKey, Announcement] = {}
         self.played = Played([(float("-inf"), self._state)])
         self.probing: Probing | None = None
+        self.alternatives: AlternativesWatch | None = None
         self.wake: Callable[[float], None] | None = None
 
     def happened(self, at: float, text: str) -> None:
@@ -147,6 +150,8 @@ class Player:
                     self._send(effect)
                 case PaceChanged(path=path, suspect=suspect) if self.probing is not None:
                     self.probing.pace(path, suspect=suspect)
+                case AlternativesWanted(prefixes=prefixes) if self.alternatives is not None:
+                    self.alternatives.want(prefixes)
 
     def _send(self, effect: IntentsChanged) -> None:
         left = {key: self._sent[key] for key in effect.undecided if key in self._sent}
@@ -200,6 +205,10 @@ async def _play(scenario: Scenario, player: Player) -> None:
         # Before what is asked at the same time: timers of one time have no order.
         loop.call_at(math.nextafter(step.at, 0), happens, step)
     player.probing = Probing(scenario.settings, _NO_KERNEL, player.post, world.questions())
+    # From the loop, like all the others: a mistake in a task would wait for its end.
+    player.alternatives = AlternativesWatch(
+        world.who_else, lambda event: loop.call_soon(player.post, event)
+    )
     player.post(Started(loop.time()))
     settled_at = engine.settling_s(scenario.settings)
     loop.call_at(settled_at, lambda: player.post(Settled(loop.time())))
@@ -214,11 +223,13 @@ async def _play(scenario: Scenario, player: Player) -> None:
             broken.set_result(context["exception"])
 
     loop.set_exception_handler(breaks)
+    looking = asyncio.create_task(player.alternatives.run())
     try:
         await asyncio.wait({broken}, timeout=scenario.end)
         if broken.done():
             raise broken.result()
     finally:
+        looking.cancel()
         player.probing.close()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from ipaddress import IPv4Address
 from random import Random
 
 from bgphealth.core.addresses import looked_at
@@ -19,12 +20,23 @@ from bgphealth.core.scenario import (
     AskedService,
     Behaviour,
     Link,
+    Others,
     Scenario,
     Step,
 )
-from bgphealth.core.settings import Address, ProbeKind, ProbeSettings, Role, Settings
+from bgphealth.core.settings import (
+    Address,
+    Prefix,
+    ProbeKind,
+    ProbeSettings,
+    Role,
+    Settings,
+)
+from bgphealth.daemon.alternatives import Healthy
 from bgphealth.daemon.questions import KernelView, PathQuestion, Questions, ServiceQuestion
 from bgphealth.probes.outcome import Answer, Outcome, no_answer, unknown
+
+_SOMEBODY = IPv4Address("192.0.2.1")
 
 
 @dataclass(slots=True)
@@ -46,6 +58,7 @@ class World:
         self._down: set[str] = set()
         self._looked_at = looked_at(scenario.settings)
         self._missing: frozenset[Address] = frozenset()
+        self._others: dict[Prefix, Verdict] = {}
 
     def happens(self, step: Step) -> None:
         """Take a step: from now on it is so. What an operator does is not of this world."""
@@ -61,12 +74,22 @@ class World:
                 case AddressStep(addresses, there):
                     missing = self._missing.difference(addresses)
                     self._addresses(missing if there else missing.union(addresses))
+                case Others(prefixes, seen):
+                    self._others |= dict.fromkeys(prefixes, seen)
 
     def _addresses(self, missing: frozenset[Address]) -> None:
         if missing != self._missing:
             self._missing = missing
             there = self._looked_at - missing
             self._post(AddressesSeen(self._loop.time(), there, missing))
+
+    async def who_else(self, prefixes: tuple[Prefix, ...]) -> Healthy | str:
+        """Return which hosts have a healthy path to each prefix; some host, if any."""
+        seen = {prefix: self._others.get(prefix, Verdict.FAILED) for prefix in prefixes}
+        if Verdict.UNKNOWN in seen.values():
+            return "cannot be asked"
+        some = frozenset({_SOMEBODY})
+        return {p: some if word is Verdict.OK else frozenset() for p, word in seen.items()}
 
     def _link(self, uplink: str, *, up: bool) -> None:
         if (uplink in self._down) is up:

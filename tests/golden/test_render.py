@@ -54,6 +54,7 @@ def test_there_are_hosts_of_every_kind() -> None:
     assert HOSTS == [
         "direct",
         "dual-stack",
+        "guarded",
         "ipv4-only",
         "ipv6-only",
         "services",

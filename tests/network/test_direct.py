@@ -140,6 +140,18 @@ def test_a_drained_uplink_is_prepended_then_shut_down_and_then_left(direct_lab: 
     settled(direct_lab)
 
 
+def tors_have(lab: Lab, wanted: tuple[str, list[str]]) -> bool:
+    return all(told(lab, tor, prefix) == wanted for tor in SERVER_ENDS for prefix in SERVICES)
+
+
+def test_a_dead_service_stays_as_a_last_resort_if_that_is_asked_for(direct_lab: Lab) -> None:
+    with reloaded(direct_lab, "s/^  echo:/&\\n    on_down: degrade/"):
+        with fault(direct_lab, "service-down"):
+            last_resort = " ".join(["65101"] * 6), ["gracefulShutdown"]
+            until("it is a last resort", lambda: tors_have(direct_lab, last_resort))
+        until("it is as usual", lambda: tors_have(direct_lab, ("65101", [])))
+
+
 def announcements(lab: Lab) -> int:
     log = lab.run(dual_tor.SERVER, ["cat", dual_tor.EXABGP_LOG]).stdout
     return log.count('"event": "announce"')

@@ -16,6 +16,7 @@ from bgphealth.core.settings import (
     HostSettings,
     InjectorLoss,
     Mode,
+    OnDown,
     ProbeKind,
     ProbeSettings,
     Quality,
@@ -32,6 +33,7 @@ FALL, RISE = 3, 10
 CHECK_FALL, CHECK_RISE = 2, 4
 WINDOW = 50
 SETTLE_S = 10.0
+GUARDED_SETTLE_S = 5.0
 TARGETS = {
     Family.IPV4: ("198.51.100.1", "198.51.100.2"),
     Family.IPV6: ("2001:db8:100::1", "2001:db8:100::2"),
@@ -92,6 +94,7 @@ def host(  # noqa: PLR0913 - what of a host a test may choose
     all_down: AllDown = AllDown.KEEP_LAST,
     mode: Mode = Mode.FRR,
     loss: InjectorLoss = InjectorLoss.WITHDRAW,
+    on_down: OnDown = OnDown.WITHDRAW,
     damping: Damping | None = None,
 ) -> Settings:
     """Return a host with N uplinks, its loopback, and one checked service called dns."""
@@ -143,10 +146,12 @@ def host(  # noqa: PLR0913 - what of a host a test may choose
                 Timing(1, 1, fall=CHECK_FALL, rise=CHECK_RISE),
                 damping,
                 kept,
+                on_down,
             ),
         ),
         all_down=all_down,
         drain_settle_s=SETTLE_S,
+        guarded_settle_s=GUARDED_SETTLE_S,
         fallback=FallbackSettings(enabled=True, table=17900, rule_priority=1790),
         control_socket=None,
     )
@@ -160,6 +165,7 @@ def service(  # noqa: PLR0913 - what of a service a test may choose
     requires: tuple[str, ...] = (),
     export: Export = Export(),  # noqa: B008 - a tuple
     degraded: Export | None = None,
+    on_down: OnDown = OnDown.WITHDRAW,
 ) -> ServiceSettings:
     """Return a service without checks, with a community of each kind."""
     return ServiceSettings(
@@ -170,6 +176,7 @@ def service(  # noqa: PLR0913 - what of a service a test may choose
         Timing(1, 1, 3, 3),
         damping=None,
         on_injector_loss=InjectorLoss.WITHDRAW,
+        on_down=on_down,
         uplinks=uplinks,
         min_uplinks=min_uplinks,
         requires=requires,

@@ -104,6 +104,7 @@ def test_every_default(tmp_path: Path) -> None:
         ),
         all_down=AllDown.KEEP_LAST,
         drain_settle_s=10.0,
+        guarded_settle_s=5.0,
         fallback=FallbackSettings(enabled=True, table=17900, rule_priority=1790, defaults=True),
         control_socket=None,
     )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Network
+
 import structlog
 from structlog.testing import LogCapture
 
+from bgphealth.core.events import AlternativesSeen, AlternativesUnknown, Event
 from bgphealth.core.health import PathKey
 from bgphealth.core.settings import Family
+from bgphealth.core.state import AlternativesWanted
 from bgphealth.daemon.reporting import Reporter
 from bgphealth.exabgp.driver import NeighborChanged
 from bgphealth.exabgp.replies import NeighborState
@@ -49,3 +53,29 @@ def test_a_fallback_default_that_cannot_be_written_is_said_once_per_reason() -> 
         ("kernel_changed", None),
         ("fallback_absent", "gone"),
     ]
+
+
+PREFIX = IPv4Network("192.0.2.53/32")
+
+
+def said(*things: Event | AlternativesWanted) -> list[tuple[str, str]]:
+    capture = LogCapture()
+    reporter = Reporter(structlog.wrap_logger(None, processors=[capture]))
+    for thing in things:
+        if isinstance(thing, AlternativesWanted):
+            reporter.effect(thing)
+        else:
+            reporter.answer(thing)
+    return [(entry["event"], entry["log_level"]) for entry in capture.entries]
+
+
+def test_what_is_seen_of_others_is_said_when_it_changes() -> None:
+    wanted = AlternativesWanted(0.0, (PREFIX,))
+    there = [AlternativesSeen(at, (PREFIX,), (PREFIX,), "10.255.20.1") for at in (1.0, 2.0)]
+    gone = [AlternativesSeen(at, (PREFIX,), ()) for at in (3.0, 4.0)]
+    unknown = [AlternativesUnknown(at, "bgpd is not running") for at in (5.0, 6.0)]
+    seen = ("alternatives_seen", "info")
+    expected = [seen, seen, ("alternatives_unknown", "warning")]
+    assert said(wanted, *there, *gone, *unknown) == expected
+    # Another time is another story.
+    assert said(wanted, there[0], AlternativesWanted(2.0, ()), wanted, there[1]) == [seen, seen]

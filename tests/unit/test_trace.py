@@ -13,6 +13,8 @@ import pytest
 from bgphealth.core.events import (
     AddressesSeen,
     AddressWithdrawn,
+    AlternativesSeen,
+    AlternativesUnknown,
     Drained,
     Event,
     LinkChanged,
@@ -40,6 +42,7 @@ from tests.support.hosts import CHECK, host
 
 HOST = host(families=tuple(Family))
 PROBE = HOST.uplinks[0].paths[0].beyond[0]
+PREFIXES = HOST.services[1].prefixes
 PLACE = ("tor1", Family.IPV4, Role.BEYOND, PROBE)
 
 EVENTS: list[Event] = [
@@ -55,6 +58,8 @@ EVENTS: list[Event] = [
     Drained(3.0, What.UPLINK, "tor2", 2.75, until=60.5, forced=True),
     Drained(3.25, What.HOST, "", 3.25),
     TimePassed(8.25),
+    AlternativesSeen(8.5, PREFIXES, PREFIXES[:1], "10.255.10.2"),
+    AlternativesUnknown(8.75, "bgpd is not running"),
     Undrained(9.0, What.UPLINK, "tor2"),
 ]
 
