@@ -90,7 +90,9 @@ class Reporter:
                 self._log.warning("address_missing", at=at, address=str(address))
             case AddressChanged(at, address):
                 self._log.info("address_there", at=at, address=str(address))
-            case IntentsChanged() | AddressesChanged() | AlternativesWanted():
+            case AlternativesWanted():
+                self._alternatives = None  # What is seen of other prefixes is news.
+            case IntentsChanged() | AddressesChanged():
                 pass  # Whoever does it says what became of it.
 
     def _drain(self, effect: DrainEffect) -> None:
