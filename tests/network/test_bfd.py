@@ -95,7 +95,7 @@ def wire(tor: Neighbor) -> None:
     tor.ip("addr", "add", "10.0.2.0/31", "dev", "eth2")
     ip("addr", "add", "2001:db8:1::1/127", "dev", "eth1", "nodad")
     tor.ip("addr", "add", "2001:db8:1::/127", "dev", "eth0", "nodad")
-    for address in ("10.255.10.1/32", "10.255.11.3/32", "2001:db8:10::1/128"):
+    for address in ("10.255.11.3/32", "2001:db8:10::1/128"):
         ip("addr", "add", address, "dev", "lo")
 
 

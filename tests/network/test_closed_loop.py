@@ -274,22 +274,20 @@ def test_each_tier_of_default_is_said(loop: Loop) -> None:
     session = "router bgp 65101"
     injector = f"neighbor {INJECTOR} shutdown"
     tors = [f"neighbor {tor} shutdown" for tor in IPV4.tors]
-    fallback = ("default", "via", IPV4.tors[0], "metric", str((254 << 24) + 1), "proto", "static")
-    with loop.lab.route(IPV4, *fallback):
-        with loop.lab.without((session, injector), afterwards=(session, f"no {injector}")):
-            for family in FAMILIES:
-                said = loop.wait("default_tier", family=family.name, to="tor")
-                assert (said["level"], said["from"]) == ("warning", "injected")
-            loop.lab.eventually("the status", lambda: "ipv4 default: tor; " in loop.status())
-            again = (session, *(f"no {tor}" for tor in tors))
-            with loop.lab.without((session, *tors), afterwards=again):
-                said = loop.wait("default_tier", family="ipv4", to="fallback")
-                assert said["default"].endswith("no src, proto static, metric 4261412865")
-            loop.wait("default_tier", **{"family": "ipv4", "from": "fallback", "to": "tor"})
+    with loop.lab.without((session, injector), afterwards=(session, f"no {injector}")):
         for family in FAMILIES:
-            said = loop.wait("default_tier", family=family.name, to="injected")
-            assert said["level"] == "info"
-        loop.lab.eventually("the status", lambda: "default: " not in loop.status())
+            said = loop.wait("default_tier", family=family.name, to="tor")
+            assert (said["level"], said["from"]) == ("warning", "injected")
+        loop.lab.eventually("the status", lambda: "ipv4 default: tor; " in loop.status())
+        again = (session, *(f"no {tor}" for tor in tors))
+        with loop.lab.without((session, *tors), afterwards=again):
+            said = loop.wait("default_tier", family="ipv4", to="fallback")
+            assert said["default"].endswith("src 10.0.1.1, proto bgphealth, metric 4261412865")
+        loop.wait("default_tier", **{"family": "ipv4", "from": "fallback", "to": "tor"})
+    for family in FAMILIES:
+        said = loop.wait("default_tier", family=family.name, to="injected")
+        assert said["level"] == "info"
+    loop.lab.eventually("the status", lambda: "default: " not in loop.status())
 
 
 def test_a_session_that_is_down_is_no_drift(loop: Loop) -> None:

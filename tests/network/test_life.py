@@ -239,7 +239,8 @@ async def test_an_uplink_that_leaves_the_file_leaves_nothing_behind() -> None:
             await run.until(lambda: "0.0.0.0/0 0.0.0.2" not in run.table())
             await run.until(lambda: "[65101:1]" in run.table()["192.0.2.53/32"])
             await run.until(lambda: "eth2" not in ip("rule"))
-            assert ip("route", "show", "table", "all", "proto", "179", "dev", "eth2") == ""
+            ours = ("route", "show", "table", "all", "proto", "179", "dev", "eth2")
+            await run.until(lambda: ip(*ours) == "")
             file.write_text(whole)
             run.process.send_signal(signal.SIGHUP)
             await run.until(lambda: is_up(run))
