@@ -274,6 +274,7 @@ def test_each_tier_of_default_is_said(loop: Loop) -> None:
     session = "router bgp 65101"
     injector = f"neighbor {INJECTOR} shutdown"
     tors = [f"neighbor {tor} shutdown" for tor in IPV4.tors]
+    loop.lab.eventually("the status", lambda: "default: " not in loop.status())
     with loop.lab.without((session, injector), afterwards=(session, f"no {injector}")):
         for family in FAMILIES:
             said = loop.wait("default_tier", family=family.name, to="tor")
