@@ -1,10 +1,11 @@
-"""Two servers with one address: what becomes of it when the service dies on one, and on both."""
+"""Two servers with one address: the service dies on one, then on both; and one is drained."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,8 +18,6 @@ from lab.meter import Flow, Meter, summary
 from lab.watch import RouteWatch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from lab.driver import Driver
     from lab.topology import Topology
 
@@ -30,6 +29,7 @@ _BASELINE_S = 1.5
 _REACTION_S = 20.0
 _QUIET_S = 1.0
 _INJECTOR = "127.0.0.2"
+_SERVICE = "echo"
 
 _SAME_TORS = """\
   tor1: {interface: eth3, neighbor: {ipv4: 10.0.5.0, ipv6: "2001:db8:5::"}, neighbor_asn: 65001}
@@ -93,11 +93,12 @@ class _Seen:
     withdrawn_s: float | None = None
     again_s: float | None = None
     flows: dict[str, list[Flow]] = field(default_factory=dict)
+    drained_flows: dict[str, list[Flow]] = field(default_factory=dict)
     checks: list[tuple[str, bool]] = field(default_factory=list)
 
 
 def run(driver: Driver, variation: Variation, progress: Progress) -> dict[str, Any]:
-    """Let the service die on one server, then on both; return what came of it.
+    """Let the service die on one server, then on both, then drain one; return what came of it.
 
     Raises:
         LabError: The measurement could not be made.
@@ -115,6 +116,7 @@ def run(driver: Driver, variation: Variation, progress: Progress) -> dict[str, A
         _heal(driver, seen, progress)
         _both_at_once(driver, seen, progress)
         _heal(driver, seen, progress)
+        _drain(driver, seen, progress)
     finally:
         watcher.stop()
     empty = [c for c in watcher.changes if c.route == "service" and not c.uplinks]
@@ -123,21 +125,14 @@ def run(driver: Driver, variation: Variation, progress: Progress) -> dict[str, A
 
 
 def _one_after_the_other(driver: Driver, seen: _Seen, progress: Progress) -> None:
-    meter = Meter(driver)
     progress("the service dies on server1")
-    meter.start()
-    try:
-        time.sleep(_BASELINE_S)
+    with _traffic(driver, seen.flows):
         _kill(driver, SERVERS[0])
         seen.withdrawn_s = _check(
             seen, "server1 withdraws", lambda: _announcing(driver) == {SERVERS[1]}
         )
         seen.checks.append(("tor1 and tor2 send nothing to it", not _lead_to_server1(driver)))
         seen.checks.append(("it is told by its ToRs, and tells nobody", _listens(driver)))
-        time.sleep(_QUIET_S)
-        seen.flows = meter.stop()
-    finally:
-        meter.abandon()
     progress("and on server2")
     _kill(driver, SERVERS[1])
     seen.again_s = _check(
@@ -152,6 +147,32 @@ def _both_at_once(driver: Driver, seen: _Seen, progress: Progress) -> None:
         _kill(driver, server)
     _check(seen, "both are last resorts", lambda: all(_is_last_resort(driver, s) for s in SERVERS))
     seen.checks.append(("both announce", _announcing(driver) == set(SERVERS)))
+
+
+def _drain(driver: Driver, seen: _Seen, progress: Progress) -> None:
+    progress("the service is drained on server1, and used again")
+    with _traffic(driver, seen.drained_flows):
+        driver.run(SERVERS[0], ["bgphealth", "drain", "service", _SERVICE])
+        _check(seen, "drained, server1 withdraws", lambda: _announcing(driver) == {SERVERS[1]})
+        time.sleep(_QUIET_S)
+        driver.run(SERVERS[0], ["bgphealth", "undrain", "service", _SERVICE])
+        _check(seen, "undrained, it announces as usual", lambda: _is_usual(driver, SERVERS[0]))
+    lost = sum(flow.lost for flow in seen.drained_flows["in"])
+    seen.checks.append(("the drain lost nothing", lost == 0))
+
+
+@contextmanager
+def _traffic(driver: Driver, flows: dict[str, list[Flow]]) -> Iterator[None]:
+    """Send traffic, from a while before until a while after; `flows` is what became of it."""
+    meter = Meter(driver)
+    meter.start()
+    try:
+        time.sleep(_BASELINE_S)
+        yield
+        time.sleep(_QUIET_S)
+        flows |= meter.stop()
+    finally:
+        meter.abandon()
 
 
 def _heal(driver: Driver, seen: _Seen, progress: Progress) -> None:
@@ -260,6 +281,7 @@ def _result(variation: Variation, seen: _Seen) -> dict[str, Any]:
         "topology": NAME,
         "variation": str(variation),
         "direction": {name: summary(flows) for name, flows in seen.flows.items()},
+        "drain": {name: summary(flows) for name, flows in seen.drained_flows.items()},
         "withdrawn_s": seen.withdrawn_s,
         "again_s": seen.again_s,
         "checks": [{"what": what, "held": held} for what, held in seen.checks],
@@ -277,4 +299,6 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
         f"{found['withdrawn_s']} s"
     )
     yield f"  server2's as well: announced by server1 again after {found['again_s']} s"
+    drained = found["drain"]["in"]
+    yield f"  drained on server1: {drained['lost']} of {drained['sent']} datagrams lost"
     yield from (f"  {'ok ' if c['held'] else 'NOT'} {c['what']}" for c in found["checks"])
