@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import replace
@@ -27,6 +26,7 @@ from bgphealth.daemon.alternatives import PORTION, AlternativesWatch, Healthy, t
 from bgphealth.frr.alternatives import alternatives, parse_alternatives
 from bgphealth.frr.state import UnreadableError, Vtysh
 from bgphealth.simulation.clock import SimulatedLoop
+from tests.support.garbage import spoilt
 from tests.support.guarded import guarded, played, running
 from tests.support.hosts import RISE, round_of, unnumbered_host
 
@@ -143,14 +143,9 @@ def test_what_is_no_answer(instead: bytes, why: str) -> None:
 
 def test_garbage_is_read_or_refused_in_words() -> None:
     """Whatever is wrong with the output, nothing but `UnreadableError` comes of it."""
-    rng = random.Random(8)  # noqa: S311 - any bytes will do
-    for _ in range(2000):
-        output = bytearray(SAMPLE)
-        for _ in range(rng.randint(1, 4)):
-            at = rng.randrange(len(output))
-            output[at : at + rng.randint(0, 6)] = rng.randbytes(rng.randint(0, 6))
+    for output in spoilt(SAMPLE):
         with suppress(UnreadableError):
-            parse(bytes(output))
+            parse(output)
 
 
 async def test_why_it_is_not_known(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 from contextlib import suppress
 from ipaddress import IPv4Address, ip_address, ip_network
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from bgphealth.core.truth import BgpPath, BgpRoute
 from bgphealth.frr.routes import injected, parse_injected
 from bgphealth.frr.state import UnreadableError, Vtysh
+from tests.support.garbage import spoilt
 
 SAMPLE = (Path(__file__).parents[1] / "golden" / "frr-8.4" / "bgp-injected.json").read_bytes()
 INJECTOR = IPv4Address("127.0.0.2")
@@ -159,14 +159,9 @@ def test_unknown_fields_are_passed_over() -> None:
 
 def test_garbage_is_read_or_refused_in_words() -> None:
     """Whatever is wrong with the output, nothing but `UnreadableError` comes of it."""
-    rng = random.Random(8)  # noqa: S311 - any bytes will do
-    for _ in range(2000):
-        output = bytearray(SAMPLE)
-        for _ in range(rng.randint(1, 4)):
-            at = rng.randrange(len(output))
-            output[at : at + rng.randint(0, 6)] = rng.randbytes(rng.randint(0, 6))
+    for output in spoilt(SAMPLE):
         with suppress(UnreadableError):
-            parse(bytes(output))
+            parse(output)
 
 
 # ---- a vtysh of the test's choice ----------------------------------------------------------------
