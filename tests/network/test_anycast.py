@@ -39,6 +39,7 @@ def brought_up(variation: Variation, directory: Path) -> Iterator[NamespaceDrive
             lab.down()
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("variation", VARIATIONS, ids=str)
 def test_the_address_moves_and_never_vanishes(
     variation: Variation, tmp_path_factory: pytest.TempPathFactory

@@ -71,6 +71,7 @@ def log(lab: NamespaceDriver) -> str:
     return lab.run(dual_tor.SERVER, ["cat", dual_tor.EXABGP_LOG]).stdout
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("tor", BOTH)
 def test_an_uplink_is_drained_and_used_again_without_losing_a_packet(
     converged: NamespaceDriver, tor: str
