@@ -46,7 +46,7 @@ from bgphealth.core.scenario import (
     Step,
     Undrain,
 )
-from bgphealth.core.settings import Address, AddressUse, OnDown, ProbeSettings, Role, Settings
+from bgphealth.core.settings import Address, OnDown, ProbeSettings, Role, Settings
 
 if TYPE_CHECKING:
     from bgphealth.config.document import Document
@@ -254,12 +254,7 @@ class _Builder:
                     message = f"nothing there is called {shown(given.only)}"
                     message += f"; there are {', '.join(known)}" if known else ""
                 self.found.append(((*where, name), message))
-        addresses = tuple(
-            address
-            for service in services
-            if service.address is not AddressUse.IGNORE
-            for address in service.addresses
-        )
+        addresses = tuple(address for s in services for address in s.expected_addresses)
         if given.address is not None and not addresses:
             message = "the configuration looks at no address of it"
             self.found.append(((*where, "address"), message))

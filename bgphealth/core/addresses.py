@@ -82,10 +82,7 @@ def wanted(settings: Settings) -> frozenset[Address]:
 def looked_at(settings: Settings) -> frozenset[Address]:
     """Return the addresses that should be on the host, its own loopback included."""
     return frozenset(
-        address
-        for service in settings.services
-        if service.address is not AddressUse.IGNORE
-        for address in service.addresses
+        address for service in settings.services for address in service.expected_addresses
     )
 
 

@@ -391,6 +391,11 @@ class ServiceSettings:
             if prefix.prefixlen == prefix.max_prefixlen
         )
 
+    @property
+    def expected_addresses(self) -> tuple[Address, ...]:
+        """Return those of them that must be on this host; nobody looks at ignored ones."""
+        return () if self.address is AddressUse.IGNORE else self.addresses
+
     def scope(self, family: Family) -> Scope:
         """Return which uplinks may carry its prefixes of a family."""
         return Scope(family, self.uplinks)

@@ -11,9 +11,9 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from bgphealth.core.guard import HEALTHY
-from bgphealth.core.settings import Family, Prefix
-from bgphealth.frr.routes import objects, objects_at
-from bgphealth.frr.state import UnreadableError, Vtysh
+from bgphealth.core.settings import Prefix
+from bgphealth.frr.routes import answered, objects, objects_at, question
+from bgphealth.frr.state import Vtysh
 
 
 async def alternatives(
@@ -29,7 +29,7 @@ async def alternatives(
     """
     return await vtysh.ask(
         "bgpd",
-        [f"show bgp {Family.of(prefix)} unicast {prefix} json" for prefix in prefixes],
+        [question(prefix) for prefix in prefixes],
         partial(parse_alternatives, prefixes=prefixes, neighbors=neighbors, router_id=router_id),
     )
 
@@ -42,20 +42,15 @@ def parse_alternatives(
     Raises:
         UnreadableError: it is something else.
     """
-    routes = objects(output)
-    if len(routes) != len(prefixes):
-        raise UnreadableError(f"{len(prefixes)} prefixes were asked for, {len(routes)} answered")
     return {
         prefix: frozenset(_healthy_hosts(prefix, said, neighbors)) - {router_id}
-        for prefix, said in zip(prefixes, routes, strict=True)
+        for prefix, said in answered(prefixes, objects(output)).items()
     }
 
 
 def _healthy_hosts(prefix: Prefix, said: dict[str, Any], neighbors: Set[str]) -> set[IPv4Address]:
     if not said:
         return set()  # Not in the table.
-    if said.get("prefix") != str(prefix):
-        raise UnreadableError(f"{prefix} was asked for, {said.get('prefix')!r} answered")
     return {
         host
         for path in objects_at(said, "paths", f"{prefix}")

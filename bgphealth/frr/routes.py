@@ -54,10 +54,7 @@ async def injected(vtysh: Vtysh, injector: Address, prefixes: Collection[Prefix]
     """
     return await vtysh.ask(
         "bgpd",
-        [
-            f"show bgp neighbors {injector} json",
-            *(f"show bgp {Family.of(prefix)} unicast {prefix} json" for prefix in prefixes),
-        ],
+        [f"show bgp neighbors {injector} json", *map(question, prefixes)],
         partial(parse_injected, injector=injector, prefixes=prefixes),
     )
 
@@ -73,12 +70,30 @@ def parse_injected(output: bytes, *, injector: Address, prefixes: Collection[Pre
     session = next((session for session in sessions if session.address == injector), None)
     if session is None:
         raise UnreadableError(f"it has no neighbor {injector}")
+    answers = answered(prefixes, routes)
+    return Injected(session, {p: _route(p, said, injector) for p, said in answers.items()})
+
+
+def question(prefix: Prefix) -> str:
+    """Return the command that asks for a prefix; `answered` reads what comes of it."""
+    return f"show bgp {Family.of(prefix)} unicast {prefix} json"
+
+
+def answered(
+    prefixes: Collection[Prefix], routes: Collection[dict[str, Any]]
+) -> Mapping[Prefix, dict[str, Any]]:
+    """Return the answer to each prefix that was asked for; an empty one is not in the table.
+
+    Raises:
+        UnreadableError: these are not the answers.
+    """
     if len(routes) != len(prefixes):
         raise UnreadableError(f"{len(prefixes)} prefixes were asked for, {len(routes)} answered")
-    return Injected(
-        session,
-        {p: _route(p, said, injector) for p, said in zip(prefixes, routes, strict=True)},
-    )
+    answers = dict(zip(prefixes, routes, strict=True))
+    for prefix, said in answers.items():
+        if said and said.get("prefix") != str(prefix):
+            raise UnreadableError(f"{prefix} was asked for, {said.get('prefix')!r} answered")
+    return answers
 
 
 def objects(output: bytes) -> list[dict[str, Any]]:
@@ -107,8 +122,6 @@ def objects(output: bytes) -> list[dict[str, Any]]:
 def _route(prefix: Prefix, said: dict[str, Any], injector: Address) -> BgpRoute:
     if not said:
         return BgpRoute()  # Not in the table.
-    if said.get("prefix") != str(prefix):
-        raise UnreadableError(f"{prefix} was asked for, {said.get('prefix')!r} answered")
     paths, best = [], BgpRoute().best
     for path in objects_at(said, "paths", f"{prefix}"):
         peer = _object(path, "peer", f"a path to {prefix}").get("peerId")

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import replace
 from ipaddress import IPv4Address, ip_network
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -26,9 +24,9 @@ from bgphealth.daemon.alternatives import PORTION, AlternativesWatch, Healthy, t
 from bgphealth.frr.alternatives import alternatives, parse_alternatives
 from bgphealth.frr.state import UnreadableError, Vtysh
 from bgphealth.simulation.clock import SimulatedLoop
-from tests.support.garbage import spoilt
 from tests.support.guarded import guarded, played, running
 from tests.support.hosts import RISE, round_of, unnumbered_host
+from tests.support.vtysh_output import objects, printed, spoilt
 
 SAMPLE = (Path(__file__).parents[1] / "golden" / "frr-8.4" / "bgp-alternatives.json").read_bytes()
 FOUR, SIX, NOBODYS = (
@@ -47,23 +45,9 @@ def parse(
     )
 
 
-def objects() -> list[dict[str, Any]]:
-    """Return the sample's objects."""
-    text, found = SAMPLE.decode(), []
-    while text.strip():
-        said, end = json.JSONDecoder().raw_decode(text := text.lstrip())
-        found.append(said)
-        text = text[end:]
-    return found
-
-
-def printed(said: list[dict[str, Any]]) -> bytes:
-    return "\n".join(json.dumps(each) for each in said).encode()
-
-
 def with_marks(*marks: object) -> bytes:
     """Return the sample with other large communities on the IPv4 paths of both ToRs."""
-    said = deepcopy(objects())
+    said = deepcopy(objects(SAMPLE))
     for path in said[0]["paths"][:2]:
         path["largeCommunity"] = {"string": "", "list": list(marks)}
     return printed(said)
@@ -86,13 +70,13 @@ def test_only_these_neighbors_count() -> None:
 
 
 def test_a_neighbor_may_be_an_interface() -> None:
-    said = objects()
+    said = objects(SAMPLE)
     said[0]["paths"][0]["peer"] |= {"peerId": "fe80::1", "interface": "eth1"}
     assert parse(printed(said), frozenset({"eth1"}))[FOUR] == {OTHER}
 
 
 def test_a_path_that_is_not_valid_is_none() -> None:
-    said = objects()
+    said = objects(SAMPLE)
     for path in said[0]["paths"]:
         path["valid"] = False
     assert parse(printed(said))[FOUR] == NOBODY
@@ -119,7 +103,7 @@ def test_marks(mark: object, hosts: object) -> None:
 
 @pytest.mark.parametrize("listed", [None, "65101:17901:184488961", {"list": 1}, []])
 def test_no_list_of_communities_is_no_mark(listed: object) -> None:
-    said = objects()
+    said = objects(SAMPLE)
     for path in said[0]["paths"]:
         path["largeCommunity"] = listed
     assert parse(printed(said))[FOUR] == NOBODY

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from ipaddress import IPv4Address, ip_address, ip_network
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 from bgphealth.core.truth import BgpPath, BgpRoute
 from bgphealth.frr.routes import injected, parse_injected
 from bgphealth.frr.state import UnreadableError, Vtysh
-from tests.support.garbage import spoilt
+from tests.support.vtysh_output import objects, printed, spoilt
 
 SAMPLE = (Path(__file__).parents[1] / "golden" / "frr-8.4" / "bgp-injected.json").read_bytes()
 INJECTOR = IPv4Address("127.0.0.2")
@@ -44,20 +43,6 @@ def parse(output: bytes) -> dict[str, BgpRoute]:
     return {str(prefix): route for prefix, route in found.routes.items()}
 
 
-def objects() -> list[dict[str, object]]:
-    """Return the sample's objects."""
-    text, found = SAMPLE.decode(), []
-    while text.strip():
-        said, end = json.JSONDecoder().raw_decode(text := text.lstrip())
-        found.append(said)
-        text = text[end:]
-    return found
-
-
-def printed(said: list[dict[str, object]]) -> bytes:
-    return "\n".join(json.dumps(each) for each in said).encode()
-
-
 def test_the_paths_of_the_injector() -> None:
     routes = parse(SAMPLE)
     assert routes["0.0.0.0/0"] == BgpRoute(
@@ -84,8 +69,8 @@ def test_communities_that_frr_has_a_name_for_are_numbers() -> None:
 
 
 def test_large_communities_stand_beside_the_others() -> None:
-    said = objects()
-    paths: list[dict[str, object]] = said[6]["paths"]  # type: ignore[assignment]
+    said = objects(SAMPLE)
+    paths: list[dict[str, object]] = said[6]["paths"]
     paths[0]["largeCommunity"] = {"string": "65101:1:1", "list": ["65101:1:1"]}
     (found,) = parse(printed(said))["2001:db8::53/128"].paths
     assert found.communities == {"65101:2", "65101:1:1"}
@@ -99,8 +84,8 @@ def test_the_session() -> None:
 
 def test_two_next_hops() -> None:
     """RFC 2545: a global and a link-local address."""
-    said = objects()
-    paths: list[dict[str, list[dict[str, str]]]] = said[6]["paths"]  # type: ignore[assignment]
+    said = objects(SAMPLE)
+    paths: list[dict[str, list[dict[str, str]]]] = said[6]["paths"]
     paths[0]["nexthops"].append({"ip": "fe80::1", "afi": "ipv6", "scope": "link-local"})
     (found,) = parse(printed(said))["2001:db8::53/128"].paths
     assert found.next_hops == (ip_address("100::1"), ip_address("fe80::1"))
@@ -142,9 +127,9 @@ def test_what_is_no_answer(printed_instead: bytes, why: str) -> None:
     ],
 )
 def test_what_cannot_be_read(key: str, value: object, why: str) -> None:
-    said = objects()
+    said = objects(SAMPLE)
     route = said[2]
-    paths: list[dict[str, object]] = route["paths"]  # type: ignore[assignment]
+    paths: list[dict[str, object]] = route["paths"]
     (route if key in ("prefix", "paths") else paths[0])[key] = value
     with pytest.raises(UnreadableError) as error:
         parse(printed(said))
@@ -152,7 +137,7 @@ def test_what_cannot_be_read(key: str, value: object, why: str) -> None:
 
 
 def test_unknown_fields_are_passed_over() -> None:
-    said = objects()
+    said = objects(SAMPLE)
     said[2]["new-in-99"] = {"nested": [1]}
     assert parse(printed(said)) == parse(SAMPLE)
 
