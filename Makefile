@@ -19,7 +19,7 @@ demo: setup ## Bring the lab up, blackhole a ToR's uplink, show what happens (ro
 
 .PHONY: test
 test: setup check ## Run all tests, the laboratory's included (root or sudo)
-	$(SUDO) $(BIN)/python -m pytest -p no:cacheprovider -n 4 --dist worksteal tests/contract
+	$(SUDO) $(BIN)/python -m pytest -p no:cacheprovider -n 4 --dist loadgroup tests/contract
 	$(SUDO) $(BIN)/python -m pytest -p no:cacheprovider -n 2 --dist loadgroup -m 'not alone' tests/network
 	$(SUDO) $(BIN)/python -m pytest -p no:cacheprovider -m alone tests/network
 

@@ -65,6 +65,7 @@ os.execv(sys.executable, [
 """
 
 
+@pytest.mark.minutes
 def test_a_helper_that_keeps_dying_takes_neither_exabgp_nor_its_routes_with_it(
     installed: Installed, tmp_path: Path
 ) -> None:
