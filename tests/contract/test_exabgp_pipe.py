@@ -267,7 +267,8 @@ def test_e5_a_helper_that_keeps_dying_ends_exabgp(installed: Installed, tmp_path
         for terminate, running in both.items():
             # The 64 s begin anew with every 64th second of the clock: it can be twice as many.
             assert running.status_within(150) == 0, running.logged()
-            assert 6 <= len((tmp_path / str(terminate) / "starts").read_text()) <= 12
+            # The sixth start is the one too many: that one may be ended before it has counted.
+            assert 5 <= len((tmp_path / str(terminate) / "starts").read_text()) <= 12
 
 
 def test_e5_terminate_is_about_a_helper_that_cannot_be_started(
