@@ -155,11 +155,11 @@ class Seen:
 async def findings(settings: Settings, file: Path) -> list[Finding]:
     """Return what is not as `file`, of which these are the settings, needs it.
 
+    In modes with ExaBGP only.
+
     Raises:
         HostError: the kernel does not tell.
     """
-    if settings.mode not in (Mode.FRR, Mode.DIRECT):
-        return []
     try:
         found = running.find()
         connected = sessions.connections()

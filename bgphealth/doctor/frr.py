@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from bgphealth.core.settings import Family, Mode, ProbeKind, Settings, UplinkSettings
+from bgphealth.core.settings import Family, ProbeKind, Settings, UplinkSettings
 from bgphealth.doctor import frr_lines
 from bgphealth.doctor.finding import Finding, Kind, Severity
 from bgphealth.frr import configuration, setup
@@ -158,9 +158,10 @@ class _Tor(NamedTuple):
 
 
 async def findings(settings: Settings, file: Path) -> list[Finding]:
-    """Ask FRR, and return what is not as `file`, of which these are the settings, needs it."""
-    if settings.mode is not Mode.FRR:
-        return []
+    """Ask FRR, and return what is not as `file`, of which these are the settings, needs it.
+
+    In mode ``frr`` only.
+    """
     vtysh = Vtysh(timeout_s=_LATE_S)
     names = _needed(settings)
     daemons, neighbors, peers = await asyncio.gather(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 _SEQUENCE = re.compile(r"(?<= )seq \d+ ")
 _PASSWORD = re.compile(r"(neighbor \S+ password) .+")
+_COMMUNITIES = re.compile(r"(set (?:large-)?community) (.+)")
 _MAXIMUM_PATHS = re.compile(r"(maximum-paths(?: ibgp)?) (\d+)")
 
 _UNSAID = re.compile(
@@ -35,7 +36,7 @@ class Line:
 
 
 def lines(text: str) -> tuple[Line, ...]:
-    """Return what a configuration says, without what FRR would not print or may number anew.
+    """Return what a configuration says, without what FRR would not print, may number or sort anew.
 
     Blocks are known by their indentation. A password is never part of a line.
     """
@@ -49,6 +50,8 @@ def _lines(text: str) -> Iterator[Line]:
         if not said or _UNSAID.match(said):
             continue
         said = _PASSWORD.sub(r"\1 ***", _SEQUENCE.sub("", said))
+        if match := _COMMUNITIES.fullmatch(said):
+            said = " ".join([match[1], *sorted(match[2].split())])
         depth = len(raw) - len(raw.lstrip())
         while blocks and blocks[-1][0] >= depth:
             blocks.pop()
