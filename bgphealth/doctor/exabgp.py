@@ -234,64 +234,63 @@ def examine(settings: Settings, file: Path, seen: Seen) -> Iterator[Finding]:
     ):
         mend = "install ExaBGP 5.0: pip install 'exabgp>=5.0,<5.1'"
         yield VERSION.found(subject, f"version {exabgp.version}", mend)
-    yield from _environment(exabgp, seen, subject)
-    yield from _conf(settings, file, exabgp, seen)
+    directory = exabgp.conf.parent if exabgp.conf else Path("/etc/exabgp")
+    files = f"bgphealth -c {shlex.quote(str(file))} render exabgp -o {shlex.quote(str(directory))}"
+    rendered = f"{files} && {_RESTART}"
+    yield from _environment(exabgp, seen, subject, rendered)
+    yield from _conf(settings, file, exabgp, seen, rendered)
     yield from _may_ask_frr(settings, exabgp, seen)
     yield from _restarted(exabgp, seen, subject)
     if settings.mode is Mode.DIRECT:
         yield from _sessions(settings, seen)
 
 
-def _environment(exabgp: Running, seen: Seen, subject: str) -> Iterator[Finding]:
+def _environment(exabgp: Running, seen: Seen, subject: str, rendered: str) -> Iterator[Finding]:
     if exabgp.environment is None or seen.env.why_not:
         found = seen.env.why_not or "its environment is not for this user"
         yield NOT_READ.found(subject, found, "run this as root")
         return
     for name, kind in (("ack", ACK), ("terminate", TERMINATE), ("respawn", RESPAWN)):
-        if not running.setting(f"api.{name}", exabgp.environment, seen.env.said):
-            variable = next(
-                (
-                    v
-                    for v in (f"exabgp.api.{name}", f"exabgp_api_{name}")
-                    if v in exabgp.environment
-                ),
-                None,
-            )
-            where = f"in {exabgp.env_file}, below [exabgp.api]: {name} = true"
-            mend = where if variable is None else f"in ExaBGP's environment: {variable}=true"
-            yield kind.found(subject, f"exabgp.api.{name} is false", f"{mend}; then {_RESTART}")
+        setting = f"exabgp.api.{name}"
+        if running.setting(f"api.{name}", exabgp.environment, seen.env.said):
+            continue
+        names = (setting, setting.replace(".", "_"))
+        variable = next((each for each in names if each in exabgp.environment), None)
+        if variable is not None:
+            mend = f"in ExaBGP's environment: {variable}=true; then {_RESTART}"
+        elif exabgp.conf and exabgp.env_file == exabgp.conf.with_name("exabgp.env"):
+            mend = rendered
+        else:
+            mend = f"in {exabgp.env_file}, below [exabgp.api]: {name} = true; then {_RESTART}"
+        yield kind.found(subject, f"{setting} is false", mend)
 
 
-def _conf(settings: Settings, file: Path, exabgp: Running, seen: Seen) -> Iterator[Finding]:
-    if seen.conf.said is None:
+def _conf(
+    settings: Settings, file: Path, exabgp: Running, seen: Seen, rendered: str
+) -> Iterator[Finding]:
+    if exabgp.conf is None or seen.conf.said is None:
         found = seen.conf.why_not or f"{exabgp.conf or 'its configuration'} is not there"
         yield NOT_READ.found("exabgp.conf", found, "run this as root")
         return
     # Of a password it matters only that there is one.
     passwords = {u.name: "x" for u in settings.uplinks if u.password_file is not None}
-    rendered = render_conf(settings, file, ["/bgphealth"], passwords)
-    wanted = configuration.statements(rendered)
+    wanted = configuration.statements(render_conf(settings, file, ["/bgphealth"], passwords))
     there = configuration.statements(seen.conf.said)
-    blocks = {each.within[:1] for each in wanted}
     absent = [each for each in wanted if each not in there]
     # Other neighbors, and other processes, are somebody else's.
+    blocks = {each.within[:1] for each in wanted}
     more = [each for each in there if each not in wanted and each.within[:1] in blocks]
     restarting = [each for each in more if each.text.startswith("graceful-restart")]
     more = [each for each in more if each not in restarting]
-    directory = exabgp.conf.parent if exabgp.conf else Path("/etc/exabgp")
-    command = (
-        f"bgphealth -c {shlex.quote(str(file))} render exabgp -o {shlex.quote(str(directory))}"
-    )
     if restarting:
-        mend = f"{command} && {_RESTART}"
-        yield GRACEFUL_RESTART.found(exabgp.conf, f"'{restarting[0].text}'", mend)
+        yield GRACEFUL_RESTART.found(exabgp.conf, f"'{restarting[0].text}'", rendered)
     if absent or more:
         found = "; ".join(
             f"{what}: {_listed([each.text for each in some])}"
             for what, some in (("missing", absent), ("not rendered", more))
             if some
         )
-        yield CONF.found(exabgp.conf, found, f"{command} && {_RESTART}")
+        yield CONF.found(exabgp.conf, found, rendered)
     elif not restarting and seen.conf.written_at > exabgp.started_at + _AT_ONCE_S:
         late = seen.conf.written_at - exabgp.started_at
         yield CONF_NEWER.found(exabgp.conf, f"{late:.0f} s after the start", _RESTART)

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from lab import convergence
 from lab.namespaces import NamespaceDriver
 from tests.network.facts.laboratory import FILE, INJECTOR, Lab, running
 from tests.support.frr import Frr
+from tests.support.laboratory import configure, edited
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 WITH_FRR = sorted(file.parent.name for file in GOLDEN.glob("*/frr.conf"))
@@ -43,6 +45,10 @@ OTHER_VTYSH = """\
 /usr/bin/vtysh "$@" | sed "s/FRRouting 8.4.4/FRRouting $OTHER_VERSION/"
 """
 BGP = "router bgp 65101"
+CONF, ENV = "/etc/exabgp/exabgp.conf", "/etc/exabgp/exabgp.env"
+SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+AS_NOBODY = ("setpriv", "--reuid", "nobody", "--regid", "nogroup")
+BFDD = "/usr/lib/frr/bfdd -d -A 127.0.0.1"
 IPV4_OF_BGP = (BGP, "address-family ipv4 unicast")
 INJECTED = f"neighbor {INJECTOR}"
 
@@ -201,3 +207,175 @@ def test_what_is_entered_by_vtysh(doctor: Doctor, word: str) -> None:
     found = doctor.wait(word, *FOLLOWS.get(word, ()))
     mend(doctor.lab, found[word])
     doctor.wait()
+
+
+# ---- what else is wrong with FRR -----------------------------------------------------------------
+
+
+def test_the_file_that_frr_reads_at_its_next_start(doctor: Doctor) -> None:
+    doctor.lab.server("sed", "-i", "/multipath-relax/d", "/etc/frr/frr.conf")
+    mend(doctor.lab, doctor.wait("frr_conf_old")["frr_conf_old"])
+    doctor.wait()
+
+
+def test_frr_is_not_installed(doctor: Doctor) -> None:
+    with asked(doctor.lab, "env", "PATH=/nowhere") as other:
+        assert "apt install frr" in other.wait("frr_missing")["frr_missing"]["mend"]
+
+
+@pytest.mark.parametrize(("version", "word"), [("7.5.1", "frr_old"), ("11.0", "frr_new")])
+def test_another_version_of_frr(doctor: Doctor, version: str, word: str) -> None:
+    """What no machine here has: vtysh prints another number."""
+    before = ("env", f"OTHER_VERSION={version}", f"PATH=/run/other:{SYSTEM_PATH}")
+    with asked(doctor.lab, *before) as other:
+        assert version.startswith(other.wait(word)[word]["found"].removeprefix("version "))
+
+
+def test_somebody_who_may_ask_nobody(doctor: Doctor) -> None:
+    with asked(doctor.lab, *AS_NOBODY, "--clear-groups") as other:
+        found = other.wait("frr_not_asked", "exabgp_not_read")["frr_not_asked"]
+        assert found["mend"] == "usermod -aG frrvty nobody"
+    # What the group is for; frr.conf is for another one.
+    doctor.lab.server("chmod", "640", "/etc/frr/frr.conf")
+    with asked(doctor.lab, *AS_NOBODY, "--groups", "frrvty") as other:
+        other.wait("frr_conf_not_read", "exabgp_not_read")
+
+
+def test_a_tor_that_asks_for_graceful_restart(doctor: Doctor) -> None:
+    again = ("end", "clear bgp 10.0.1.1")
+    configure(doctor.lab.driver, "tor1", "router bgp 65001", "bgp graceful-restart", *again)
+    try:
+        word = "frr_tor_graceful_restart"
+        found = doctor.wait(word)[word]
+        assert found["severity"] == "note"
+        mend(doctor.lab, found)
+        doctor.wait()
+    finally:
+        configure(doctor.lab.driver, "tor1", "router bgp 65001", "no bgp graceful-restart", *again)
+        doctor.lab.configure(BGP, "no neighbor 10.0.1.0 graceful-restart-disable")
+
+
+def test_bfd(doctor: Doctor) -> None:
+    """From the file's new line to a session that is up, by one finding after the other."""
+    lab = doctor.lab
+    with edited(lab.driver, "s/neighbor_asn: 65001/&, bfd: true/"):
+        found = doctor.wait("frr_daemon", "frr_configuration", "frr_conf_old")
+        assert found["frr_daemon"]["mend"].startswith("bfdd=yes in /etc/frr/daemons")
+        try:
+            lab.server("sh", "-c", BFDD)
+            mend(lab, found["frr_conf_old"])
+            mend(lab, doctor.wait("frr_configuration", "frr_bfd_down")["frr_configuration"])
+            assert doctor.wait("frr_bfd_down")["frr_bfd_down"]["found"].startswith("down")
+            lab.run("tor1", "sh", "-c", BFDD)
+            for neighbor in ("10.0.1.1", "2001:db8:1::1"):
+                configure(lab.driver, "tor1", "router bgp 65001", f"neighbor {neighbor} bfd")
+            doctor.wait()
+        finally:
+            for neighbor in ("10.0.1.0", "2001:db8:1::"):
+                lab.configure(BGP, f"no neighbor {neighbor} bfd")
+            lab.server("sh", "-c", "kill $(cat /run/frr/bfdd.pid)")
+    lab.server("bgphealth", "-c", FILE, "render", "frr", "-o", "/etc/frr")
+
+
+def test_a_daemon_that_is_dead(doctor: Doctor) -> None:
+    """Without watchfrr, which would start it again within seconds."""
+    for name in ("watchfrr", "staticd"):
+        doctor.lab.server("sh", "-c", f"kill -9 $(cat /run/frr/{name}.pid)")
+    found = doctor.wait("frr_daemon")["frr_daemon"]
+    assert found["subject"] == "staticd"
+    mend(doctor.lab, found)
+    doctor.wait()
+
+
+# ---- ExaBGP --------------------------------------------------------------------------------------
+
+
+def test_a_file_that_exabgp_has_not_read(doctor: Doctor) -> None:
+    doctor.lab.server("touch", "-d", "+1 minute", CONF)
+    mend(doctor.lab, doctor.wait("exabgp_conf_newer")["exabgp_conf_newer"])
+    # It is still from the future.
+    doctor.lab.server("touch", "-d", "-1 minute", CONF)
+    doctor.wait()
+
+
+def test_exabgp_with_other_files(doctor: Doctor) -> None:
+    """All in one restart: two families and ADD-PATH, what its environment says, its helper."""
+    lab = doctor.lab
+    lab.server("sed", "-i", "/ipv6 unicast/d; s/add-path send;/graceful-restart 60;/", CONF)
+    lab.server("sed", "-i", "s/^\\(ack\\|respawn\\|terminate\\) = true/\\1 = false/", ENV)
+    lab.restart_exabgp()
+    settings = ("exabgp_ack", "exabgp_respawn", "exabgp_terminate")
+    words = (*settings, "exabgp_conf", "exabgp_graceful_restart", "frr_family", "frr_add_path")
+    doctor.wait(*words)
+    lab.server("sh", "-c", "kill -9 $(cat /run/bgphealth/bgphealth.pid)")
+    found = doctor.wait(*words, "exabgp_without_bgphealth")
+    mends = {found[word]["mend"] for word in (*settings, "exabgp_conf", "exabgp_graceful_restart")}
+    assert mends == {
+        f"bgphealth -c {FILE} render exabgp -o /etc/exabgp && systemctl restart exabgp"
+    }
+    mend(lab, found["exabgp_conf"])
+    doctor.wait()
+
+
+def test_another_version_of_exabgp(doctor: Doctor) -> None:
+    """What is installed says another number."""
+    file = next(
+        file
+        for each in metadata.distributions(name="exabgp")
+        for file in [Path(str(each.locate_file(f"exabgp-{each.version}.dist-info/METADATA")))]
+    )
+    script = 'sed "s/^Version: .*/Version: 3.4.19/" "$1" >/run/other/METADATA'
+    doctor.lab.server(
+        "sh", "-c", f'{script} && mount --bind /run/other/METADATA "$1"', "sh", f"{file}"
+    )
+    try:
+        assert doctor.wait("exabgp_version")["exabgp_version"]["found"] == "version 3.4.19"
+    finally:
+        doctor.lab.server("umount", f"{file}")
+    doctor.wait()
+
+
+def test_systemd_would_not_start_it_again(doctor: Doctor) -> None:
+    """systemd is there as far as sd_booted(3) looks, and ExaBGP is none that it would restart."""
+    doctor.lab.server("mkdir", "-p", "/run/systemd/system")
+    try:
+        doctor.wait("exabgp_not_restarted")
+    finally:
+        doctor.lab.server("rmdir", "/run/systemd/system")
+    doctor.wait()
+
+
+def test_exabgp_does_not_run(doctor: Doctor) -> None:
+    # The loop that starts it again is its parent.
+    script = "pid=$(cat /run/exabgp.pid); kill -9 $(ps -o ppid= -p $pid) $pid"
+    doctor.lab.server("sh", "-c", script)
+    found = doctor.wait("exabgp_not_running", "frr_injector_down")["exabgp_not_running"]
+    mend(doctor.lab, found)
+    doctor.wait()
+
+
+def test_bgphealth_may_not_ask_frr(doctor: Doctor) -> None:
+    """ExaBGP was started as root, and became nobody (E6)."""
+    lab = doctor.lab
+    script = (
+        "pid=$(cat /run/exabgp.pid); kill -9 $(ps -o ppid= -p $pid) $pid;"
+        "sed s/user=root/user=nobody/ /etc/lab/run-exabgp >/run/as-nobody;"
+        "setsid sh /run/as-nobody >>/var/log/exabgp.log 2>&1 </dev/null &"
+    )
+    lab.server("sh", "-c", script)
+    try:
+        doctor.wait("exabgp_no_frrvty")
+    finally:
+        lab.server("sh", "-c", "pid=$(cat /run/exabgp.pid); kill -9 $(ps -o ppid= -p $pid) $pid")
+        lab.server("sh", "-c", "/run/services/systemctl start exabgp")
+    doctor.wait()
+
+
+def test_a_direct_host(direct_lab: NamespaceDriver) -> None:
+    assert words_of(direct_lab) == set()
+    configure(direct_lab, "tor1", "router bgp 65001", "neighbor 10.0.1.1 shutdown")
+    with asked(Lab(direct_lab)) as doctor:
+        word = "exabgp_session_down"
+        assert doctor.wait(word)[word]["subject"] == "10.0.1.0 (tor1)"
+        configure(direct_lab, "tor1", "router bgp 65001", "no neighbor 10.0.1.1 shutdown")
+        doctor.wait()
