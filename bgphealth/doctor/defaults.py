@@ -160,10 +160,9 @@ def _mend_source(
     if wanted is None:
         return f"in the file: host.source.{family}"
     if settings.mode is Mode.FRR:
-        # zebra does not try again by itself when the address comes late.
         return (
-            f"bgphealth render frr: ip protocol bgp route-map sets src; "
-            f"then vtysh -c 'clear bgp {settings.host.injector}'"
+            f"vtysh -c 'clear bgp {settings.host.injector}'  # with a frr.conf that sets src in "
+            "its ip protocol bgp route-map, as bgphealth render frr does"
         )
     return f"{ip(family)} route replace default … src {wanted} metric {best.metric}"
 

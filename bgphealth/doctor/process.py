@@ -80,7 +80,7 @@ def judge(settings: Settings, process: Process, ping_group_range: str | None) ->
         yield NO_NET_ADMIN.found(
             subject,
             "its effective capabilities are without CAP_NET_ADMIN",
-            "bgphealth render systemd: AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW",
+            "in the unit: AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW (bgphealth render systemd)",
         )
     if ping_group_range is None or not _pings(settings) or process.has(_CAP_NET_RAW):
         return

@@ -6,7 +6,7 @@ from bgphealth.core.settings import Family
 
 
 def ip(family: Family) -> str:
-    """Return what to call for one family: ip(8)."""
+    """Return the ip command for one family."""
     return "ip -4" if family is Family.IPV4 else "ip -6"
 
 
