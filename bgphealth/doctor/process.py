@@ -91,7 +91,7 @@ def judge(settings: Settings, process: Process, ping_group_range: str | None) ->
             subject,
             f"net.ipv4.ping_group_range is {lowest} {highest}, its groups are {listed}, and it has "
             "no CAP_NET_RAW",
-            sysctl("ipv4/ping_group_range", "0 2147483647"),
+            sysctl({"ipv4/ping_group_range": "0 2147483647"}),
         )
 
 

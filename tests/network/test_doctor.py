@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -11,7 +12,7 @@ from lab import convergence, dual_tor
 from lab.namespaces import NamespaceDriver
 from tests.support.broken_host import BROKEN
 from tests.support.doctor import Broken, Doctor, Found, doctor
-from tests.support.laboratory import edited
+from tests.support.laboratory import FILE, edited
 
 _STOP = "kill -STOP $(cat /run/bgphealth/bgphealth.pid)"
 _CONTINUE = "kill -CONT $(cat /run/bgphealth/bgphealth.pid)"
@@ -25,6 +26,17 @@ def there(lab: NamespaceDriver) -> Iterator[Doctor]:
 
 def shell(lab: NamespaceDriver, script: str) -> None:
     lab.run(dual_tor.SERVER, ["sh", "-c", script])
+
+
+def kernel(lab: NamespaceDriver) -> str:
+    """Return all that the doctor must not change."""
+    script = """
+        ip -4 rule; ip -6 rule; ip addr; ip -4 route show table all; ip -6 route show table all
+        sysctl -a --pattern '^net' 2>/dev/null
+    """
+    said = lab.run(dual_tor.SERVER, ["sh", "-c", script]).stdout
+    # How long it will still do, and what the kernel counts.
+    return re.sub(r"(expires|age|valid_lft|preferred_lft) \S+|.*nf_conntrack_count.*", "", said)
 
 
 def wait_found(there: Doctor, words: frozenset[str], also: frozenset[str] = frozenset()) -> Found:
@@ -59,3 +71,19 @@ def test_it_finds_what_is_broken(lab: NamespaceDriver, there: Doctor, broken: Br
                     shell(lab, finding["mend"])
             wait_found(there, frozenset(), broken.also)
     wait_found(there, frozenset())
+
+
+@pytest.mark.parametrize(
+    "wrapper",
+    [(), ("setpriv", "--bounding-set", "-all", "--inh-caps", "-all")],
+    ids=["root", "bare"],
+)
+def test_it_finds_nothing_and_changes_nothing(
+    lab: NamespaceDriver, there: Doctor, wrapper: tuple[str, ...]
+) -> None:
+    """It needs no capability to look at the kernel."""
+    wait_found(there, frozenset())
+    before = kernel(lab)
+    done = lab.run(dual_tor.SERVER, [*wrapper, "bgphealth", "-c", FILE, "doctor"], check=False)
+    assert (done.stdout, done.stderr, done.returncode) == ("nothing found\n", "", 0)
+    assert kernel(lab) == before

@@ -9,9 +9,12 @@ _ZEBRA_AGAIN = (
     "ip route add default via 10.0.1.0 dev eth1 metric 50 && sleep 0.1 && "
     "ip route del default via 10.0.1.0 dev eth1 metric 50"
 )
-# It would put back what is deleted, and does when it goes on.
-_STOP_ZEBRA = "kill -STOP $(cat /run/frr/zebra.pid)"
-_CONTINUE_ZEBRA = "kill -CONT $(cat /run/frr/zebra.pid)"
+# The kernel drops the IPv4 default with its source, and says nothing to zebra.
+_DROP_DEFAULT = """
+    while ip -4 route show default | grep -q 'proto bgp'; do
+        ip addr del 10.255.10.1/32 dev lo; ip addr add 10.255.10.1/32 dev lo; sleep 0.2
+    done
+"""
 _DEFAULT = "ip -4 route replace default proto bgp {src} metric 20 nexthop via 10.0.1.0 dev eth1"
 _LISTEN = (
     "import socket,sys,time;s=socket.socket(socket.AF_UNIX);s.bind(sys.argv[1]);s.listen();"
@@ -114,21 +117,12 @@ BROKEN = (
     _broken(
         "no_default",
         is_stopped=True,
-        how=f"""
-            {_STOP_ZEBRA}
-            ip -6 route del default metric 20
-            while ip -6 route del default proto 179; do :; done
-        """,
-        undo=_CONTINUE_ZEBRA,
+        # zebra looks again at what is left when a default of the kernel's goes.
+        how=f"while ip -4 route del default proto 179; do :; done; {_DROP_DEFAULT}",
+        undo="bgphealth fallback apply",
         also=("fallback_missing",),
-        is_mended=False,
     ),
-    _broken(
-        "only_fallback",
-        how=f"{_STOP_ZEBRA}; ip -6 route del default metric 20",
-        undo=_CONTINUE_ZEBRA,
-        is_mended=False,
-    ),
+    _broken("only_fallback", is_stopped=True, how=_DROP_DEFAULT, undo=_ZEBRA_AGAIN),
     _broken(
         "foreign_default",
         how="ip route add default via 10.0.1.0 dev eth1 metric 100 proto dhcp",
