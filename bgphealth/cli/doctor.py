@@ -17,7 +17,7 @@ from bgphealth.doctor.examine import KINDS, examine
 from bgphealth.doctor.finding import Finding, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from bgphealth.cli.app import Invocation
 
@@ -57,19 +57,24 @@ def doctor(context: click.Context, *, as_json: bool, ignore: tuple[str, ...]) ->
     if as_json:
         click.echo(json.dumps(_json(str(invocation.file), found, is_ok=is_ok), indent=2))
     else:
-        click.echo("\n".join(_lines(found)))
+        click.echo("\n".join(lines(found)))
     context.exit(0 if is_ok else _FOUND)
 
 
-def _lines(found: Sequence[Finding]) -> Iterator[str]:
+def lines(found: Iterable[Finding]) -> Iterator[str]:
+    """Yield what is printed for people. Why a kind matters is said once."""
+    counts: Counter[Severity] = Counter()
+    explained: set[str] = set()
     for finding in found:
+        counts[finding.severity] += 1
         yield f"{finding.severity}: {finding.subject}: {finding.found} ({finding.word})"
-        yield f"  why: {finding.why}"
+        if finding.word not in explained:
+            yield f"  why: {finding.why}"
+            explained.add(finding.word)
         if finding.mend is not None:
             yield f"  mend: {finding.mend}"
-    if found:
+    if counts:
         yield ""
-    counts = Counter(finding.severity for finding in found)
     said = [
         f"{count} {severity}{'' if count == 1 else 's'}"
         for severity in Severity

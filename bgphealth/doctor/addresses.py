@@ -49,8 +49,8 @@ SEVERAL_ADDRESSES = Kind(
     "several_addresses",
     Severity.WARNING,
     "an uplink's interface has several addresses in the subnet of its ToR",
-    "the first one, the primary, is used for BGP and probes, and when it is deleted the kernel may "
-    "delete the others with it (`promote_secondaries`); which one is first depends on the boot",
+    "which one is the primary depends on the order in which they came: probes, BGP and the "
+    "fallback may use another one after a reboot. In IPv4 the others go when the primary does",
 )
 
 KINDS = (
@@ -132,12 +132,12 @@ def _several(settings: Settings, seen: View) -> Iterator[Finding]:
                 continue
             inside = [a.ip for a in interface.addresses if path.neighbor in a.network]
             if len(inside) > 1:
-                first = f"{{{path.family}: {inside[0]}}}"
+                chosen = seen.chosen.get((uplink.name, path.family), inside[0])
                 yield SEVERAL_ADDRESSES.found(
                     uplink.interface,
-                    f"{', '.join(map(str, inside))} are all in the subnet of {path.neighbor}; "
-                    f"{inside[0]} is the first",
-                    f"in the file: uplinks.{uplink.name}.probe_source: {first}",
+                    f"{', '.join(map(str, inside))} are all in the subnet of {path.neighbor}: the "
+                    f"probes take {inside[0]}, the kernel chooses {chosen}",
+                    f"in the file: uplinks.{uplink.name}.probe_source: {{{path.family}: {chosen}}}",
                 )
 
 

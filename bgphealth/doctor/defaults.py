@@ -90,18 +90,23 @@ def judge(settings: Settings, seen: View) -> Iterator[Finding]:
         defaults = seen.defaults[family]
         best = used(KernelView(defaults, has_source=True))
         if best is None:
-            yield NO_DEFAULT.found(family, "there is no default that can be used")
+            mend = _again(settings, family) if settings.mode is Mode.FRR else None
+            yield NO_DEFAULT.found(family, "there is no default that can be used", mend)
         elif settings.mode is Mode.FRR and best.protocol == OURS:
-            yield ONLY_FALLBACK.found(
-                family,
-                f"the kernel uses {best}",
-                f"vtysh -c 'show {_frr(family)} route {family.default_prefix}'",
-            )
+            yield ONLY_FALLBACK.found(family, f"the kernel uses {best}", _again(settings, family))
         foreign = [d for d in defaults if settings.mode is Mode.FRR and _evicts(d)]
         yield from (_foreign(family, default) for default in foreign)
         if best is not None and best not in foreign:
             yield from _source(settings, seen, family, best)
     yield from _fallback(settings, seen)
+
+
+def _again(settings: Settings, family: Family) -> str:
+    # After `src` was missing, zebra does not try again by itself (FRR 8.4).
+    return (
+        f"vtysh -c 'clear bgp {settings.host.injector}'  # if bgpd has one: "
+        f"vtysh -c 'show {_frr(family)} route {family.default_prefix}'"
+    )
 
 
 def _evicts(default: KernelDefault) -> bool:
@@ -160,10 +165,9 @@ def _mend_source(
     if wanted is None:
         return f"in the file: host.source.{family}"
     if settings.mode is Mode.FRR:
-        # zebra does not try again by itself when the address comes late.
         return (
-            f"bgphealth render frr: ip protocol bgp route-map sets src; "
-            f"then vtysh -c 'clear bgp {settings.host.injector}'"
+            f"vtysh -c 'clear bgp {settings.host.injector}'  # with a frr.conf that sets src in "
+            "its ip protocol bgp route-map, as bgphealth render frr does"
         )
     return f"{ip(family)} route replace default … src {wanted} metric {best.metric}"
 

@@ -8,6 +8,8 @@ from bgphealth.doctor import addresses, defaults, links, sysctls, tables
 from bgphealth.fallback import view
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from bgphealth.core.settings import Settings
     from bgphealth.doctor.finding import Finding
 
@@ -22,5 +24,10 @@ async def findings(settings: Settings) -> list[Finding]:
     Raises:
         HostError: the kernel does not tell.
     """
-    seen = await view.look(settings)
-    return [finding for part in _PARTS for finding in part.judge(settings, seen)]
+    return list(judge(settings, await view.look(settings)))
+
+
+def judge(settings: Settings, seen: view.View) -> Iterator[Finding]:
+    """Yield what is not as it should be, part by part."""
+    for part in _PARTS:
+        yield from part.judge(settings, seen)

@@ -80,7 +80,7 @@ def judge(settings: Settings, process: Process, ping_group_range: str | None) ->
         yield NO_NET_ADMIN.found(
             subject,
             "its effective capabilities are without CAP_NET_ADMIN",
-            "bgphealth render systemd: AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW",
+            "in the unit: AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW (bgphealth render systemd)",
         )
     if ping_group_range is None or not _pings(settings) or process.has(_CAP_NET_RAW):
         return
@@ -91,7 +91,7 @@ def judge(settings: Settings, process: Process, ping_group_range: str | None) ->
             subject,
             f"net.ipv4.ping_group_range is {lowest} {highest}, its groups are {listed}, and it has "
             "no CAP_NET_RAW",
-            sysctl("ipv4/ping_group_range", "0 2147483647"),
+            sysctl({"ipv4/ping_group_range": "0 2147483647"}),
         )
 
 

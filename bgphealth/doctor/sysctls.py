@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from bgphealth.core.settings import Family, Mode
 from bgphealth.doctor.finding import Finding, Kind, Severity
@@ -79,67 +79,88 @@ KINDS = (
 )
 
 _STRICT, _LOOSE = 1, 2
-_ADDRESS_OF_INTERFACE = 1
-_BEST_ADDRESS = 2
 _ACCEPT_AND_FORWARD = 2
+_OF_BOTH = "the larger one of the interface's own and that of all counts"
+
+
+class _Wrong(NamedTuple):
+    """One sysctl of one uplink that should have the value `right`."""
+
+    kind: Kind
+    path: str
+    found: str
+    right: int
 
 
 def judge(settings: Settings, seen: View) -> Iterator[Finding]:
     """Yield what is wrong with the sysctls; one that this kernel does not have is right."""
+    wrong: dict[Kind, list[tuple[str, _Wrong]]] = {}
     for uplink in settings.uplinks:
         # One that does not exist has none, and that is said already.
         if uplink.interface in seen.interfaces:
-            yield from _of_uplink(settings, seen, uplink)
-    several = len(settings.uplinks) > 1
+            for each in _of_uplink(settings, seen, uplink):
+                wrong.setdefault(each.kind, []).append((uplink.interface, each))
+    for kind, those in wrong.items():
+        subject = ", ".join(dict.fromkeys(interface for interface, _ in those))
+        found = "; ".join(dict.fromkeys(each.found for _, each in those))
+        yield kind.found(subject, found, sysctl({each.path: each.right for _, each in those}))
+    yield from _of_all(settings, seen)
+
+
+def _of_all(settings: Settings, seen: View) -> Iterator[Finding]:
+    if len(settings.uplinks) == 1:
+        return
     for family in settings.families:
-        forwards = sum(
-            _value(seen, family, u.interface, "forwarding") == 1 for u in settings.uplinks
-        )
-        if several and forwards > 1:
+        uplinks = [u.interface for u in settings.uplinks]
+        forwarding = [name for name in uplinks if _value(seen, family, name, "forwarding") == 1]
+        if len(forwarding) > 1:
             name = "ipv4/ip_forward" if family is Family.IPV4 else "ipv6/conf/all/forwarding"
-            yield FORWARDING.found(family, f"{forwards} uplinks forward", sysctl(name, 0))
+            said = f"forwarding is on ({', '.join(forwarding)})"
+            yield FORWARDING.found(family, said, sysctl({name: 0}))
         policy = f"{family}/fib_multipath_hash_policy"
-        if several and seen.sysctls.get(policy) == "0":
-            yield MULTIPATH_HASH.found(family, f"net/{policy} is 0", sysctl(policy, 1))
+        if seen.sysctls.get(policy) == "0":
+            yield MULTIPATH_HASH.found(
+                family, "fib_multipath_hash_policy is 0", sysctl({policy: 1})
+            )
 
 
-def _of_uplink(settings: Settings, seen: View, uplink: UplinkSettings) -> Iterator[Finding]:
-    name = uplink.interface
+def _of_uplink(settings: Settings, seen: View, uplink: UplinkSettings) -> Iterator[_Wrong]:
     families = {path.family for path in uplink.paths}
     if Family.IPV4 in families:
-        strict = _larger(seen, name, "rp_filter")
-        if strict == _STRICT:
-            said = f"rp_filter of {name} or of all is 1, and none is 2"
-            yield RP_FILTER.found(name, said, _set(Family.IPV4, name, "rp_filter", _LOOSE))
-    if Family.IPV4 in families and not uplink.is_unnumbered and _on_loopback(settings):
-        for kind, right in ((ARP_IGNORE, _ADDRESS_OF_INTERFACE), (ARP_ANNOUNCE, _BEST_ADDRESS)):
-            if _larger(seen, name, kind.word) == 0:
-                said = f"{kind.word} of {name} and of all is 0"
-                yield kind.found(name, said, _set(Family.IPV4, name, kind.word, right))
+        yield from _ipv4(settings, seen, uplink)
     if Family.IPV6 in families:
         yield from _ipv6(settings, seen, uplink)
     if settings.fallback.enabled and settings.fallback.defaults:
         for family in sorted(families):
-            if _value(seen, family, name, LINKDOWN.word) == 0:
-                said = f"{LINKDOWN.word} of {name} is 0 ({family})"
-                yield LINKDOWN.found(name, said, _set(family, name, LINKDOWN.word, 1))
+            if _value(seen, family, uplink.interface, LINKDOWN.word) == 0:
+                path = _path(family, uplink, LINKDOWN.word)
+                yield _Wrong(LINKDOWN, path, f"{LINKDOWN.word} is 0 ({family})", 1)
 
 
-def _ipv6(settings: Settings, seen: View, uplink: UplinkSettings) -> Iterator[Finding]:
+def _ipv4(settings: Settings, seen: View, uplink: UplinkSettings) -> Iterator[_Wrong]:
+    name, family = uplink.interface, Family.IPV4
+    if _larger(seen, family, name, RP_FILTER.word) == _STRICT:
+        path = _path(family, uplink, RP_FILTER.word)
+        yield _Wrong(RP_FILTER, path, f"{RP_FILTER.word} is 1: {_OF_BOTH}", _LOOSE)
+    if uplink.is_unnumbered or not any(s.expected_addresses for s in settings.services):
+        return
+    for kind, right in ((ARP_IGNORE, 1), (ARP_ANNOUNCE, 2)):
+        if _larger(seen, family, name, kind.word) == 0:
+            path = _path(family, uplink, kind.word)
+            yield _Wrong(kind, path, f"{kind.word} is 0: {_OF_BOTH}", right)
+
+
+def _ipv6(settings: Settings, seen: View, uplink: UplinkSettings) -> Iterator[_Wrong]:
     name, family = uplink.interface, Family.IPV6
-    accepts = _value(seen, family, name, "accept_ra") or 0
+    accepts = _value(seen, family, name, ACCEPT_RA.word) or 0
     forwards = _value(seen, family, name, "forwarding")
     takes = accepts >= _ACCEPT_AND_FORWARD or (accepts and not forwards)
     if settings.mode is Mode.FRR and takes and _value(seen, family, name, "accept_ra_defrtr"):
-        said = f"accept_ra of {name} is {accepts}"
-        yield ACCEPT_RA.found(name, said, _set(family, name, "accept_ra", 0))
-    if not uplink.is_unnumbered and _larger(seen, name, KEEP_ADDRESS.word, family) == 0:
-        said = f"{KEEP_ADDRESS.word} of {name} and of all is 0"
-        yield KEEP_ADDRESS.found(name, said, _set(family, name, KEEP_ADDRESS.word, 1))
-
-
-def _on_loopback(settings: Settings) -> bool:
-    return any(service.expected_addresses for service in settings.services)
+        said = f"{ACCEPT_RA.word} is {accepts}, and accept_ra_defrtr 1"
+        yield _Wrong(ACCEPT_RA, _path(family, uplink, ACCEPT_RA.word), said, 0)
+    if not uplink.is_unnumbered and _larger(seen, family, name, KEEP_ADDRESS.word) == 0:
+        path = _path(family, uplink, KEEP_ADDRESS.word)
+        yield _Wrong(KEEP_ADDRESS, path, f"{KEEP_ADDRESS.word} is 0, and that of all", 1)
 
 
 def _value(seen: View, family: Family, interface: str, key: str) -> int | None:
@@ -147,11 +168,11 @@ def _value(seen: View, family: Family, interface: str, key: str) -> int | None:
     return None if text is None else int(text)
 
 
-def _larger(seen: View, interface: str, key: str, family: Family = Family.IPV4) -> int | None:
+def _larger(seen: View, family: Family, interface: str, key: str) -> int | None:
     """Return the value that counts: the larger one of the interface's and that of all."""
     values = (_value(seen, family, name, key) for name in ("all", interface))
     return max((value for value in values if value is not None), default=None)
 
 
-def _set(family: Family, interface: str, key: str, value: int) -> str:
-    return sysctl(f"{family}/conf/{interface}/{key}", value)
+def _path(family: Family, uplink: UplinkSettings, key: str) -> str:
+    return f"{family}/conf/{uplink.interface}/{key}"

@@ -11,7 +11,7 @@ from bgphealth.doctor.words import ip
 from bgphealth.fallback.netlink import OifRule
 
 if TYPE_CHECKING:
-    from bgphealth.core.settings import Address, Settings, UplinkPath, UplinkSettings
+    from bgphealth.core.settings import Family, Settings, UplinkPath, UplinkSettings
     from bgphealth.fallback.netlink import Route
     from bgphealth.fallback.view import OtherRule, View
 
@@ -61,9 +61,17 @@ def judge(settings: Settings, seen: View) -> Iterator[Finding]:
     if not settings.fallback.enabled:
         return
     for uplink in settings.uplinks:
-        for path in uplink.paths:
+        # One whose interface does not exist has other troubles, and that is said.
+        for path in uplink.paths if uplink.interface in seen.interfaces else ():
             yield from _table(settings, seen, uplink, path)
-            yield from _rules(settings, seen, uplink, path)
+            rule = _wanted(settings, uplink, path.family)
+            if rule not in seen.own_rules:
+                said = f"there is no rule {_rule_in_words(rule)}"
+                yield RULE_MISSING.found(f"{uplink.name} {path.family}", said, _APPLY)
+    for family in settings.families:
+        for other in seen.other_rules[family]:
+            if other.table != _LOCAL:
+                yield from _captures(settings, seen, family, other)
 
 
 def _table(
@@ -92,42 +100,53 @@ def _table(
         )
 
 
-def _rules(
-    settings: Settings, seen: View, uplink: UplinkSettings, path: UplinkPath
+def _captures(
+    settings: Settings, seen: View, family: Family, other: OtherRule
 ) -> Iterator[Finding]:
-    number, priority = (
-        base + uplink.number for base in (settings.fallback.table, settings.fallback.rule_priority)
-    )
-    wanted = OifRule(path.family, uplink.interface, number, priority)
-    subject = f"{uplink.name} {path.family}"
-    if wanted not in seen.own_rules:
-        said = f"there is no rule {priority}: oif {uplink.interface} lookup {number}"
-        yield RULE_MISSING.found(subject, said, _APPLY)
-    source = seen.plan.sources.get(PathKey(uplink.name, path.family))
-    if source is None:
+    """Yield what a rule does to the uplinks whose rules come after it."""
+    after = [
+        _wanted(settings, uplink, family)
+        for uplink in settings.uplinks
+        for path in uplink.paths
+        if path.family is family and _holds(other, seen, uplink, path)
+    ]
+    first = min((r.priority for r in after if r.priority >= other.priority), default=None)
+    if first is None:
         return
-    for rule in seen.other_rules[path.family]:
-        if rule.priority <= priority and rule.table != _LOCAL:
-            yield from _capture(settings, rule, source, uplink, path)
-
-
-def _capture(
-    settings: Settings, rule: OtherRule, source: Address, uplink: UplinkSettings, path: UplinkPath
-) -> Iterator[Finding]:
-    targets = {probe.target for probe in (*path.gateway, *path.beyond)} - {None}
-    held = [t for t in targets if t and rule.captures(source, uplink.interface, t)]
-    if not held:
-        return
+    mend = f"{ip(family)} rule delete priority {other.priority}"
     # Before it, with room for all uplinks; else it must go, or move behind.
-    before = rule.priority - max(u.number for u in settings.uplinks) - 1
-    mend = f"{ip(path.family)} rule delete priority {rule.priority}"
+    before = other.priority - 1 - max(uplink.number for uplink in settings.uplinks)
     if before > 0:
-        mend += f", or in the file: fallback.rule_priority: {before}"
+        mend += f"  # or in the file: fallback.rule_priority: {before}"
+    links = ", ".join(rule.interface for rule in after)
     yield RULE_CAPTURES.found(
-        f"{uplink.name} {path.family}",
-        f"rule {rule} comes before {settings.fallback.rule_priority + uplink.number}",
+        f"{family} rule {other.priority}",
+        f"{other} comes before {first}, the first one of {links}",
         mend,
     )
+
+
+def _holds(other: OtherRule, seen: View, uplink: UplinkSettings, path: UplinkPath) -> bool:
+    source = seen.plan.sources.get(PathKey(uplink.name, path.family))
+    targets = (probe.target for probe in (*path.gateway, *path.beyond))
+    return source is not None and any(
+        target is not None and other.captures(source, uplink.interface, target)
+        for target in targets
+    )
+
+
+def _wanted(settings: Settings, uplink: UplinkSettings, family: Family) -> OifRule:
+    fallback = settings.fallback
+    return OifRule(
+        family,
+        uplink.interface,
+        fallback.table + uplink.number,
+        fallback.rule_priority + uplink.number,
+    )
+
+
+def _rule_in_words(rule: OifRule) -> str:
+    return f"{rule.priority}: from all oif {rule.interface} lookup {rule.table}"
 
 
 def _in_words(route: Route) -> str:

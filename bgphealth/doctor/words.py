@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from bgphealth.core.settings import Family
 
 
 def ip(family: Family) -> str:
-    """Return what to call for one family: ip(8)."""
+    """Return the ip command for one family."""
     return "ip -4" if family is Family.IPV4 else "ip -6"
 
 
-def sysctl(path: str, value: int | str) -> str:
-    """Return the command that sets a sysctl below ``net``, and what keeps it over a reboot."""
-    # An interface may have a dot in its name: with slashes there is no doubt.
-    shown = path if "." in path else path.replace("/", ".")
-    given = value if isinstance(value, int) else f"'{value}'"
-    separator = "/" if "." in path else "."
-    name = f"net{separator}{shown}"
-    return f"sysctl -w {name}={given}  # and into /etc/sysctl.d/60-bgphealth.conf"
+def sysctl(values: Mapping[str, int | str]) -> str:
+    """Return the command that sets sysctls, by their path below ``net``, and what keeps them."""
+    settings = []
+    for path, value in values.items():
+        # An interface may have a dot in its name: with slashes there is no doubt.
+        name = f"net/{path}" if "." in path else f"net.{path.replace('/', '.')}"
+        settings.append(f"{name}={value}" if isinstance(value, int) else f"{name}='{value}'")
+    return f"sysctl -w {' '.join(settings)}  # and into /etc/sysctl.d/60-bgphealth.conf"

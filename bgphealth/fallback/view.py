@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -31,6 +32,7 @@ _OF_INTERFACE = (
     "keep_addr_on_down",
     "rp_filter",
 )
+_DISCARD = 9  # RFC 863; a port is needed, and nobody is asked.
 _UNICAST = 1
 _TYPES = {6: "blackhole", 7: "unreachable", 8: "prohibit", 9: "throw"}
 _FIB_RULE_INVERT = 0x2
@@ -134,8 +136,10 @@ class View:
     """The kernel, and what the file wants of it.
 
     `tables` are by uplink and family, `neighbors` say the state (ip-neighbour(8)) of each address
-    by the index of its interface. `sysctls` are those below ``/proc/sys/net``, by their path.
-    `plan` and `fallback` are what the file wants, were it allowed to write.
+    by the index of its interface. `chosen` are the addresses that the kernel would take on the way
+    to each ToR, by uplink and family, where it can tell. `sysctls` are those below
+    ``/proc/sys/net``, by their path. `plan` and `fallback` are what the file wants, were it allowed
+    to write.
     """
 
     interfaces: Mapping[str, Interface]
@@ -148,6 +152,7 @@ class View:
     tables: Mapping[tuple[str, Family], Table]
     own_rules: frozenset[OifRule]
     other_rules: Mapping[Family, tuple[OtherRule, ...]]
+    chosen: Mapping[tuple[str, Family], Address]
     sysctls: Mapping[str, str]
 
 
@@ -179,6 +184,7 @@ async def look(settings: Settings) -> View:
             },
             own_rules=frozenset({r for f in settings.families for r in await netlink.rules(f)}),
             other_rules={f: await _other_rules(netlink, f) for f in settings.families},
+            chosen=_chosen(settings),
             sysctls=_sysctls(settings),
         )
 
@@ -197,6 +203,21 @@ def _sysctls(settings: Settings) -> dict[str, str]:
     paths = [f"{family}/fib_multipath_hash_policy" for family in Family]
     paths += [f"{f}/conf/{name}/{key}" for f in Family for name in names for key in _OF_INTERFACE]
     return {path: text for path in paths if (text := sysctl(path)) is not None}
+
+
+def _chosen(settings: Settings) -> dict[tuple[str, Family], Address]:
+    """Ask the kernel by connecting sockets, over which nothing is sent."""
+    found: dict[tuple[str, Family], Address] = {}
+    for uplink in settings.uplinks:
+        for path in uplink.paths:
+            with socket.socket(_AF[path.family], socket.SOCK_DGRAM) as sock, suppress(OSError):
+                sock.setsockopt(
+                    socket.SOL_SOCKET, socket.SO_BINDTODEVICE, uplink.interface.encode()
+                )
+                if path.neighbor is not None:
+                    sock.connect((str(path.neighbor), _DISCARD))
+                    found[uplink.name, path.family] = ip_address(sock.getsockname()[0])
+    return found
 
 
 async def _neighbors(netlink: Netlink) -> dict[tuple[int, Address], str]:
