@@ -11,7 +11,7 @@ import pytest
 from lab import convergence, dual_tor
 from lab.namespaces import NamespaceDriver
 from tests.support.broken_host import BROKEN
-from tests.support.doctor import Broken, Doctor, Found, doctor
+from tests.support.doctor import Broken, Doctor, Found, doctor, is_about_bgp
 from tests.support.laboratory import FILE, edited
 
 _STOP = "kill -STOP $(cat /run/bgphealth/bgphealth.pid)"
@@ -44,7 +44,7 @@ def wait_found(there: Doctor, words: frozenset[str], also: frozenset[str] = froz
     last: Found = []
 
     def missing() -> list[str]:
-        last[:] = there.look()
+        last[:] = [finding for finding in there.look() if not is_about_bgp(finding)]
         seen = {finding["word"] for finding in last}
         return [] if words <= seen <= words | also else [str(last)]
 

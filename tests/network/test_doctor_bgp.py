@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -20,7 +19,8 @@ from bgphealth.frr import setup
 from bgphealth.frr.state import Vtysh
 from lab import convergence
 from lab.namespaces import NamespaceDriver
-from tests.network.facts.laboratory import FILE, INJECTOR, Lab, running
+from tests.network.facts.laboratory import CONVERGENCE_S, FILE, INJECTOR, Lab, running
+from tests.support.doctor import Doctor, Found, doctor, is_about_bgp
 from tests.support.frr import Frr
 from tests.support.laboratory import configure, edited
 
@@ -53,55 +53,40 @@ IPV4_OF_BGP = (BGP, "address-family ipv4 unicast")
 INJECTED = f"neighbor {INJECTOR}"
 
 
-class Doctor:
-    """The doctor in a node. What it finds of others than FRR and ExaBGP has tests of its own."""
+class Patient:
+    """The lab, and the doctor in its server, of whose findings those about BGP count here."""
 
-    def __init__(self, lab: Lab, before: Sequence[str] = ()) -> None:
+    def __init__(self, lab: Lab, doctor: Doctor) -> None:
         self.lab = lab
-        agent = (sys.executable, "-m", "tests.network.doctor_agent")
-        self._agent = lab.driver.popen("server1", [*before, *agent])
-
-    def end(self) -> None:
-        with self._agent:
-            assert self._agent.stdin is not None
-            self._agent.stdin.close()
-
-    def findings(self) -> list[dict[str, Any]]:
-        assert self._agent.stdin is not None
-        assert self._agent.stdout is not None
-        self._agent.stdin.write("\n")
-        self._agent.stdin.flush()
-        line = self._agent.stdout.readline()
-        assert line, "the agent has died"
-        return [each for each in json.loads(line) if is_ours(each["word"])]
+        self._doctor = doctor
+        self._found: Found = []
 
     def wait(self, *words: str) -> dict[str, dict[str, Any]]:
-        """Wait until it finds exactly this; return one finding of each word."""
-        found: list[dict[str, Any]] = []
+        """Wait until exactly this is found; return the first finding of each word."""
+        found: Found = []
 
-        def is_so() -> bool:
-            nonlocal found
-            found = self.findings()
-            return {each["word"] for each in found} == set(words)
+        def missing() -> list[str]:
+            found[:] = [finding for finding in self._doctor.look() if is_about_bgp(finding)]
+            is_so = {finding["word"] for finding in found} == set(words)
+            return [] if is_so else [f"there is {json.dumps(found, indent=1)}"]
 
-        try:
-            self.lab.eventually(f"the findings {words}", is_so)
-        except pytest.fail.Exception as error:
-            pytest.fail(f"there is {json.dumps(found, indent=1)}\n{error}")
-        return {each["word"]: each for each in found}
+        convergence.wait_until(f"exactly {sorted(words) or 'nothing'}", missing, CONVERGENCE_S)
+        self._found = found
+        return {finding["word"]: finding for finding in reversed(found)}
 
-
-def is_ours(word: str) -> bool:
-    return word.startswith(("frr_", "exabgp_"))
+    def mend(self, word: str) -> None:
+        """Do what the findings that were found last say, to the letter."""
+        for finding in self._found:
+            if finding["word"] == word:
+                script = f'PATH="/run/services:$PATH"; {finding["mend"]}'
+                self.lab.server("sh", "-c", script)
 
 
 @contextmanager
-def asked(lab: Lab, *before: str) -> Iterator[Doctor]:
-    doctor = Doctor(lab, before)
-    try:
-        yield doctor
-    finally:
-        doctor.end()
+def asked(lab: Lab, *before: str) -> Iterator[Patient]:
+    """Ask another doctor, started by the command that `before` is."""
+    with doctor(lab.driver, *before) as there:
+        yield Patient(lab, there)
 
 
 def install(lab: Lab, path: str, text: str) -> None:
@@ -109,23 +94,18 @@ def install(lab: Lab, path: str, text: str) -> None:
     lab.server("sh", "-c", script, "sh", path, text)
 
 
-def mend(lab: Lab, finding: dict[str, Any]) -> None:
-    """Do what a finding says, to the letter."""
-    lab.server("sh", "-c", f'PATH="/run/services:$PATH"; {finding["mend"]}')
-
-
 @pytest.fixture(scope="module")
-def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doctor]:
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Patient]:
     with running(tmp_path_factory, START) as lab:
         install(lab, "/run/services/systemctl", SERVICES)
         install(lab, "/run/other/vtysh", OTHER_VTYSH)
         convergence.wait_converged(lab.driver)
-        with asked(lab) as doctor:
-            yield doctor
+        with asked(lab) as patient:
+            yield patient
 
 
 @pytest.fixture
-def doctor(up: Doctor) -> Doctor:
+def patient(up: Patient) -> Patient:
     """Begin each test with nothing to be found."""
     up.wait()
     return up
@@ -136,10 +116,11 @@ def doctor(up: Doctor) -> Doctor:
 
 def words_of(lab: NamespaceDriver) -> set[str]:
     done = lab.run("server1", ["bgphealth", "-c", FILE, "doctor", "--json"], check=False)
-    return {each["word"] for each in json.loads(done.stdout)["findings"] if is_ours(each["word"])}
+    findings = json.loads(done.stdout)["findings"]
+    return {finding["word"] for finding in findings if is_about_bgp(finding)}
 
 
-def test_a_healthy_host(up: Doctor) -> None:
+def test_a_healthy_host(up: Patient) -> None:
     assert words_of(up.lab.driver) == set()
 
 
@@ -202,74 +183,75 @@ FOLLOWS = {"frr_update_source": ("frr_injector_down",)}
 
 
 @pytest.mark.parametrize("word", ENTERED)
-def test_what_is_entered_by_vtysh(doctor: Doctor, word: str) -> None:
-    doctor.lab.configure(*ENTERED[word])
-    found = doctor.wait(word, *FOLLOWS.get(word, ()))
-    mend(doctor.lab, found[word])
-    doctor.wait()
+def test_what_is_entered_by_vtysh(patient: Patient, word: str) -> None:
+    patient.lab.configure(*ENTERED[word])
+    patient.wait(word, *FOLLOWS.get(word, ()))
+    patient.mend(word)
+    patient.wait()
 
 
 # ---- what else is wrong with FRR -----------------------------------------------------------------
 
 
-def test_the_file_that_frr_reads_at_its_next_start(doctor: Doctor) -> None:
-    doctor.lab.server("sed", "-i", "/multipath-relax/d", "/etc/frr/frr.conf")
-    mend(doctor.lab, doctor.wait("frr_conf_old")["frr_conf_old"])
-    doctor.wait()
+def test_the_file_that_frr_reads_at_its_next_start(patient: Patient) -> None:
+    patient.lab.server("sed", "-i", "/multipath-relax/d", "/etc/frr/frr.conf")
+    patient.wait("frr_conf_old")
+    patient.mend("frr_conf_old")
+    patient.wait()
 
 
-def test_frr_is_not_installed(doctor: Doctor) -> None:
-    with asked(doctor.lab, "env", "PATH=/nowhere") as other:
+def test_frr_is_not_installed(patient: Patient) -> None:
+    with asked(patient.lab, "env", "PATH=/nowhere") as other:
         assert "apt install frr" in other.wait("frr_missing")["frr_missing"]["mend"]
 
 
 @pytest.mark.parametrize(("version", "word"), [("7.5.1", "frr_old"), ("11.0", "frr_new")])
-def test_another_version_of_frr(doctor: Doctor, version: str, word: str) -> None:
+def test_another_version_of_frr(patient: Patient, version: str, word: str) -> None:
     """What no machine here has: vtysh prints another number."""
     before = ("env", f"OTHER_VERSION={version}", f"PATH=/run/other:{SYSTEM_PATH}")
-    with asked(doctor.lab, *before) as other:
+    with asked(patient.lab, *before) as other:
         assert version.startswith(other.wait(word)[word]["found"].removeprefix("version "))
 
 
-def test_somebody_who_may_ask_nobody(doctor: Doctor) -> None:
-    with asked(doctor.lab, *AS_NOBODY, "--clear-groups") as other:
+def test_somebody_who_may_ask_nobody(patient: Patient) -> None:
+    with asked(patient.lab, *AS_NOBODY, "--clear-groups") as other:
         found = other.wait("frr_not_asked", "exabgp_not_read")["frr_not_asked"]
         assert found["mend"] == "usermod -aG frrvty nobody"
     # What the group is for; frr.conf is for another one.
-    doctor.lab.server("chmod", "640", "/etc/frr/frr.conf")
-    with asked(doctor.lab, *AS_NOBODY, "--groups", "frrvty") as other:
+    patient.lab.server("chmod", "640", "/etc/frr/frr.conf")
+    with asked(patient.lab, *AS_NOBODY, "--groups", "frrvty") as other:
         other.wait("frr_conf_not_read", "exabgp_not_read")
 
 
-def test_a_tor_that_asks_for_graceful_restart(doctor: Doctor) -> None:
+def test_a_tor_that_asks_for_graceful_restart(patient: Patient) -> None:
     again = ("end", "clear bgp 10.0.1.1")
-    configure(doctor.lab.driver, "tor1", "router bgp 65001", "bgp graceful-restart", *again)
+    configure(patient.lab.driver, "tor1", "router bgp 65001", "bgp graceful-restart", *again)
     try:
         word = "frr_tor_graceful_restart"
-        found = doctor.wait(word)[word]
-        assert found["severity"] == "note"
-        mend(doctor.lab, found)
-        doctor.wait()
+        assert patient.wait(word)[word]["severity"] == "note"
+        patient.mend(word)
+        patient.wait()
     finally:
-        configure(doctor.lab.driver, "tor1", "router bgp 65001", "no bgp graceful-restart", *again)
-        doctor.lab.configure(BGP, "no neighbor 10.0.1.0 graceful-restart-disable")
+        configure(patient.lab.driver, "tor1", "router bgp 65001", "no bgp graceful-restart", *again)
+        patient.lab.configure(BGP, "no neighbor 10.0.1.0 graceful-restart-disable")
 
 
-def test_bfd(doctor: Doctor) -> None:
+def test_bfd(patient: Patient) -> None:
     """From the file's new line to a session that is up, by one finding after the other."""
-    lab = doctor.lab
+    lab = patient.lab
     with edited(lab.driver, "s/neighbor_asn: 65001/&, bfd: true/"):
-        found = doctor.wait("frr_daemon", "frr_configuration", "frr_conf_old")
+        found = patient.wait("frr_daemon", "frr_conf_old")
         assert found["frr_daemon"]["mend"].startswith("bfdd=yes in /etc/frr/daemons")
         try:
             lab.server("sh", "-c", BFDD)
-            mend(lab, found["frr_conf_old"])
-            mend(lab, doctor.wait("frr_configuration", "frr_bfd_down")["frr_configuration"])
-            assert doctor.wait("frr_bfd_down")["frr_bfd_down"]["found"].startswith("down")
+            patient.mend("frr_conf_old")
+            patient.wait("frr_configuration", "frr_bfd_down")
+            patient.mend("frr_configuration")
+            assert patient.wait("frr_bfd_down")["frr_bfd_down"]["found"].startswith("down")
             lab.run("tor1", "sh", "-c", BFDD)
             for neighbor in ("10.0.1.1", "2001:db8:1::1"):
                 configure(lab.driver, "tor1", "router bgp 65001", f"neighbor {neighbor} bfd")
-            doctor.wait()
+            patient.wait()
         finally:
             for neighbor in ("10.0.1.0", "2001:db8:1::"):
                 lab.configure(BGP, f"no neighbor {neighbor} bfd")
@@ -277,47 +259,47 @@ def test_bfd(doctor: Doctor) -> None:
     lab.server("bgphealth", "-c", FILE, "render", "frr", "-o", "/etc/frr")
 
 
-def test_a_daemon_that_is_dead(doctor: Doctor) -> None:
+def test_a_daemon_that_is_dead(patient: Patient) -> None:
     """Without watchfrr, which would start it again within seconds."""
     for name in ("watchfrr", "staticd"):
-        doctor.lab.server("sh", "-c", f"kill -9 $(cat /run/frr/{name}.pid)")
-    found = doctor.wait("frr_daemon")["frr_daemon"]
-    assert found["subject"] == "staticd"
-    mend(doctor.lab, found)
-    doctor.wait()
+        patient.lab.server("sh", "-c", f"kill -9 $(cat /run/frr/{name}.pid)")
+    assert patient.wait("frr_daemon")["frr_daemon"]["subject"] == "staticd"
+    patient.mend("frr_daemon")
+    patient.wait()
 
 
 # ---- ExaBGP --------------------------------------------------------------------------------------
 
 
-def test_a_file_that_exabgp_has_not_read(doctor: Doctor) -> None:
-    doctor.lab.server("touch", "-d", "+1 minute", CONF)
-    mend(doctor.lab, doctor.wait("exabgp_conf_newer")["exabgp_conf_newer"])
+def test_a_file_that_exabgp_has_not_read(patient: Patient) -> None:
+    patient.lab.server("touch", "-d", "+1 minute", CONF)
+    patient.wait("exabgp_conf_newer")
+    patient.mend("exabgp_conf_newer")
     # It is still from the future.
-    doctor.lab.server("touch", "-d", "-1 minute", CONF)
-    doctor.wait()
+    patient.lab.server("touch", "-d", "-1 minute", CONF)
+    patient.wait()
 
 
-def test_exabgp_with_other_files(doctor: Doctor) -> None:
+def test_exabgp_with_other_files(patient: Patient) -> None:
     """All in one restart: two families and ADD-PATH, what its environment says, its helper."""
-    lab = doctor.lab
+    lab = patient.lab
     lab.server("sed", "-i", "/ipv6 unicast/d; s/add-path send;/graceful-restart 60;/", CONF)
     lab.server("sed", "-i", "s/^\\(ack\\|respawn\\|terminate\\) = true/\\1 = false/", ENV)
     lab.restart_exabgp()
     settings = ("exabgp_ack", "exabgp_respawn", "exabgp_terminate")
     words = (*settings, "exabgp_conf", "exabgp_graceful_restart", "frr_family", "frr_add_path")
-    doctor.wait(*words)
-    lab.server("sh", "-c", "kill -9 $(cat /run/bgphealth/bgphealth.pid)")
-    found = doctor.wait(*words, "exabgp_without_bgphealth")
+    patient.wait(*words)
+    lab.server("sh", "-c", "kill -9 $(cat /proc/$(cat /run/exabgp.pid)/task/*/children)")
+    found = patient.wait(*words, "exabgp_without_bgphealth")
     mends = {found[word]["mend"] for word in (*settings, "exabgp_conf", "exabgp_graceful_restart")}
     assert mends == {
         f"bgphealth -c {FILE} render exabgp -o /etc/exabgp && systemctl restart exabgp"
     }
-    mend(lab, found["exabgp_conf"])
-    doctor.wait()
+    patient.mend("exabgp_conf")
+    patient.wait()
 
 
-def test_another_version_of_exabgp(doctor: Doctor) -> None:
+def test_another_version_of_exabgp(patient: Patient) -> None:
     """What is installed says another number."""
     file = next(
         file
@@ -325,38 +307,38 @@ def test_another_version_of_exabgp(doctor: Doctor) -> None:
         for file in [Path(str(each.locate_file(f"exabgp-{each.version}.dist-info/METADATA")))]
     )
     script = 'sed "s/^Version: .*/Version: 3.4.19/" "$1" >/run/other/METADATA'
-    doctor.lab.server(
+    patient.lab.server(
         "sh", "-c", f'{script} && mount --bind /run/other/METADATA "$1"', "sh", f"{file}"
     )
     try:
-        assert doctor.wait("exabgp_version")["exabgp_version"]["found"] == "version 3.4.19"
+        assert patient.wait("exabgp_version")["exabgp_version"]["found"] == "version 3.4.19"
     finally:
-        doctor.lab.server("umount", f"{file}")
-    doctor.wait()
+        patient.lab.server("umount", f"{file}")
+    patient.wait()
 
 
-def test_systemd_would_not_start_it_again(doctor: Doctor) -> None:
+def test_systemd_would_not_start_it_again(patient: Patient) -> None:
     """systemd is there as far as sd_booted(3) looks, and ExaBGP is none that it would restart."""
-    doctor.lab.server("mkdir", "-p", "/run/systemd/system")
+    patient.lab.server("mkdir", "-p", "/run/systemd/system")
     try:
-        doctor.wait("exabgp_not_restarted")
+        patient.wait("exabgp_not_restarted")
     finally:
-        doctor.lab.server("rmdir", "/run/systemd/system")
-    doctor.wait()
+        patient.lab.server("rmdir", "/run/systemd/system")
+    patient.wait()
 
 
-def test_exabgp_does_not_run(doctor: Doctor) -> None:
+def test_exabgp_does_not_run(patient: Patient) -> None:
     # The loop that starts it again is its parent.
     script = "pid=$(cat /run/exabgp.pid); kill -9 $(ps -o ppid= -p $pid) $pid"
-    doctor.lab.server("sh", "-c", script)
-    found = doctor.wait("exabgp_not_running", "frr_injector_down")["exabgp_not_running"]
-    mend(doctor.lab, found)
-    doctor.wait()
+    patient.lab.server("sh", "-c", script)
+    patient.wait("exabgp_not_running", "frr_injector_down")
+    patient.mend("exabgp_not_running")
+    patient.wait()
 
 
-def test_bgphealth_may_not_ask_frr(doctor: Doctor) -> None:
+def test_bgphealth_may_not_ask_frr(patient: Patient) -> None:
     """ExaBGP was started as root, and became nobody (E6)."""
-    lab = doctor.lab
+    lab = patient.lab
     script = (
         "pid=$(cat /run/exabgp.pid); kill -9 $(ps -o ppid= -p $pid) $pid;"
         "sed s/user=root/user=nobody/ /etc/lab/run-exabgp >/run/as-nobody;"
@@ -364,18 +346,18 @@ def test_bgphealth_may_not_ask_frr(doctor: Doctor) -> None:
     )
     lab.server("sh", "-c", script)
     try:
-        doctor.wait("exabgp_no_frrvty")
+        patient.wait("exabgp_no_frrvty")
     finally:
         lab.server("sh", "-c", "pid=$(cat /run/exabgp.pid); kill -9 $(ps -o ppid= -p $pid) $pid")
         lab.server("sh", "-c", "/run/services/systemctl start exabgp")
-    doctor.wait()
+    patient.wait()
 
 
 def test_a_direct_host(direct_lab: NamespaceDriver) -> None:
     assert words_of(direct_lab) == set()
     configure(direct_lab, "tor1", "router bgp 65001", "neighbor 10.0.1.1 shutdown")
-    with asked(Lab(direct_lab)) as doctor:
+    with asked(Lab(direct_lab)) as patient:
         word = "exabgp_session_down"
-        assert doctor.wait(word)[word]["subject"] == "10.0.1.0 (tor1)"
+        assert patient.wait(word)[word]["subject"] == "10.0.1.0 (tor1)"
         configure(direct_lab, "tor1", "router bgp 65001", "no neighbor 10.0.1.1 shutdown")
-        doctor.wait()
+        patient.wait()
