@@ -16,6 +16,7 @@ DEFAULT_FILE = Path("/etc/bgphealth/bgphealth.yaml")
 
 _COMMANDS = {
     "check": "bgphealth.cli.check:check",
+    "doctor": "bgphealth.cli.doctor:doctor",
     "drain": "bgphealth.cli.drain:drain",
     "fallback": "bgphealth.cli.fallback:fallback",
     "probe": "bgphealth.cli.probe:probe",

@@ -194,7 +194,7 @@ def in_bgpd(
 
 def tier(route: BgpRoute, view: KernelView) -> Tiered:
     """Return which tier serves, from the default in bgpd's table and those of the kernel."""
-    best = _used(view)
+    best = used(view)
     if best is None:
         return Tiered(Tier.NONE, "no default")
     if best.protocol == "bgp":
@@ -205,7 +205,7 @@ def tier(route: BgpRoute, view: KernelView) -> Tiered:
     return Tiered(Tier.FALLBACK if behind else Tier.FOREIGN, str(best))
 
 
-def _used(view: KernelView) -> KernelDefault | None:
+def used(view: KernelView) -> KernelDefault | None:
     """Return the default that the kernel uses: of those with a link that is up, the lowest."""
     alive = [default for default in view.defaults if default.legs is None or default.legs]
     return min(alive, key=lambda default: default.metric, default=None)

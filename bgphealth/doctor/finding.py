@@ -32,3 +32,21 @@ class Finding:
     found: str
     why: str
     mend: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of finding; docs/doctor.md is made of them.
+
+    The `word` is an interface: it is never reused for something else. `means` says what is not as
+    it should be, `why` what that does, in a sentence.
+    """
+
+    word: str
+    severity: Severity
+    means: str
+    why: str
+
+    def found(self, subject: object, found: str, mend: str | None = None) -> Finding:
+        """Return a finding of this kind."""
+        return Finding(self.word, self.severity, str(subject), found, self.why, mend)

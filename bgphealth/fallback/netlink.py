@@ -78,7 +78,7 @@ class Interface:
     """A network interface; `up` means administratively and operationally (RFC 2863).
 
     `enabled` is administratively up alone: from then on the host takes what comes for its
-    addresses. `ours` are those of its addresses that carry our mark.
+    addresses. `ours` are those of its addresses that carry our mark. `mtu` is in bytes.
     """
 
     index: int
@@ -87,6 +87,7 @@ class Interface:
     addresses: tuple[InterfaceAddress, ...]
     enabled: bool = True
     ours: frozenset[InterfaceAddress] = frozenset()
+    mtu: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +168,7 @@ class Netlink:
                     addresses=tuple(addresses.get(message["index"], ())),
                     enabled=bool(message["flags"] & _IFF_UP),
                     ours=frozenset(ours.get(message["index"], ())),
+                    mtu=message.get_attr("IFLA_MTU"),
                 )
                 async for message in await self._ipr.link("dump")
             }
@@ -224,6 +226,15 @@ class Netlink:
                 async for message in await self._ipr.rule("dump", family=_AF[family])
                 if message.get_attr("FRA_PROTOCOL") == PROTOCOL
             }
+
+    async def dump(self, what: str, kind: str, **request: object) -> list[Any]:
+        """Return what the kernel has of a kind, whoever made it, as pyroute2 tells it.
+
+        A table that does not exist has nothing.
+        """
+        with _mapped(f"reading {what}", gone=errno.ENOENT):
+            return [message async for message in await getattr(self._ipr, kind)("dump", **request)]
+        return []
 
     async def add_route(self, route: Route) -> None:
         """Create a route; one with its key that is not ours is an error, never overwritten."""

@@ -292,6 +292,11 @@ def test_every_probe_is_ok(direct_lab: Lab) -> None:
     assert "vtysh" not in done.stdout
 
 
+def test_the_doctor_finds_nothing(direct_lab: Lab) -> None:
+    done = direct_lab.run(dual_tor.SERVER, ["bgphealth", "-c", FILE, "doctor"], check=False)
+    assert done.stdout == "nothing found\n"
+
+
 def test_the_password_is_in_no_log_and_for_no_other_user(direct_lab: Lab) -> None:
     log = direct_lab.run(dual_tor.SERVER, ["cat", dual_tor.EXABGP_LOG]).stdout
     assert "laboratory" not in log

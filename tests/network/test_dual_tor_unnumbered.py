@@ -58,6 +58,11 @@ def bgp_paths(lab: NamespaceDriver, node: str, family: str, address: str) -> lis
     ]
 
 
+def test_the_doctor_finds_nothing(unnumbered_lab: NamespaceDriver) -> None:
+    done = unnumbered_lab.run(dual_tor.SERVER, ["bgphealth", "doctor"], check=False)
+    assert done.stdout == "nothing found\n"
+
+
 @pytest.mark.parametrize("family", dual_tor.FAMILIES)
 def test_both_directions_use_both_tors_without_an_address_on_the_links(
     unnumbered_lab: NamespaceDriver, family: str
