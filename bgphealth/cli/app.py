@@ -23,6 +23,7 @@ _COMMANDS = {
     "render": "bgphealth.cli.render:render",
     "run": "bgphealth.cli.run:run",
     "simulate": "bgphealth.cli.simulate:simulate",
+    "source": "bgphealth.cli.source:source",
     "undrain": "bgphealth.cli.drain:undrain",
 }
 """Where each command is. Imported when asked for: no command waits for another's libraries."""

@@ -54,7 +54,7 @@ MAIN = 254
 """The main table (RT_TABLE_MAIN)."""
 
 _BGP = 186
-_PROTOCOLS = {
+PROTOCOLS = {
     2: "kernel",
     3: "boot",
     4: "static",
@@ -400,16 +400,17 @@ def _default(message: Any) -> KernelDefault:  # noqa: ANN401 - pyroute2 is not t
         for name, value in message["attrs"]
         if name == "UNKNOWN"
     )
-    legs = (_leg(hop) for hop in hops or () if not hop["flags"] & _RTNH_F_DEAD_OR_LINKDOWN)
+    legs = (leg_of(hop) for hop in hops or () if not hop["flags"] & _RTNH_F_DEAD_OR_LINKDOWN)
     return KernelDefault(
-        protocol=_PROTOCOLS.get(protocol, str(protocol)),
+        protocol=PROTOCOLS.get(protocol, str(protocol)),
         metric=message.get_attr("RTA_PRIORITY") or 0,
         source=ip_address(source) if source else None,
         legs=None if hops is None and numbered else tuple(legs),
     )
 
 
-def _leg(hop: Any) -> Leg:  # noqa: ANN401 - pyroute2 is not typed
+def leg_of(hop: Any) -> Leg:  # noqa: ANN401 - pyroute2 is not typed
+    """Return where a route goes, or one of its several next hops."""
     # A route with one next hop has its interface in an attribute, one of several in its header.
     index = hop["oif"] if "oif" in hop else hop.get_attr("RTA_OIF")
     gateway, via = hop.get_attr("RTA_GATEWAY"), hop.get_attr("RTA_VIA")
