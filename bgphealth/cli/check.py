@@ -171,6 +171,17 @@ def _valid(file: str, settings: Settings) -> dict[str, object]:
             "defaults": settings.fallback.defaults,
             "source": {Family.of(a).value: str(a) for a in settings.fallback.source},
         },
+        "sources": {
+            "pins": [{"to": str(p.to), "from": str(p.source)} for p in settings.sources.pins],
+            "policies": [
+                {
+                    "from": "link" if policy.source is None else str(policy.source),
+                    "uplink": policy.uplink,
+                    "strict": policy.is_strict,
+                }
+                for policy in settings.sources.policies
+            ],
+        },
     }
 
 
@@ -220,6 +231,8 @@ def _summary(file: str, settings: Settings) -> list[str]:
             "GRACEFUL_SHUTDOWN; then not"
         ),
         f"fallback: {_fallback(settings)}",
+        *(f"pin: {pin}, through the uplinks in their order" for pin in settings.sources.pins),
+        *(f"policy: {policy}" for policy in settings.sources.policies),
         *(f"note: {note}" for note in _notes(settings)),
     ]
     if settings.mode is Mode.DIRECT:

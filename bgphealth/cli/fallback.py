@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bgphealth.cli.app import Invocation
-    from bgphealth.core.settings import Settings
+    from bgphealth.core.settings import Family, Settings
     from bgphealth.fallback.by_hand import Found
+    from bgphealth.fallback.netlink import Rule
 
 SCHEMA_VERSION = 1
 """Version of the JSON output: a new field does not change it, a changed or removed one does."""
@@ -31,8 +32,8 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def fallback() -> None:
     """Look at, write or delete what bgphealth has in the kernel.
 
-    That is the fallback defaults in the main table, one routing table per uplink, and the rules
-    that lead to these. All of it carries the protocol number 179.
+    That is the fallback defaults and the routes of pins in the main table, one routing table per
+    uplink, and the rules that lead to these. All of it carries the protocol number 179.
     """
 
 
@@ -99,6 +100,29 @@ def _found(file: str, found: Found) -> dict[str, object]:
             }
             for path, wanted in found.defaults.items()
         ],
+        "pins": [
+            {
+                "to": str(pin.to),
+                "from": str(pin.source),
+                "uplink": path.uplink,
+                "wanted": _route(found, wanted) if isinstance(wanted, Route) else None,
+                "why_none": wanted if isinstance(wanted, str) else None,
+                "is_there": wanted in found.ours,
+            }
+            for (pin, path), wanted in found.pins.items()
+        ],
+        "policies": [
+            {
+                "from": "link" if policy.source is None else str(policy.source),
+                "uplink": policy.uplink,
+                "strict": policy.is_strict,
+                "rules": [str(rule) for rule in sorted(led.rules, key=_place)],
+                "missing": [str(rule) for rule in sorted(led.missing, key=_place)],
+                "why_none": led.why_none,
+            }
+            for policy, led in found.policies.items()
+        ],
+        "other_rules": [str(rule) for rule in sorted(found.stray, key=_place)],
         "others": [_route(found, route) for route in _by_metric(found)],
         "tables": [
             {
@@ -116,21 +140,33 @@ def _lines(settings: Settings, found: Found) -> Iterator[str]:
     if not settings.fallback.enabled:
         yield "fallback.enabled is false: nothing is wanted"
     for path, wanted in found.defaults.items():
-        if isinstance(wanted, Route):
-            state = "there" if wanted in found.ours else "missing"
-            yield f"{path.uplink} {path.family}: {_in_words(found, wanted)}: {state}"
-        else:
-            yield f"{path.uplink} {path.family}: none: {wanted}"
+        yield f"{path.uplink} {path.family}: {_state(found, wanted)}"
+    for (pin, path), wanted in found.pins.items():
+        yield f"pin {pin}, {path.uplink}: {_state(found, wanted)}"
+    for policy, led in found.policies.items():
+        yield f"policy {policy}: {led}"
     for route in _by_metric(found):
         yield f"left over: {_in_words(found, route)}"
+    for rule in sorted(found.stray, key=_place):
+        yield f"left over: {rule.family} rule {rule}"
     for path, lack in found.tables.items():
         yield f"{path.uplink} {path.family}: {lack}"
     if settings.fallback.enabled and not found.tables:
         yield "tables and rules: as wanted"
 
 
+def _state(found: Found, wanted: Route | str) -> str:
+    if isinstance(wanted, str):
+        return f"none: {wanted}"
+    return f"{_in_words(found, wanted)}: {'there' if wanted in found.ours else 'missing'}"
+
+
 def _by_metric(found: Found) -> list[Route]:
-    return sorted(found.others, key=lambda route: (route.family, route.metric))
+    return sorted(found.others, key=lambda route: (route.family, route.metric, str(route.prefix)))
+
+
+def _place(rule: Rule) -> tuple[Family, int, str]:
+    return rule.family, rule.priority, str(rule)
 
 
 def _in_words(found: Found, route: Route) -> str:
@@ -142,6 +178,7 @@ def _in_words(found: Found, route: Route) -> str:
 def _route(found: Found, route: Route) -> dict[str, object]:
     return {
         "family": route.family.value,
+        "prefix": str(route.prefix),
         "gateway": str(route.gateway),
         "interface": found.names.get(route.interface),
         "source": None if route.source is None else str(route.source),

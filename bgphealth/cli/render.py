@@ -18,6 +18,7 @@ from bgphealth.core.settings import Mode
 from bgphealth.daemon.places import runtime_file
 from bgphealth.exabgp import render as exabgp_render
 from bgphealth.exabgp import unit
+from bgphealth.fallback import nftables as nftables_render
 from bgphealth.frr import render as frr_render
 
 if TYPE_CHECKING:
@@ -104,6 +105,24 @@ def systemd(
     """Render exabgp.service, which runs ExaBGP with /etc/exabgp/exabgp.conf."""
     file = _absolute(invocation.file)
     _deliver(_unit(load(invocation.file), file, exabgp_program, user), directory)
+
+
+@render.command()
+@_output
+@click.option(
+    "--user",
+    default="exabgp",
+    show_default=True,
+    help="The user that bgphealth runs as: what it sends is left alone.",
+)
+@click.pass_obj
+def nftables(invocation: Invocation, directory: Path | None, user: str) -> None:
+    """Render bgphealth.nft: source NAT, for hosts whose default has no preferred source.
+
+    Not among what `all` renders: a default with a source needs none of it.
+    """
+    text = nftables_render.render(load(invocation.file), _absolute(invocation.file), user)
+    _deliver({"bgphealth.nft": text}, directory)
 
 
 @render.command("all")

@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bgphealth.config import fallback, fields, modes, services, thresholds
+from bgphealth.config import fallback, fields, modes, services, sources, thresholds
 from bgphealth.config.fields import label
 from bgphealth.config.problems import shown
 from bgphealth.core.settings import LOOPBACK, Address, Family, Mode, Prefix, ProbeSettings
@@ -18,12 +18,18 @@ from bgphealth.core.settings import LOOPBACK, Address, Family, Mode, Prefix, Pro
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from bgphealth.config.model import Fallback, Host, Paths, Service, Uplink
+    from bgphealth.config.model import (
+        Fallback,
+        Host,
+        Paths,
+        Service,
+        SourcePin,
+        SourceRule,
+        Uplink,
+    )
     from bgphealth.config.problems import KeyPath
 
 LARGEST_COMMUNITY_ASN = 65534
-LARGEST_RULE_PRIORITY = 32765
-"""The last rule that the kernel asks before the main table (its rule is 32766)."""
 MAIN_TABLES = range(253, 256)
 LARGEST_TABLE = 4294967295
 MOST_UPLINKS = 64
@@ -44,6 +50,8 @@ class Parts:
     paths: Paths | None
     services: dict[str, Service]
     fallback: Fallback | None
+    pins: dict[int, SourcePin]
+    policies: dict[int, SourceRule]
     whole_uplinks: bool
     uplink_names: tuple[str, ...]
     service_names: tuple[str, ...]
@@ -375,12 +383,12 @@ def _fallback(parts: Parts) -> Iterator[Finding]:
     if given is None or not given.enabled or not parts.uplinks:
         return
     name, highest = max(parts.number_of.items(), key=lambda item: item[1])
-    if given.rule_priority + highest > LARGEST_RULE_PRIORITY:
+    if given.rule_priority + highest > fallback.LARGEST_RULE_PRIORITY:
         yield (
             ("fallback", "rule_priority"),
             (
                 f"{given.rule_priority} + {highest} (the number of {name}) must not exceed "
-                f"{LARGEST_RULE_PRIORITY}, or the rule comes after the main table"
+                f"{fallback.LARGEST_RULE_PRIORITY}, or the rule comes after the main table"
             ),
         )
     tables = {n: given.table + number for n, number in parts.number_of.items()}
@@ -415,6 +423,10 @@ RULES: tuple[Callable[[Parts], Iterator[Finding]], ...] = (
     _fallback,
     fallback.defaults,
     fallback.source,
+    sources.written,
+    sources.pins,
+    sources.policies,
+    sources.priorities,
     modes.only_frr,
     modes.direct,
     modes.session_options,

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from bgphealth.config.checks import Finding, Parts
 
+LARGEST_RULE_PRIORITY = 32765
+"""The last rule that the kernel asks before the main table (its rule is 32766)."""
+
 _ABOUT_DEFAULTS = ("defaults", "source")
 
 

@@ -306,6 +306,18 @@ def host_address(value: object) -> Address:
     return parsed
 
 
+def address_or_link(value: object) -> Address | None:
+    """Parse a host address, or ``link`` for the one that a link has itself (None)."""
+    if value == "link":
+        return None
+    try:
+        return host_address(value)
+    except WrongValueError as error:
+        raise WrongValueError(
+            str(error).replace("must be an IP address", "must be link or an IP address")
+        ) from None
+
+
 def of_family(family: Family) -> Callable[[object], Address]:
     """Return a parser for host addresses of one family."""
 
@@ -344,6 +356,15 @@ def injector(value: object) -> IPv4Address:
 
 def prefix(value: object) -> Prefix:
     """Parse a prefix that a service can have."""
+    return _prefix(value, "a service cannot announce that")
+
+
+def destinations(value: object) -> Prefix:
+    """Parse a prefix that leads somewhere else."""
+    return _prefix(value, "its source is host.source, or fallback.source")
+
+
+def _prefix(value: object, of_default: str) -> Prefix:
     if not isinstance(value, str):
         raise WrongValueError(f"must be a prefix such as 192.0.2.53/32, not {shown(value)}")
     host, slash, length = value.partition("/")
@@ -358,7 +379,7 @@ def prefix(value: object) -> Prefix:
         )
     network: IPv4Network | IPv6Network = ip_network((at, int(length)), strict=False)
     if network.prefixlen == 0:
-        raise WrongValueError(f"{value} is the default route; a service cannot announce that")
+        raise WrongValueError(f"{value} is the default route; {of_default}")
     if network.network_address != at:
         raise WrongValueError(
             f"{value} has host bits set: write {network} for the network, "

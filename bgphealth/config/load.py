@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from ipaddress import ip_network
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -19,6 +19,8 @@ from bgphealth.config.model import (
     Host,
     Paths,
     Service,
+    SourcePin,
+    SourceRule,
     Uplink,
 )
 from bgphealth.config.problems import InvalidFileError, KeyPath, Problem
@@ -32,11 +34,14 @@ from bgphealth.core.settings import (
     HostSettings,
     InjectorLoss,
     Mode,
+    Pin,
     ProbeKind,
     ProbeSettings,
     Quality,
     ServiceSettings,
     Settings,
+    SourcePolicy,
+    SourceSettings,
     Timing,
     UplinkPath,
     UplinkSettings,
@@ -117,6 +122,8 @@ def _parts(read: Document) -> Parts:
         paths=_valid(Paths, data.get("paths", {})),
         services=services,
         fallback=_valid(Fallback, data.get("fallback", {})),
+        pins=_listed(SourcePin, data.get("sources"), "pins"),
+        policies=_listed(SourceRule, data.get("sources"), "policies"),
         uplink_names=_keys(given),
         service_names=_keys(data.get("services")),
         bfd_profiles=_keys(data.get("bfd")),
@@ -137,11 +144,17 @@ def _keys(section: object) -> tuple[str, ...]:
     return tuple(map(str, section)) if isinstance(section, dict) else ()
 
 
-def _each(model: type[_Model], section: object) -> dict[str, _Model]:
+def _each(model: type[_Model], section: object) -> dict[Any, _Model]:
     if not isinstance(section, dict):
         return {}
     valid = {name: _valid(model, value) for name, value in section.items()}
     return {name: value for name, value in valid.items() if value is not None}
+
+
+def _listed(model: type[_Model], section: object, key: str) -> dict[int, _Model]:
+    """Return those entries of a list that are right by themselves, by their places."""
+    entries = section.get(key) if isinstance(section, dict) else None
+    return _each(model, dict(enumerate(entries)) if isinstance(entries, list) else None)
 
 
 def _valid(model: type[_Model], value: object) -> _Model | None:
@@ -191,6 +204,13 @@ def _settings(file: File, number_of: dict[str, int]) -> Settings:
             source=file.fallback.source.addresses if file.fallback.source else (),
         ),
         control_socket=file.control.socket,
+        sources=SourceSettings(
+            pins=tuple(Pin(pin.to, pin.source) for pin in file.sources.pins),
+            policies=tuple(
+                SourcePolicy(policy.source, policy.uplink, policy.strict)
+                for policy in file.sources.policies
+            ),
+        ),
     )
 
 

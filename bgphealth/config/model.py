@@ -362,6 +362,37 @@ class Fallback(Section):
     source: _Addresses | None = None
 
 
+class SourcePin(Section):
+    """The source of what is opened towards a prefix."""
+
+    to: Annotated[Prefix, PlainValidator(fields.destinations)] = Field(
+        description="the destinations", examples=["203.0.113.0/24"]
+    )
+    source: Annotated[Address, PlainValidator(fields.host_address)] = Field(
+        alias="from", description="an address of this host", examples=["10.255.10.9"]
+    )
+
+
+class SourceRule(Section):
+    """The uplink through which what has a source leaves."""
+
+    source: Annotated[Address | None, PlainValidator(fields.address_or_link)] = Field(
+        alias="from",
+        description="an address of this host, or link for the uplink's own",
+        examples=["192.0.2.10"],
+    )
+    uplink: _Reference = Field(description="the uplink's name", examples=["tor1"])
+    strict: Annotated[bool, PlainValidator(fields.boolean)] = False
+    """Through that uplink or not at all; else as everything does while it carries nothing."""
+
+
+class Sources(Section):
+    """Which source what leaves has, and which way what has a source leaves."""
+
+    pins: list[SourcePin] = Field(default_factory=list)
+    policies: list[SourceRule] = Field(default_factory=list)
+
+
 class Control(Section):
     """Where operators are listened to."""
 
@@ -399,6 +430,7 @@ class File(Section):
     )
     policy: Policy = Policy()
     fallback: Fallback = Fallback()
+    sources: Sources = Sources()
     control: Control = Control()
 
 

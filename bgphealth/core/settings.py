@@ -25,6 +25,9 @@ DRAIN_COMMUNITY = 16384
 """How far an uplink's communities are from each other: twice while it is drained, and once more for
 services that are down. So numbers and those of degraded uplinks must be below."""
 
+POLICY_RULES = 16384
+"""How far behind `fallback.rule_priority` the rules of policies are: behind the uplinks' own."""
+
 Address: TypeAlias = IPv4Address | IPv6Address
 Prefix: TypeAlias = IPv4Network | IPv6Network
 
@@ -449,6 +452,47 @@ class FallbackSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Pin:
+    """What is opened towards a prefix has this source, unless the program binds to another one."""
+
+    to: Prefix
+    source: Address
+
+    def __str__(self) -> str:
+        """Return the pin in words."""
+        return f"to {self.to} from {self.source}"
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePolicy:
+    """What has this source leaves through the uplink; None is the uplink's own address.
+
+    While the uplink does not carry, it leaves as everything else does, or not at all where
+    `is_strict`.
+    """
+
+    source: Address | None
+    uplink: str
+    is_strict: bool
+
+    def __str__(self) -> str:
+        """Return the policy in words."""
+        whose = "its own address" if self.source is None else self.source
+        return f"from {whose} through {self.uplink}{' or not at all' if self.is_strict else ''}"
+
+
+Wish: TypeAlias = Pin | SourcePolicy
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSettings:
+    """Which source what leaves has, and which way what has a source leaves."""
+
+    pins: tuple[Pin, ...] = ()
+    policies: tuple[SourcePolicy, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The whole file, validated. What is said of paths is the same for every one of them.
 
@@ -472,6 +516,7 @@ class Settings:
     guarded_settle_s: float
     fallback: FallbackSettings
     control_socket: str | None
+    sources: SourceSettings = SourceSettings()
 
     @property
     def families(self) -> tuple[Family, ...]:

@@ -62,6 +62,7 @@ def changes(before: Settings, after: Settings) -> dict[str, list[str]]:
             (after.all_down, after.drain_settle_s, after.guarded_settle_s),
         ),
         "fallback": (before.fallback, after.fallback),
+        "sources": (before.sources, after.sources),
     }
     found = {
         **_differences("uplinks", *uplinks),

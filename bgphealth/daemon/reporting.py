@@ -30,7 +30,7 @@ from bgphealth.core.health import Judgement, PathKey
 from bgphealth.core.hysteresis import Level
 from bgphealth.core.intents import Announcement
 from bgphealth.core.reasons import Reason
-from bgphealth.core.settings import Address
+from bgphealth.core.settings import Address, Pin, Wish
 from bgphealth.core.state import (
     AlternativesWanted,
     DecisionChanged,
@@ -66,6 +66,7 @@ class Reporter:
         self._address_errors: Mapping[Address, str] = {}
         self._absent: Mapping[PathKey, str] = {}
         self._unwritten: Mapping[PathKey, str] = {}
+        self._unmet: Mapping[Wish, str] = {}
         self._unasked: dict[tuple[str, ...], str] = {}
         self._lost_sessions: dict[str, str] = {}
         self._alternatives: AlternativesSeen | AlternativesUnknown | None = None
@@ -204,6 +205,11 @@ class Reporter:
                     "fallback_absent", uplink=path.uplink, family=path.family, why=why
                 )
         self._unwritten = applied.unwritten
+        for wish, why in applied.unmet.items():
+            if self._unmet.get(wish) != why:
+                what = "pin" if isinstance(wish, Pin) else "policy"
+                self._log.warning("source_absent", what=f"{what} {wish}", why=why)
+        self._unmet = applied.unmet
 
     def addresses(self, look: Look) -> None:
         """Log which addresses were added and taken away, and what prevented it, once."""

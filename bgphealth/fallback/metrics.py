@@ -1,5 +1,7 @@
 """The fallback defaults: one per uplink and family in the main table, below every other default.
 
+A pin has the same for another prefix: a route per uplink, with the source that is asked for.
+
 They are there before trouble, and stay when this program, ExaBGP or FRR die. A metric says who
 comes first: the rank (`core.fallback_order`), then the number of the uplink. As it depends on
 nothing else, no other uplink's default is ever in the way when one moves: the new one is added,
@@ -14,7 +16,16 @@ from dataclasses import dataclass, replace
 from bgphealth.core.errors import BgphealthError
 from bgphealth.core.fallback_order import Rank
 from bgphealth.core.health import PathKey
-from bgphealth.core.settings import Address, Family, Mode, Settings, UplinkPath, UplinkSettings
+from bgphealth.core.settings import (
+    Address,
+    Family,
+    Mode,
+    Pin,
+    Prefix,
+    Settings,
+    UplinkPath,
+    UplinkSettings,
+)
 from bgphealth.core.truth import HARMLESS_METRIC, OURS
 from bgphealth.fallback.gateways import Gateways
 from bgphealth.fallback.netlink import MAIN, Interface, Netlink, Route
@@ -23,19 +34,22 @@ from bgphealth.fallback.tables import link_address
 _BASES = {Mode.FRR: HARMLESS_METRIC}
 """By mode: what the metrics are counted from. Beside FRR, BGP's default must win (zebra)."""
 
+_OF_PINS = HARMLESS_METRIC
+"""In every mode: whoever else has a route for that very prefix knows more of it."""
+
 _RANK_BITS = 16  # The numbers of uplinks have 14.
 _SPARE = len(Rank)
 """Where a default is for the moment in which its place is being cleared."""
 
 
-def metric(mode: Mode, number: int, rank: int = Rank.CARRIES) -> int:
-    """Return the metric of an uplink's fallback default."""
-    return _BASES[mode] + (rank << _RANK_BITS) + number
+def metric(mode: Mode, number: int, rank: int = Rank.CARRIES, *, pin: bool = False) -> int:
+    """Return the metric of an uplink's fallback default, or of its route for a pin."""
+    return (_OF_PINS if pin else _BASES[mode]) + (rank << _RANK_BITS) + number
 
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """The fallback default that each path shall have now; in `absent`, why a path has none.
+    """The fallback default, or the pin's route, that each path shall have; in `absent`, why not.
 
     `kept` is what is there of paths whose default cannot be told: better than nothing.
     """
@@ -44,41 +58,55 @@ class Defaults:
     absent: Mapping[PathKey, str]
     kept: frozenset[Route]
 
+    @property
+    def all(self) -> Mapping[PathKey, Route | str]:
+        """Return what each path shall have, or in words why it has nothing."""
+        return {**self.wanted, **self.absent}
 
-def plan(
+
+def plan(  # noqa: PLR0913 - all that a route of ours is made of
     settings: Settings,
     interfaces: Mapping[str, Interface],
     gateways: Gateways,
     ranks: Mapping[PathKey, Rank],
     ours: Set[Route],
+    *,
+    pin: Pin | None = None,
 ) -> Defaults:
-    """Return what there should be, given what is there of `ours`.
+    """Return what there should be, given what is there of `ours`: of defaults, or of that pin.
 
     A path without a rank stays where it is, or is taken for one that carries.
     """
+    if pin is None and not settings.fallback.defaults:
+        return Defaults({}, {}, frozenset())
     wanted: dict[PathKey, Route] = {}
     absent: dict[PathKey, str] = {}
     kept: set[Route] = set()
     addresses = {a.ip for interface in interfaces.values() for a in interface.addresses}
-    for uplink in settings.uplinks if settings.fallback.defaults else ():
+    for uplink in settings.uplinks:
         interface = interfaces.get(uplink.interface)
         for path in uplink.paths:
+            prefix = path.family.default_prefix if pin is None else pin.to
+            if Family.of(prefix) is not path.family:
+                continue
             key = PathKey(uplink.name, path.family)
-            there = _of(settings, uplink, path.family, interface, ours)
+            there = _of(settings, uplink, prefix, interface, ours)
             gateway = path.neighbor or gateways[uplink.name]
-            source = _source(settings, uplink, path, interface, addresses)
+            given = _given(settings, path) if pin is None else pin.source
+            source = _source(given, uplink, path, interface, addresses)
             if interface is None or isinstance(source, str) or isinstance(gateway, str):
                 absent[key] = str(source if isinstance(source, str) else gateway)
-                kept |= there
+                # Without the pin the default serves, which follows the verdicts.
+                kept |= there if pin is None else set()
             elif not interface.up and not there:
                 # The kernel takes none for a link that was put down.
                 absent[key] = f"{uplink.interface} is down"
             else:
-                prefix, index = path.family.default_prefix, interface.index
-                place = metric(settings.mode, uplink.number, ranks.get(key, Rank.CARRIES))
+                rank = ranks.get(key, Rank.CARRIES)
+                place = metric(settings.mode, uplink.number, rank, pin=pin is not None)
                 if key not in ranks and there:
                     place = min(route.metric for route in there)
-                wanted[key] = Route(MAIN, prefix, index, gateway, source, place)
+                wanted[key] = Route(MAIN, prefix, interface.index, gateway, source, place)
     return Defaults(wanted, absent, frozenset(kept))
 
 
@@ -88,7 +116,21 @@ async def own(netlink: Netlink) -> set[Route]:
     Raises:
         HostError: the kernel does not tell.
     """
-    return {route for family in Family for route in await netlink.own_defaults(family)}
+    return {route for route in await own_in_main(netlink) if not is_of_pin(route)}
+
+
+async def own_in_main(netlink: Netlink) -> set[Route]:
+    """Return the same, and the routes of pins.
+
+    Raises:
+        HostError: the kernel does not tell.
+    """
+    return {route for family in Family for route in await netlink.own_in_main(family)}
+
+
+def is_of_pin(route: Route) -> bool:
+    """Return whether a route of ours in the main table is no default."""
+    return route.prefix.prefixlen > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,40 +179,47 @@ async def apply(
 
 
 def in_words(route: Route) -> str:
-    """Return a fallback default in words."""
-    return f"fallback {route.prefix} via {route.gateway} metric {route.metric}"
+    """Return a fallback default, or a route of a pin, in words."""
+    what = "pin" if is_of_pin(route) else "fallback"
+    return f"{what} {route.prefix} via {route.gateway} metric {route.metric}"
 
 
 def _of(
     settings: Settings,
     uplink: UplinkSettings,
-    family: Family,
+    prefix: Prefix,
     interface: Interface | None,
     routes: Set[Route],
 ) -> set[Route]:
     """Return those of an uplink; with its number on another link is another file's."""
-    places = {metric(settings.mode, uplink.number, rank) for rank in Rank}
+    pin = prefix.prefixlen > 0
+    places = {metric(settings.mode, uplink.number, rank, pin=pin) for rank in Rank}
     return {
         route
         for route in routes
-        if route.family is family
+        if route.prefix == prefix
         and route.metric in places
         and interface is not None
         and route.interface == interface.index
     }
 
 
+def _given(settings: Settings, path: UplinkPath) -> Address | None:
+    """Return the source that the file gives to a fallback default; None for the link's own."""
+    given = settings.fallback.source_for(path.family)
+    if given is None and path.neighbor is None:
+        return path.probe_source  # An unnumbered link has no other address that is its own.
+    return given
+
+
 def _source(
-    settings: Settings,
+    given: Address | None,
     uplink: UplinkSettings,
     path: UplinkPath,
     interface: Interface | None,
     addresses: Set[Address],
 ) -> Address | str:
-    """Return the source of a fallback default, or in words why it has none now."""
-    given = settings.fallback.source_for(path.family)
-    if given is None and path.neighbor is None:
-        given = path.probe_source  # An unnumbered link has no other address that is its own.
+    """Return the source of a route, or in words why it has none now."""
     if interface is None or given is None:
         return link_address(uplink, path, interface)
     return given if given in addresses else f"{given} is not an address of this host"
@@ -183,9 +232,9 @@ def _has_same_key(one: Route, other: Route) -> bool:
 
 async def _replace(settings: Settings, old: Route, new: Route, netlink: Netlink) -> None:
     """Put another gateway or source in the same place, with one of them there all the time."""
-    base = _BASES[settings.mode]
-    number = (new.metric - base) & ((1 << _RANK_BITS) - 1)
-    spare = replace(new, metric=metric(settings.mode, number, _SPARE))
+    pin = is_of_pin(new)
+    number = (new.metric - metric(settings.mode, 0, pin=pin)) & ((1 << _RANK_BITS) - 1)
+    spare = replace(new, metric=metric(settings.mode, number, _SPARE, pin=pin))
     await netlink.add_route(spare)
     await netlink.delete_route(old)
     await netlink.add_route(new)
@@ -194,7 +243,8 @@ async def _replace(settings: Settings, old: Route, new: Route, netlink: Netlink)
 
 async def _explained(error: BgphealthError, route: Route, netlink: Netlink) -> BgphealthError:
     """Say whose route is in the place of ours."""
-    for default in await netlink.defaults(route.family):
-        if default.metric == route.metric and default.protocol != OURS:
-            return type(error)(f"somebody else's default has its metric: {default}")
+    what = "route" if is_of_pin(route) else "default"
+    for other in await netlink.routes_of(route.prefix):
+        if other.metric == route.metric and other.protocol != OURS:
+            return type(error)(f"somebody else's {what} has its metric: {other}")
     return error

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from bgphealth.core.errors import HostError
 from bgphealth.core.health import PathKey
 from bgphealth.core.settings import Settings
-from bgphealth.fallback.netlink import Netlink, OifRule, Route
+from bgphealth.fallback.netlink import Netlink, Route, Rule
 from bgphealth.fallback.tables import Plan
 
 
@@ -21,13 +21,13 @@ class Missing:
     """What one path lacks. `others` are routes in its table that are not as the file says."""
 
     table: int
-    rules: frozenset[OifRule]
+    rules: frozenset[Rule]
     routes: frozenset[Route]
     others: int
 
     def __str__(self) -> str:
         """Return it in words."""
-        said = [f"no rule 'oif {rule.interface} lookup {rule.table}'" for rule in self.rules]
+        said = [f"no rule '{rule}'" for rule in self.rules]
         if self.routes:
             said.append(
                 f"no {' and '.join(sorted(_in_words(r) for r in self.routes))} "
@@ -82,14 +82,16 @@ async def add(lacks: Mapping[PathKey, Missing], netlink: Netlink) -> list[str]:
         for route in sorted(lack.routes, key=lambda r: r.gateway is not None):
             await netlink.add_route(route)
             done.append(f"added {_in_words(route)} to table {route.table}")
-        done += await _add_rules(lack.rules, netlink)
+        done += await add_rules(lack.rules, netlink)
     return done
 
 
-async def _add_rules(rules: Set[OifRule], netlink: Netlink) -> list[str]:
-    for rule in rules:
+async def add_rules(rules: Set[Rule], netlink: Netlink) -> list[str]:
+    """Add rules in the order of their priority, and return what was done, in words."""
+    new = sorted(rules, key=lambda rule: rule.priority)
+    for rule in new:
         await netlink.add_rule(rule)
-    return [f"added the {r.family} rule oif {r.interface} lookup {r.table}" for r in rules]
+    return [f"added the {rule.family} rule {rule}" for rule in new]
 
 
 def _in_words(route: Route) -> str:

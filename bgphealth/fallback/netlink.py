@@ -38,7 +38,7 @@ from pyroute2.netlink.rtnl import (
 
 from bgphealth.core.errors import BgphealthError, HostError, PermissionDeniedError
 from bgphealth.core.settings import Address, Family, Prefix
-from bgphealth.core.truth import OURS, KernelDefault, Leg
+from bgphealth.core.truth import HARMLESS_METRIC, OURS, KernelDefault, Leg
 
 PROTOCOL = 179
 """Our mark on routes and rules (rtm_protocol) and, since Linux 5.18, on addresses (IFA_PROTO).
@@ -120,13 +120,27 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
-class OifRule:
-    """``ip rule oif INTERFACE lookup TABLE``: for sockets that are bound to the interface."""
+class Rule:
+    """``ip rule [from SOURCE] [oif INTERFACE] lookup TABLE``; without a table, ``unreachable``.
+
+    `interface` is for sockets that are bound to it, "" for all. With `but_default` the default of
+    the table is as if it were not there (``suppress_prefixlength 0``).
+    """
 
     family: Family
     interface: str
-    table: int
+    table: int | None
     priority: int
+    source: Address | None = None
+    but_default: bool = False
+
+    def __str__(self) -> str:
+        """Return the rule in the words of ip(8), without its priority."""
+        words = [] if self.source is None else [f"from {self.source}"]
+        words += [f"oif {self.interface}"] if self.interface else []
+        table = "main" if self.table == MAIN else self.table
+        words.append("unreachable" if table is None else f"lookup {table}")
+        return " ".join([*words, *(["suppress_prefixlength 0"] if self.but_default else [])])
 
 
 class Netlink:
@@ -190,21 +204,27 @@ class Netlink:
 
     async def defaults(self, family: Family) -> list[KernelDefault]:
         """Return the defaults in the main table, whoever made them."""
-        with _mapped("reading the defaults"):
-            dump = await self._ipr.route("dump", family=_AF[family], table=MAIN)
-            return [_default(message) async for message in dump if message["dst_len"] == 0]
+        return await self.routes_of(family.default_prefix)
 
-    async def own_defaults(self, family: Family) -> set[Route]:
-        """Return our defaults in the main table.
+    async def routes_of(self, prefix: Prefix) -> list[KernelDefault]:
+        """Return the routes for exactly a prefix in the main table, whoever made them."""
+        family, length = Family.of(prefix), prefix.prefixlen
+        with _mapped(f"reading the routes for {prefix}"):
+            dump = await self._ipr.route("dump", family=_AF[family], table=MAIN)
+            alike = [message async for message in dump if message["dst_len"] == length]
+            return [_default(message) for message in alike if _prefix(message, family) == prefix]
+
+    async def own_in_main(self, family: Family) -> set[Route]:
+        """Return our routes in the main table.
 
         One of several next hops is not among them: somebody has joined theirs to ours.
         """
         request = {"family": _AF[family], "table": MAIN, "proto": PROTOCOL}
-        with _mapped("reading our defaults"):
+        with _mapped("reading our routes"):
             return {
                 _route(message, family)
                 async for message in await self._ipr.route("dump", **request)
-                if message["dst_len"] == 0 and message.get_attr("RTA_MULTIPATH") is None
+                if message.get_attr("RTA_MULTIPATH") is None
             }
 
     async def routers(self) -> list[Router]:
@@ -213,18 +233,15 @@ class Netlink:
             dump = await self._ipr.neigh("dump", family=socket.AF_INET6)
             return [r async for message in dump if (r := _router(message)) is not None]
 
-    async def rules(self, family: Family) -> set[OifRule]:
+    async def rules(self, family: Family) -> set[Rule]:
         """Return our rules."""
         with _mapped("reading the rules"):
             return {
-                OifRule(
-                    family,
-                    message.get_attr("FRA_OIFNAME") or "",
-                    message.get_attr("FRA_TABLE") or message["table"],
-                    message.get_attr("FRA_PRIORITY") or 0,
-                )
+                _rule(message, family)
                 async for message in await self._ipr.rule("dump", family=_AF[family])
                 if message.get_attr("FRA_PROTOCOL") == PROTOCOL
+                # From a whole prefix is none that we make.
+                and message["src_len"] in (0, family.default_prefix.max_prefixlen)
             }
 
     async def dump(self, what: str, kind: str, **request: object) -> list[Any]:
@@ -258,15 +275,14 @@ class Netlink:
         with _mapped(f"deleting {address}", otherwise=_NOT_ADD, gone=errno.EADDRNOTAVAIL):
             await self._ipr.addr("del", **_address_request(address, interface))
 
-    async def add_rule(self, rule: OifRule) -> None:
+    async def add_rule(self, rule: Rule) -> None:
         """Create a rule."""
-        with _mapped(f"adding the rule oif {rule.interface} lookup {rule.table}"):
+        with _mapped(f"adding the rule {rule}"):
             await self._ipr.rule("add", **_rule_request(rule))
 
-    async def delete_rule(self, rule: OifRule) -> None:
+    async def delete_rule(self, rule: Rule) -> None:
         """Delete exactly this rule; one that is gone already is no error."""
-        what = f"deleting the rule oif {rule.interface} lookup {rule.table}"
-        with _mapped(what, gone=errno.ENOENT):
+        with _mapped(f"deleting the rule {rule}", gone=errno.ENOENT):
             await self._ipr.rule("del", **_rule_request(rule))
 
 
@@ -275,8 +291,9 @@ async def changes(*, routers: bool = False, routes: bool = False) -> AsyncIterat
 
     With `routers`, also when a router appears, goes, or becomes reachable or unreachable. The
     kernel tells much more of neighbors than that, several times a minute for each. With `routes`,
-    also when a route or a rule of ours is deleted, and when somebody else's default in the main
-    table changes, which may have replaced one of ours or made room for it.
+    also when a route or a rule of ours is deleted, and when somebody else's route in the main table
+    changes that is a default or has a metric such as ours have: it may have replaced one of ours or
+    made room for it.
 
     The kernel drops notifications that nobody read in time (ENOBUFS): then all may have changed.
     """
@@ -335,8 +352,9 @@ def _is_news(message: Any, seen: dict[tuple[int, str], Router | None]) -> bool: 
             return event == "DELROUTE"
         case "NEWROUTE" | "DELROUTE":
             # BGP's come and go with every verdict, and cannot have the metric of ours.
-            is_default = message["dst_len"] == 0 and message["table"] == MAIN
-            return bool(is_default and message["proto"] != _BGP)
+            place = message.get_attr("RTA_PRIORITY") or 0
+            may_matter = message["dst_len"] == 0 or place >= HARMLESS_METRIC
+            return bool(may_matter and message["table"] == MAIN and message["proto"] != _BGP)
         case "NEWRULE" | "DELRULE" as event:
             return event == "DELRULE" and bool(message.get_attr("FRA_PROTOCOL") == PROTOCOL)
     return True
@@ -374,14 +392,18 @@ def _address(message: Any) -> InterfaceAddress:  # noqa: ANN401 - pyroute2 is no
     return ip_interface(f"{address}/{message['prefixlen']}")
 
 
+def _prefix(message: Any, family: Family) -> Prefix:  # noqa: ANN401 - pyroute2 is not typed
+    anywhere = family.default_prefix.network_address
+    return ip_network(f"{message.get_attr('RTA_DST') or anywhere}/{message['dst_len']}")
+
+
 def _route(message: Any, family: Family) -> Route:  # noqa: ANN401 - pyroute2 is not typed
-    anywhere = "0.0.0.0" if family is Family.IPV4 else "::"  # noqa: S104 - a prefix, not a bind
     gateway, source = message.get_attr("RTA_GATEWAY"), message.get_attr("RTA_PREFSRC")
     if (via := message.get_attr("RTA_VIA")) is not None:
         gateway = via["addr"]
     return Route(
         table=message.get_attr("RTA_TABLE") or message["table"],
-        prefix=ip_network(f"{message.get_attr('RTA_DST') or anywhere}/{message['dst_len']}"),
+        prefix=_prefix(message, family),
         interface=message.get_attr("RTA_OIF") or 0,
         gateway=ip_address(gateway) if gateway else None,
         source=ip_address(source) if source else None,
@@ -457,11 +479,33 @@ def _route_request(route: Route) -> dict[str, Any]:
     return request
 
 
-def _rule_request(rule: OifRule) -> dict[str, Any]:
-    return {
+def _rule(message: Any, family: Family) -> Rule:  # noqa: ANN401 - pyroute2 is not typed
+    source = message.get_attr("FRA_SRC")
+    return Rule(
+        family,
+        message.get_attr("FRA_OIFNAME") or "",
+        # An unreachable one has the number 0.
+        message.get_attr("FRA_TABLE") or message["table"] or None,
+        message.get_attr("FRA_PRIORITY") or 0,
+        ip_address(source) if source else None,
+        message.get_attr("FRA_SUPPRESS_PREFIXLEN") == 0,
+    )
+
+
+def _rule_request(rule: Rule) -> dict[str, Any]:
+    request: dict[str, Any] = {
         "family": _AF[rule.family],
-        "oifname": rule.interface,
-        "table": rule.table,
         "priority": rule.priority,
         "protocol": PROTOCOL,
     }
+    if rule.table is None:
+        request["action"] = "unreachable"
+    else:
+        request["table"] = rule.table
+    if rule.interface:
+        request["oifname"] = rule.interface
+    if rule.source is not None:
+        request["src"], request["src_len"] = str(rule.source), rule.source.max_prefixlen
+    if rule.but_default:
+        request["suppress_prefixlen"] = 0
+    return request

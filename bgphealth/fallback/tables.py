@@ -24,9 +24,10 @@ from bgphealth.core.settings import (
     Settings,
     UplinkPath,
     UplinkSettings,
+    Wish,
 )
 from bgphealth.fallback.gateways import Gateways
-from bgphealth.fallback.netlink import Interface, Netlink, OifRule, Route
+from bgphealth.fallback.netlink import Interface, Netlink, Route, Rule
 
 _METRIC = 1
 """IPv6 has no metric 0: the kernel would make it 1024 and an exact delete would miss it."""
@@ -42,7 +43,7 @@ class Plan:
     """
 
     routes: frozenset[Route]
-    rules: frozenset[OifRule]
+    rules: frozenset[Rule]
     sources: Mapping[PathKey, Address]
     absent: Mapping[PathKey, str]
 
@@ -51,7 +52,7 @@ def plan(settings: Settings, interfaces: Mapping[str, Interface], gateways: Gate
     """Return what the tables and rules should be on a host with these interfaces and gateways."""
     addresses = {a.ip for interface in interfaces.values() for a in interface.addresses}
     routes: set[Route] = set()
-    rules: set[OifRule] = set()
+    rules: set[Rule] = set()
     sources: dict[PathKey, Address] = {}
     absent: dict[PathKey, str] = {}
     for uplink in settings.uplinks:
@@ -59,7 +60,7 @@ def plan(settings: Settings, interfaces: Mapping[str, Interface], gateways: Gate
         interface = interfaces.get(uplink.interface)
         for path in uplink.paths:
             priority = settings.fallback.rule_priority + uplink.number
-            rules.add(OifRule(path.family, uplink.interface, table, priority))
+            rules.add(Rule(path.family, uplink.interface, table, priority))
             source = _source(uplink, path, interface, addresses)
             if settings.mode is Mode.DIRECT:
                 source = _on_link(source, uplink, interface)
@@ -90,13 +91,14 @@ def require_interfaces(settings: Settings, interfaces: Mapping[str, Interface]) 
 class Applied:
     """What was changed in the kernel, in words, and what could not be, per uplink.
 
-    `unwritten` says which fallback defaults could not be written, and why: that is no reason not
-    to probe the uplink.
+    `unwritten` says which fallback defaults could not be written, and why, `unmet` the same of pins
+    and policies: that is no reason not to probe the uplink.
     """
 
     done: tuple[str, ...]
     failed: Mapping[str, BgphealthError]
     unwritten: Mapping[PathKey, str] = field(default_factory=dict)
+    unmet: Mapping[Wish, str] = field(default_factory=dict)
 
 
 async def apply(settings: Settings, wanted: Plan, netlink: Netlink) -> Applied:
@@ -143,15 +145,19 @@ async def _apply_table(
     ]
 
 
-async def _apply_rules(family: Family, wanted: Set[OifRule], netlink: Netlink) -> list[str]:
+async def _apply_rules(family: Family, wanted: Set[Rule], netlink: Netlink) -> list[str]:
     ours = await netlink.rules(family)
-    for rule in ours - wanted:
-        await netlink.delete_rule(rule)
-    for rule in wanted - ours:
+    # What a policy shall not do is forbidden last and allowed first; added before deleted, so that
+    # nothing leaves another way meanwhile.
+    new = sorted(wanted - ours, key=lambda rule: rule.priority)
+    old = sorted(ours - wanted, key=lambda rule: -rule.priority)
+    for rule in new:
         await netlink.add_rule(rule)
+    for rule in old:
+        await netlink.delete_rule(rule)
     return [
-        *(f"deleted {family} rule oif {r.interface} lookup {r.table}" for r in ours - wanted),
-        *(f"added {family} rule oif {r.interface} lookup {r.table}" for r in wanted - ours),
+        *(f"deleted {family} rule {rule}" for rule in old),
+        *(f"added {family} rule {rule}" for rule in new),
     ]
 
 

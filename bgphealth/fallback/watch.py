@@ -1,21 +1,22 @@
-"""Follow the uplinks' links, addresses and gateways; keep their tables and fallback defaults."""
+"""Follow the uplinks' links, addresses and gateways; keep what is written into the kernel."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from bgphealth.core.errors import BgphealthError
 from bgphealth.core.fallback_order import Rank
 from bgphealth.core.health import PathKey
-from bgphealth.core.settings import Address, Settings
-from bgphealth.fallback import metrics
+from bgphealth.core.settings import Address, Pin, Settings, Wish
+from bgphealth.fallback import metrics, pins, policies
 from bgphealth.fallback.addresses import AddressKeeper
 from bgphealth.fallback.gateways import Gateways, GatewaySearch
 from bgphealth.fallback.netlink import Interface, Netlink, changes
-from bgphealth.fallback.tables import Applied, apply, plan, require_interfaces
+from bgphealth.fallback.policies import PolicyRules
+from bgphealth.fallback.tables import Applied, Plan, apply, plan, require_interfaces
 
 SETTLE_S = 0.02
 """Changes come in bursts (a link that comes up, its addresses): look once for all of them."""
@@ -74,7 +75,10 @@ class UplinkWatch:
         self._changed = asyncio.Event()
 
     def order(self, ranks: Mapping[PathKey, Rank]) -> None:
-        """Put the fallback defaults in another order, soon. Never waits."""
+        """Put the fallback defaults and pins in another order, and lead policies by it, soon.
+
+        Never waits.
+        """
         if ranks != self._ranks:
             self._ranks = ranks
             self._changed.set()
@@ -138,19 +142,25 @@ class UplinkWatch:
         gateways = await self._gateways.look(interfaces, netlink)
         wanted = plan(self._settings, interfaces, gateways)
         applied = Applied((), {})
+        led = await self._policies(interfaces, wanted, netlink)
         if self._settings.fallback.enabled:
-            applied = await apply(self._settings, wanted, netlink)
+            whole = replace(wanted, rules=wanted.rules | led.rules)
+            applied = await apply(self._settings, whole, netlink)
         failed = applied.failed
         unsafe = {p: str(failed[p.uplink]) for p in wanted.sources if p.uplink in failed}
         self._sources(Sources(wanted.sources, wanted.absent, unsafe))
         if self._settings.fallback.enabled:
             done, lacking = await self._write_defaults(interfaces, gateways, netlink)
+            pinned, unpinned = await self._write_pins(interfaces, gateways, netlink)
             # What a path cannot be probed for, or a link that is down, is said already.
-            unwritten = {
-                p: w for p, w in lacking.items() if p in wanted.sources and links[p.uplink]
-            }
-            applied = replace(applied, done=(*applied.done, *done), unwritten=unwritten)
-        if applied.done or applied.failed or applied.unwritten:
+            sayable = [path for path in wanted.sources if links[path.uplink]]
+            applied = replace(
+                applied,
+                done=(*applied.done, *done, *pinned),
+                unwritten={p: why for p, why in lacking.items() if p in sayable},
+                unmet=_in_words(unpinned, sayable, led.absent),
+            )
+        if applied.done or applied.failed or applied.unwritten or applied.unmet:
             self._applied(applied)
 
     async def _write_defaults(
@@ -166,3 +176,35 @@ class UplinkWatch:
             return (), dict.fromkeys(paths, str(error))
         failed = {path: str(error) for path, error in written.failed.items()}
         return written.done, {**defaults.absent, **failed}
+
+    async def _write_pins(
+        self, interfaces: Mapping[str, Interface], gateways: Gateways, netlink: Netlink
+    ) -> tuple[list[str], Mapping[Pin, Mapping[PathKey, str]]]:
+        """Return what was done, and what a pin lacks; neither stops a probe."""
+        try:
+            return await pins.write(self._settings, interfaces, gateways, self._ranks, netlink)
+        except BgphealthError as error:
+            paths = (PathKey(u.name, p.family) for u in self._settings.uplinks for p in u.paths)
+            said = dict.fromkeys(paths, str(error))
+            return [], dict.fromkeys(self._settings.sources.pins, said)
+
+    async def _policies(
+        self, interfaces: Mapping[str, Interface], wanted: Plan, netlink: Netlink
+    ) -> PolicyRules:
+        if not self._settings.sources.policies or not self._settings.fallback.enabled:
+            return PolicyRules({}, {})
+        there = {r for family in self._settings.families for r in await netlink.rules(family)}
+        return policies.plan(self._settings, interfaces, wanted.sources, self._ranks, there)
+
+
+def _in_words(
+    unpinned: Mapping[Pin, Mapping[PathKey, str]],
+    sayable: Collection[PathKey],
+    unled: Mapping[Wish, str],
+) -> Mapping[Wish, str]:
+    """Return what pins lack, the same reason only once for each, and what policies do."""
+    said = {
+        pin: dict.fromkeys(why for path, why in lacking.items() if path in sayable)
+        for pin, lacking in unpinned.items()
+    }
+    return {**{pin: "; ".join(whys) for pin, whys in said.items() if whys}, **unled}

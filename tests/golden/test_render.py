@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from bgphealth.config import load
 from bgphealth.core.errors import ConfigurationError
 from bgphealth.exabgp import unit
 from bgphealth.exabgp.render import render_conf, render_env
+from bgphealth.fallback.nftables import render as render_nftables
 from bgphealth.frr.render import render
 
 if TYPE_CHECKING:
@@ -58,6 +60,7 @@ def test_there_are_hosts_of_every_kind() -> None:
         "ipv4-only",
         "ipv6-only",
         "services",
+        "sources",
         "three-uplinks",
         "unnumbered",
     ]
@@ -75,6 +78,36 @@ def test_exabgp_conf(host: str, golden: Callable[[str, str], None]) -> None:
 
 def test_exabgp_env(golden: Callable[[str, str], None]) -> None:
     golden("exabgp.env", render_env(FILE))
+
+
+def nftables(host: str, user: str = "exabgp") -> str:
+    return render_nftables(load(HERE / host / "bgphealth.yaml"), FILE, user)
+
+
+@pytest.mark.parametrize("host", ["direct", "sources", "unnumbered"])
+def test_nftables(host: str, golden: Callable[[str, str], None]) -> None:
+    golden(f"{host}/bgphealth.nft", nftables(host))
+
+
+def test_nftables_is_for_links_with_addresses() -> None:
+    settings = load(HERE / "unnumbered" / "bgphealth.yaml")
+    unnumbered = replace(settings, uplinks=settings.uplinks[:2])
+    with pytest.raises(ConfigurationError, match="every uplink is unnumbered"):
+        render_nftables(unnumbered, FILE, "exabgp")
+
+
+@pytest.mark.parametrize("user", ["", "a b", "$x", '"', "ex;abgp", "-"])
+def test_what_nft_would_not_take_as_a_user_is_refused(user: str) -> None:
+    with pytest.raises(ConfigurationError):
+        nftables("direct", user)
+
+
+@pytest.mark.parametrize("interface", ["eth*", 'eth"', "a;b"])
+def test_what_nft_would_not_take_as_one_interface_is_refused(interface: str) -> None:
+    settings = load(HERE / "direct" / "bgphealth.yaml")
+    odd = replace(settings.uplinks[0], interface=interface)
+    with pytest.raises(ConfigurationError, match="cannot be written for nft"):
+        render_nftables(replace(settings, uplinks=(odd,)), FILE, "exabgp")
 
 
 def exabgp_service(host: str = "dual-stack", exabgp: str = "/opt/bgphealth/bin/exabgp") -> str:

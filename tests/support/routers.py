@@ -44,6 +44,17 @@ class Router:
         """Run a command in the router's namespace."""
         subprocess.run([*self._enter, *command], check=True)
 
+    @contextmanager
+    def started(self, *command: str) -> Iterator[subprocess.Popen[str]]:
+        """Run a command in the router's namespace for as long as it is needed."""
+        with subprocess.Popen(
+            [*self._enter, *command], stdout=subprocess.PIPE, text=True
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
     @property
     def _enter(self) -> list[str]:
         return ["nsenter", "--target", str(self._process.pid), "--net"]

@@ -29,7 +29,7 @@ from bgphealth.core.settings import (
 from bgphealth.daemon import once
 from bgphealth.daemon.once import Asked, Once, PathFacts
 from bgphealth.fallback.missing import Missing
-from bgphealth.fallback.netlink import OifRule, Route
+from bgphealth.fallback.netlink import Route, Rule
 from bgphealth.probes.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ V4, V6 = Family.IPV4, Family.IPV6
 SILENCE = "no answer within 200 ms"
 NO_TABLE = Missing(
     17902,
-    frozenset({OifRule(V4, "eth2", 17902, 1792)}),
+    frozenset({Rule(V4, "eth2", 17902, 1792)}),
     frozenset({Route(17902, ip_network("0.0.0.0/0"), 3, ip_address("10.0.2.0"))}),
     0,
 )

@@ -19,11 +19,14 @@ from bgphealth.core.settings import (
     HostSettings,
     InjectorLoss,
     Mode,
+    Pin,
     ProbeKind,
     ProbeSettings,
     Quality,
     ServiceSettings,
     Settings,
+    SourcePolicy,
+    SourceSettings,
     Threshold,
     Timing,
     UplinkPath,
@@ -482,3 +485,30 @@ def test_the_settle_time_of_a_drain(tmp_path: Path) -> None:
         assert read(tmp_path, given).drain_settle_s == seconds
     wrong = refused(tmp_path, f"{SMALLEST}policy: {{drain_settle: 2h}}\n")
     assert wrong == "policy.drain_settle: must be at most 1h, not '2h'"
+
+
+def test_sources(tmp_path: Path) -> None:
+    assert read(tmp_path, SMALLEST).sources == SourceSettings()
+    text = """\
+sources:
+  pins: [{to: 203.0.113.0/24, from: 10.255.10.9}]
+  policies: [{from: 192.0.2.10, uplink: tor1, strict: true}, {from: link, uplink: tor1}]
+"""
+    sources = read(tmp_path, SMALLEST + text).sources
+    assert sources.pins == (Pin(ip_network("203.0.113.0/24"), ip_address("10.255.10.9")),)
+    assert sources.policies == (
+        SourcePolicy(ip_address("192.0.2.10"), "tor1", is_strict=True),
+        SourcePolicy(None, "tor1", is_strict=False),
+    )
+
+
+def test_an_inner_pin_may_go_back_to_the_source_of_an_outer_one(tmp_path: Path) -> None:
+    pins = [("203.0.113.0/24", 1), ("203.0.113.128/25", 2), ("203.0.113.192/26", 1)]
+    text = "".join(f"    - {{to: {to}, from: 10.255.10.{n}}}\n" for to, n in pins)
+    assert len(read(tmp_path, f"{SMALLEST}sources:\n  pins:\n{text}").sources.pins) == 3
+
+
+def test_the_rules_of_policies_come_before_the_main_table(tmp_path: Path) -> None:
+    text = "sources: {policies: [{from: link, uplink: tor1}]}\nfallback: {rule_priority: 16379}\n"
+    assert read(tmp_path, SMALLEST + text).fallback.rule_priority == 16379
+    assert "must be at most 16379" in refused(tmp_path, SMALLEST + text.replace("79}", "80}"))

@@ -15,6 +15,8 @@ from bgphealth.core.settings import (
     Mode,
     ServiceSettings,
     Settings,
+    SourcePolicy,
+    SourceSettings,
     Timing,
     UplinkSettings,
 )
@@ -90,11 +92,12 @@ def test_what_was_changed_is_named() -> None:
         uplinks=before.uplinks[:1],
         services=(before.services[0], WEB),
         suspect_interval_s=None,
+        sources=SourceSettings(policies=(SourcePolicy(None, "tor1", is_strict=False),)),
     )
     assert reload.changes(before, before) == {}
     assert reload.changes(before, after) == {
         "uplinks_removed": ["tor2"],
         "services_added": ["web"],
         "services_removed": ["dns"],
-        "sections_changed": ["paths"],
+        "sections_changed": ["paths", "sources"],
     }

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 
 import structlog
 from structlog.testing import LogCapture
 
 from bgphealth.core.events import AlternativesSeen, AlternativesUnknown, Event
 from bgphealth.core.health import PathKey
-from bgphealth.core.settings import Family
+from bgphealth.core.settings import Family, Pin, SourcePolicy
 from bgphealth.core.state import AlternativesWanted
 from bgphealth.daemon.reporting import Reporter
 from bgphealth.exabgp.driver import NeighborChanged
@@ -52,6 +52,21 @@ def test_a_fallback_default_that_cannot_be_written_is_said_once_per_reason() -> 
         ("fallback_absent", "gone"),
         ("kernel_changed", None),
         ("fallback_absent", "gone"),
+    ]
+
+
+def test_a_pin_or_a_policy_that_cannot_be_is_said_once_and_again_after_it_was() -> None:
+    capture = LogCapture()
+    reporter = Reporter(structlog.wrap_logger(None, processors=[capture]))
+    pin = Pin(IPv4Network("203.0.113.0/24"), IPv4Address("10.255.10.9"))
+    policy = SourcePolicy(IPv4Address("10.255.10.7"), "tor1", is_strict=True)
+    for wish, done in ((pin, ()), (pin, ()), (policy, ()), (None, ("added",)), (policy, ())):
+        reporter.kernel(Applied(done, {}, unmet={wish: "gone"} if wish is not None else {}))
+    assert [(e["event"], e.get("what"), e.get("why")) for e in capture.entries] == [
+        ("source_absent", "pin to 203.0.113.0/24 from 10.255.10.9", "gone"),
+        ("source_absent", "policy from 10.255.10.7 through tor1 or not at all", "gone"),
+        ("kernel_changed", None, None),
+        ("source_absent", "policy from 10.255.10.7 through tor1 or not at all", "gone"),
     ]
 
 
