@@ -56,11 +56,13 @@ class Mode(StrEnum):
     """Who speaks BGP with the ToRs, and who installs the default.
 
     `FRR` on this host does both, with what ExaBGP tells it. In `DIRECT` mode ExaBGP itself speaks
-    to the ToRs; the default is the host's own affair.
+    to the ToRs; the default is the host's own affair. In `LOCAL` mode there is no BGP: of each
+    family one uplink is in use, and its default is written over netlink.
     """
 
     FRR = "frr"
     DIRECT = "direct"
+    LOCAL = "local"
 
 
 class AllDown(StrEnum):
