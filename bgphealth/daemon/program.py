@@ -283,7 +283,7 @@ class Program:
 
     @property
     def _kernel(self) -> KernelView:
-        return KernelView(self._source, self._on_link, self._link)
+        return KernelView(self._source, self._on_link, self._gateway, self._link)
 
     def _post(self, event: Event) -> None:
         """Take an event; decide at once, one event after the other."""
@@ -386,6 +386,9 @@ class Program:
 
     def _on_link(self, path: PathKey) -> Address | str:
         return self._sources.on_link(path)
+
+    def _gateway(self, path: PathKey) -> Address | str:
+        return self._sources.gateway(path)
 
     def _link(self, uplink: str) -> bool | None:
         return self._links.get(uplink)

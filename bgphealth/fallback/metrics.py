@@ -18,12 +18,12 @@ from bgphealth.core.errors import BgphealthError
 from bgphealth.core.fallback_order import Rank
 from bgphealth.core.health import PathKey
 from bgphealth.core.settings import Address, Family, Mode, Settings, UplinkPath, UplinkSettings
-from bgphealth.core.truth import HARMLESS_METRIC, OURS, KernelDefault
+from bgphealth.core.truth import HARMLESS_METRIC, OURS, KernelDefault, Leg
 from bgphealth.fallback import foreign
 from bgphealth.fallback.foreign import Copy
 from bgphealth.fallback.gateways import Gateways
 from bgphealth.fallback.netlink import MAIN, Interface, Netlink, Route
-from bgphealth.fallback.tables import link_address
+from bgphealth.fallback.tables import is_beside_link, link_address
 
 _BASES = {Mode.FRR: HARMLESS_METRIC, Mode.LOCAL: 0}
 """By mode: what the metrics are counted from. Beside FRR, BGP's default must win (zebra)."""
@@ -80,10 +80,12 @@ def plan(
         for path in uplink.paths:
             key = PathKey(uplink.name, path.family)
             there = _of(settings, uplink, path.family, interface, ours)
-            gateway = path.neighbor or gateways[uplink.name]
-            source = _source(settings, uplink, path, interface, addresses)
-            if interface is None or isinstance(source, str) or isinstance(gateway, str):
-                absent[key] = str(source if isinstance(source, str) else gateway)
+            leg = gateways[key]
+            source = (
+                leg if isinstance(leg, str) else _source(settings, path, interface, leg, addresses)
+            )
+            if interface is None or isinstance(source, str) or isinstance(leg, str):
+                absent[key] = str(source)
                 kept |= there
             elif not interface.up and not there:
                 # The kernel takes none for a link that was put down.
@@ -93,7 +95,8 @@ def plan(
                 place = metric(settings.mode, uplink.number, ranks.get(key, Rank.CARRIES))
                 if key not in ranks and there:
                     place = min(route.metric for route in there)
-                wanted[key] = Route(MAIN, prefix, index, gateway, source, place)
+                onlink = is_beside_link(path, interface, leg)
+                wanted[key] = Route(MAIN, prefix, index, leg.gateway, source, place, onlink)
     return Defaults(wanted, absent, frozenset(kept))
 
 
@@ -183,7 +186,8 @@ async def apply(
 
 def in_words(route: Route) -> str:
     """Return a fallback default in words."""
-    return f"fallback {route.prefix} via {route.gateway} metric {route.metric}"
+    where = "on the link" if route.gateway is None else f"via {route.gateway}"
+    return f"fallback {route.prefix} {where} metric {route.metric}"
 
 
 def _by_metric(route: Route) -> int:
@@ -211,9 +215,9 @@ def _of(
 
 def _source(
     settings: Settings,
-    uplink: UplinkSettings,
     path: UplinkPath,
     interface: Interface | None,
+    leg: Leg,
     addresses: Set[Address],
 ) -> Address | str:
     """Return the source of a fallback default, or in words why it has none now."""
@@ -221,7 +225,7 @@ def _source(
     if given is None and path.neighbor is None:
         given = path.probe_source  # An unnumbered link has no other address that is its own.
     if interface is None or given is None:
-        return link_address(uplink, path, interface)
+        return link_address(path, interface, leg)
     return given if given in addresses else f"{given} is not an address of this host"
 
 

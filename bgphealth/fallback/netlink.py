@@ -55,6 +55,7 @@ Unassigned in rt_protos and rt_addrprotos, unknown to FRR.
 _AF = {Family.IPV4: socket.AF_INET, Family.IPV6: socket.AF_INET6}
 _IFF_UP = 0x1
 _IFF_RUNNING = 0x40  # RFC 2863: operationally up.
+_IFA_F_TEMPORARY_OR_DEPRECATED = 0x01 | 0x20  # RFC 8981, RFC 4862; in IPv4 0x01 is secondary.
 _IFA_F_TENTATIVE = 0x40  # RFC 4862: duplicate address detection has not ended.
 MAIN = 254
 """The main table (RT_TABLE_MAIN)."""
@@ -74,6 +75,7 @@ _SCOPE_SITE, _SCOPE_LINK = 200, 253  # RT_SCOPE_SITE, RT_SCOPE_LINK
 _NOT_ADD = "set address: expect for the service, and add it by other means"
 _RTA_NH_ID = 30
 _RTNH_F_DEAD_OR_LINKDOWN = 0x1 | 0x10
+_RTNH_F_ONLINK = 0x4
 _NTF_ROUTER = 0x80  # RFC 4861, section 5.1: IsRouter.
 _NUD_UNREACHABLE = 0x01 | 0x20  # Never resolved, or no answer any more (linux/neighbour.h).
 
@@ -109,7 +111,8 @@ class Router:
 class Route:
     """A unicast route in one table. `gateway` is None on the link; `metric` is its priority.
 
-    The gateway of an IPv4 route can be an IPv6 address (RFC 8950, RTA_VIA).
+    The gateway of an IPv4 route can be an IPv6 address (RFC 8950, RTA_VIA). With `onlink` it need
+    not be in any subnet of the interface.
     """
 
     table: int
@@ -118,6 +121,7 @@ class Route:
     gateway: Address | None = None
     source: Address | None = None
     metric: int = 0
+    onlink: bool = False
 
     @property
     def family(self) -> Family:
@@ -163,16 +167,22 @@ class Netlink:
         await self._ipr.__aexit__(kind, error, traceback)
 
     async def interfaces(self) -> dict[str, Interface]:
-        """Return all interfaces by name, with the addresses that can be used already."""
+        """Return all interfaces by name, with the addresses that can be used already.
+
+        Those that are temporary or deprecated come last.
+        """
         with _mapped("reading the interfaces"):
             addresses: dict[int, list[InterfaceAddress]] = {}
+            last: dict[int, list[InterfaceAddress]] = {}
             ours: dict[int, set[InterfaceAddress]] = {}
             for af in _AF.values():
                 async for message in await self._ipr.addr("dump", family=af):
-                    if (message.get_attr("IFA_FLAGS") or message["flags"]) & _IFA_F_TENTATIVE:
+                    flags = message.get_attr("IFA_FLAGS") or message["flags"]
+                    if flags & _IFA_F_TENTATIVE:
                         continue
                     index, address = message["index"], _address(message)
-                    addresses.setdefault(index, []).append(address)
+                    place = last if flags & _IFA_F_TEMPORARY_OR_DEPRECATED else addresses
+                    place.setdefault(index, []).append(address)
                     if message.get_attr("IFA_PROTO") == PROTOCOL:
                         ours.setdefault(index, set()).add(address)
             return {
@@ -180,7 +190,9 @@ class Netlink:
                     index=message["index"],
                     name=message.get_attr("IFLA_IFNAME"),
                     up=message["flags"] & (_IFF_UP | _IFF_RUNNING) == _IFF_UP | _IFF_RUNNING,
-                    addresses=tuple(addresses.get(message["index"], ())),
+                    addresses=tuple(
+                        addresses.get(message["index"], []) + last.get(message["index"], [])
+                    ),
                     enabled=bool(message["flags"] & _IFF_UP),
                     ours=frozenset(ours.get(message["index"], ())),
                 )
@@ -411,6 +423,7 @@ def _route(message: Any, family: Family) -> Route:  # noqa: ANN401 - pyroute2 is
         gateway=ip_address(gateway) if gateway else None,
         source=ip_address(source) if source else None,
         metric=message.get_attr("RTA_PRIORITY") or 0,
+        onlink=bool(message["flags"] & _RTNH_F_ONLINK),
     )
 
 
@@ -478,6 +491,8 @@ def _route_request(route: Route) -> dict[str, Any]:
         request["scope"] = _SCOPE_LINK
     if route.is_first:
         request["scope"] = _SCOPE_SITE
+    if route.onlink:
+        request["flags"] = _RTNH_F_ONLINK
     if route.source is not None:
         request["prefsrc"] = str(route.source)
     return request

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from bgphealth.core.errors import BgphealthError
 from bgphealth.core.fallback_order import Rank
@@ -14,7 +14,7 @@ from bgphealth.core.settings import Address, Mode, Settings
 from bgphealth.fallback import metrics
 from bgphealth.fallback.addresses import AddressKeeper
 from bgphealth.fallback.foreign import Others
-from bgphealth.fallback.gateways import Gateways, GatewaySearch
+from bgphealth.fallback.gateways import Gateways, GatewaySearch, gateway_of
 from bgphealth.fallback.netlink import Interface, Netlink, changes
 from bgphealth.fallback.tables import Applied, apply, plan, require_interfaces
 
@@ -25,17 +25,22 @@ RECHECK_S = 5.0
 """How often to look although nothing was announced: the kernel does not tell of everything."""
 
 
+_NOT_YET = "not looked up yet"
+
+
 @dataclass(frozen=True, slots=True)
 class Sources:
     """The address that each path has to probe from now; in `absent`, why a path has none.
 
     `unsafe` says why a path that has an address must not be probed all the same: its table could
-    not be made, so that its probes might leave through another uplink.
+    not be made, so that its probes might leave through another uplink. `gateways` is where each
+    path leads.
     """
 
     addresses: Mapping[PathKey, Address]
     absent: Mapping[PathKey, str]
     unsafe: Mapping[PathKey, str]
+    gateways: Gateways = field(default_factory=dict)
 
     def of(self, path: PathKey) -> Address | str:
         """Return what to probe a path from, or in words why there is nothing."""
@@ -43,7 +48,11 @@ class Sources:
 
     def on_link(self, path: PathKey) -> Address | str:
         """Return the address that a path has, probed or not, or in words why it has none."""
-        return self.addresses.get(path) or self.absent.get(path, "not looked up yet")
+        return self.addresses.get(path) or self.absent.get(path, _NOT_YET)
+
+    def gateway(self, path: PathKey) -> Address | str:
+        """Return whom a path leads to, or in words why that is nobody."""
+        return gateway_of(self.gateways.get(path, _NOT_YET))
 
 
 class UplinkWatch:
@@ -123,8 +132,9 @@ class UplinkWatch:
         self._applied(Applied((), {uplink.name: error for uplink in self._settings.uplinks}))
 
     async def _follow(self) -> None:
-        routes = self._settings.fallback.enabled
-        async for _ in changes(routers=self._gateways.is_needed, routes=routes):
+        search = self._gateways
+        routes = self._settings.fallback.enabled or search.needs_defaults
+        async for _ in changes(routers=search.needs_routers, routes=routes):
             self._changed.set()
 
     async def _look(self, netlink: Netlink) -> None:
@@ -144,7 +154,7 @@ class UplinkWatch:
             applied = await apply(self._settings, wanted, netlink)
         failed = applied.failed
         unsafe = {p: str(failed[p.uplink]) for p in wanted.sources if p.uplink in failed}
-        self._sources(Sources(wanted.sources, wanted.absent, unsafe))
+        self._sources(Sources(wanted.sources, wanted.absent, unsafe, gateways))
         if self._settings.fallback.enabled:
             written = await self._write_defaults(interfaces, gateways, netlink)
             # What a path cannot be probed for, or a link that is down, is said already.
