@@ -72,10 +72,12 @@ class Others:
         self._known: dict[Family, list[KernelDefault]] = {}
 
     def look(self, family: Family, defaults: Sequence[KernelDefault]) -> list[News]:
-        """Return what is new, given all defaults of the family, in the kernel's order."""
-        before = self._known.get(family, [])
-        now = [_as_it_was(default, before) for default in defaults if default.protocol != OURS]
-        self._known[family] = now
+        """Return what is new since the last look, given all defaults in the kernel's order."""
+        before = self._known.get(family)
+        theirs = [default for default in defaults if default.protocol != OURS]
+        self._known[family] = now = [_as_it_was(default, before or ()) for default in theirs]
+        if before is None:
+            return []
         used = used_of(defaults)
         in_words = "none" if used is None else str(used)
         return [

@@ -149,13 +149,14 @@ async def test_a_default_without_metric_is_beaten_and_stays() -> None:
 async def test_what_others_delete_is_said_and_traffic_goes_on() -> None:
     theirs = ("via", "10.0.1.0", "dev", "eth1", "proto", "dhcp", "metric", "100")
     async with alone(theirs) as (run, _, _):
-        await run.until(lambda: run.events("foreign_default"))
         ip("route", "del", "default", *theirs)
         await run.until(lambda: run.events("foreign_default_gone"))
         said = run.events("foreign_default_gone")[0]
         assert said["default"] == "via 10.0.1.0 dev eth1, no src, proto dhcp, metric 100"
         assert "proto bgphealth, metric 1" in str(said["used"])
         assert leaves_through("eth1")
+        ip("route", "add", "default", *theirs)
+        await run.until(lambda: run.events("foreign_default"))
         # Ours as well: it is there again.
         ip("route", "flush", "table", "main", "proto", "179")
         await run.until(lambda: len(ours()) == 2)
