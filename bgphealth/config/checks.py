@@ -83,6 +83,18 @@ class Parts:
             for place, (name, uplink) in enumerate(self.uplinks.items(), 1)
         }
 
+    @property
+    def routers(self) -> Iterator[tuple[str, str, tuple[Address, ...]]]:
+        """Yield what is the address of a router: the uplink, the key and the addresses."""
+        for name, uplink in self.uplinks.items():
+            for key, given in (("neighbor", uplink.neighbor), ("next_hop", uplink.next_hop)):
+                if given is not None:
+                    yield name, key, given.addresses
+
+    def families_of(self, uplink: str) -> tuple[Family, ...]:
+        """Return the families that an uplink carries, none where that cannot be told."""
+        return self.uplinks[uplink].families if uplink in self.uplinks else ()
+
     def service_of(self, address: Address) -> str | None:
         """Return which service has an address, in words."""
         for name, service in self.services.items():
@@ -380,7 +392,7 @@ def _targets(parts: Parts) -> Iterator[Finding]:
 
 def _fallback(parts: Parts) -> Iterator[Finding]:
     given = parts.fallback
-    if given is None or not given.enabled or not parts.uplinks:
+    if given is None or not given.enabled or not parts.number_of:
         return
     name, highest = max(parts.number_of.items(), key=lambda item: item[1])
     if given.rule_priority + highest > fallback.LARGEST_RULE_PRIORITY:

@@ -7,18 +7,35 @@ from typing import TYPE_CHECKING
 from bgphealth.config.fallback import LARGEST_RULE_PRIORITY
 from bgphealth.config.fields import label
 from bgphealth.config.problems import there_is_no
-from bgphealth.core.settings import POLICY_RULES, AddressUse, Family
+from bgphealth.core.settings import (
+    POLICY_RULES,
+    AddressUse,
+    Family,
+    Pin,
+    SourcePolicy,
+    SourceSettings,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bgphealth.config.checks import Finding, Parts
-    from bgphealth.config.model import SourcePin, SourceRule
+    from bgphealth.config.model import SourcePin, SourceRule, Sources
     from bgphealth.config.problems import KeyPath
     from bgphealth.core.settings import Address
 
 _LAST_PRIORITY = LARGEST_RULE_PRIORITY - POLICY_RULES - 2
 """A policy has up to three rules, one behind the other."""
+
+
+def settings(given: Sources) -> SourceSettings:
+    """Return the section as it is used."""
+    return SourceSettings(
+        pins=tuple(Pin(pin.to, pin.source) for pin in given.pins),
+        policies=tuple(
+            SourcePolicy(policy.source, policy.uplink, policy.strict) for policy in given.policies
+        ),
+    )
 
 
 def written(parts: Parts) -> Iterator[Finding]:
@@ -62,17 +79,16 @@ def pins(parts: Parts) -> Iterator[Finding]:
 
 
 def _next_hops(parts: Parts, at: KeyPath, pin: SourcePin) -> Iterator[Finding]:
-    for name, uplink in parts.uplinks.items():
-        for key, addresses in (("neighbor", uplink.neighbor), ("next_hop", uplink.next_hop)):
-            for address in addresses.addresses if addresses else ():
-                if address in pin.to:
-                    yield (
-                        (*at, "to"),
-                        (
-                            f"{pin.to} holds {name}'s {key} {address}, which would look alive over "
-                            "another uplink"
-                        ),
-                    )
+    for name, key, addresses in parts.routers:
+        for address in addresses:
+            if address in pin.to:
+                yield (
+                    (*at, "to"),
+                    (
+                        f"{pin.to} holds {name}'s {key} {address}, which would look alive over "
+                        "another uplink"
+                    ),
+                )
 
 
 def _again(
@@ -119,8 +135,8 @@ def policies(parts: Parts) -> Iterator[Finding]:
 
 
 def _policy(parts: Parts, at: KeyPath, policy: SourceRule, source: Address) -> Iterator[Finding]:
-    uplink, family = parts.uplinks.get(policy.uplink), Family.of(source)
-    if uplink is not None and uplink.families and family not in uplink.families:
+    families, family = parts.families_of(policy.uplink), Family.of(source)
+    if families and family not in families:
         yield (*at, "from"), f"{source}: {policy.uplink} has no {label(family)}"
     if (why := _not_ours(parts, source)) is not None:
         yield (*at, "from"), why
@@ -147,10 +163,9 @@ def priorities(parts: Parts) -> Iterator[Finding]:
 
 def _not_ours(parts: Parts, address: Address) -> str | None:
     """Return in words whose an address is, as far as the file knows that it is not the host's."""
-    for name, uplink in parts.uplinks.items():
-        for key, given in (("neighbor", uplink.neighbor), ("next_hop", uplink.next_hop)):
-            if given is not None and address in given.addresses:
-                return f"{address} is {name}'s {key}, and not an address of this host"
+    for name, key, addresses in parts.routers:
+        if address in addresses:
+            return f"{address} is {name}'s {key}, and not an address of this host"
     for name, service in parts.services.items():
         if service.address is AddressUse.IGNORE and any(address in p for p in service.prefixes):
             return (

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TypeVar
 
 from structlog.typing import FilteringBoundLogger
 
@@ -53,8 +54,11 @@ from bgphealth.exabgp.driver import (
 )
 from bgphealth.exabgp.replies import NeighborState
 from bgphealth.fallback.addresses import Look
+from bgphealth.fallback.foreign import News
 from bgphealth.fallback.tables import Applied
 from bgphealth.fallback.watch import Sources
+
+_Key = TypeVar("_Key")
 
 
 class Reporter:
@@ -67,6 +71,7 @@ class Reporter:
         self._absent: Mapping[PathKey, str] = {}
         self._unwritten: Mapping[PathKey, str] = {}
         self._unmet: Mapping[Wish, str] = {}
+        self._beaten: Mapping[PathKey, str] = {}
         self._unasked: dict[tuple[str, ...], str] = {}
         self._lost_sessions: dict[str, str] = {}
         self._alternatives: AlternativesSeen | AlternativesUnknown | None = None
@@ -195,21 +200,28 @@ class Reporter:
         if applied.done:
             self._log.info("kernel_changed", done=list(applied.done))
         failed = {uplink: str(error) for uplink, error in applied.failed.items()}
-        for uplink, error in failed.items():
-            if self._kernel_errors.get(uplink) != error:
-                self._log.error("kernel_not_changed", uplink=uplink, error=error)
+        for uplink, error in _new(failed, self._kernel_errors):
+            self._log.error("kernel_not_changed", uplink=uplink, error=error)
         self._kernel_errors = failed
-        for path, why in applied.unwritten.items():
-            if self._unwritten.get(path) != why:
-                self._log.warning(
-                    "fallback_absent", uplink=path.uplink, family=path.family, why=why
-                )
+        for path, why in _new(applied.unwritten, self._unwritten):
+            self._log.warning("fallback_absent", uplink=path.uplink, family=path.family, why=why)
         self._unwritten = applied.unwritten
-        for wish, why in applied.unmet.items():
-            if self._unmet.get(wish) != why:
-                what = "pin" if isinstance(wish, Pin) else "policy"
-                self._log.warning("source_absent", what=f"{what} {wish}", why=why)
+        for wish, why in _new(applied.unmet, self._unmet):
+            what = "pin" if isinstance(wish, Pin) else "policy"
+            self._log.warning("source_absent", what=f"{what} {wish}", why=why)
         self._unmet = applied.unmet
+        for path, why in _new(applied.beaten, self._beaten):
+            self._log.warning("default_not_used", uplink=path.uplink, family=path.family, why=why)
+        self._beaten = applied.beaten
+        for news in applied.others:
+            self._foreign(news)
+
+    def _foreign(self, news: News) -> None:
+        of = {"family": str(news.family), "default": news.default, "used": news.used}
+        if news.is_there:
+            self._log.info("foreign_default", **of)
+        else:
+            self._log.warning("foreign_default_gone", **of)
 
     def addresses(self, look: Look) -> None:
         """Log which addresses were added and taken away, and what prevented it, once."""
@@ -276,3 +288,8 @@ def _sometimes(announcement: Announcement) -> dict[str, object]:
     }
     found = {name: value for name, value in found.items() if value}
     return found if announcement.med is None else {**found, "med": announcement.med}
+
+
+def _new(now: Mapping[_Key, str], before: Mapping[_Key, str]) -> list[tuple[_Key, str]]:
+    """Return what was not so before."""
+    return [(key, why) for key, why in now.items() if before.get(key) != why]

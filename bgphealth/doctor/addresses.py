@@ -104,14 +104,17 @@ def _probe_sources(settings: Settings, seen: View) -> Iterator[Finding]:
         interface = seen.interfaces.get(uplink.interface)
         if interface is None or not interface.enabled:
             continue
-        gateway = seen.gateways.get(uplink.name)
-        if isinstance(gateway, str):
+        keys = [PathKey(uplink.name, path.family) for path in uplink.paths]
+        unknown = {leg for key in keys if isinstance(leg := seen.gateways[key], str)}
+        for why_unknown in sorted(unknown):
             yield NO_ROUTER.found(
-                uplink.interface, gateway, "at the ToR: no ipv6 nd suppress-ra (FRR's name for it)"
+                uplink.interface,
+                why_unknown,
+                "at the ToR: no ipv6 nd suppress-ra (FRR's name for it)",
             )
         for path in uplink.paths:
             why = seen.plan.absent.get(PathKey(uplink.name, path.family))
-            if why is not None and why != gateway:
+            if why is not None and why not in unknown:
                 yield NO_PROBE_SOURCE.found(
                     f"{uplink.name} {path.family}", why, _mend(uplink, path)
                 )

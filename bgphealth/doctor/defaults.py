@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bgphealth.core.health import PathKey
 from bgphealth.core.settings import Family, Mode
-from bgphealth.core.truth import OURS, KernelView, used
+from bgphealth.core.truth import OURS, used
 from bgphealth.doctor.finding import Finding, Kind, Severity
 from bgphealth.doctor.words import ip
 from bgphealth.fallback.metrics import in_words
@@ -88,7 +88,7 @@ def judge(settings: Settings, seen: View) -> Iterator[Finding]:
     """Yield what is wrong with the defaults."""
     for family in settings.families:
         defaults = seen.defaults[family]
-        best = used(KernelView(defaults, has_source=True))
+        best = used(defaults)
         if best is None:
             mend = _again(settings, family) if settings.mode is Mode.FRR else None
             yield NO_DEFAULT.found(family, "there is no default that can be used", mend)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from bgphealth.core.health import PathKey
 from bgphealth.doctor.finding import Finding, Kind, Severity
 
 if TYPE_CHECKING:
@@ -88,13 +89,11 @@ def _gateways(settings: Settings, seen: View) -> Iterator[Finding]:
         interface = seen.interfaces.get(uplink.interface)
         if interface is None or not interface.up:
             continue
-        gateways = {path.neighbor or seen.gateways[uplink.name] for path in uplink.paths}
+        legs = (seen.gateways[PathKey(uplink.name, path.family)] for path in uplink.paths)
+        gateways = {leg.gateway for leg in legs if not isinstance(leg, str) and leg.gateway}
         for gateway in sorted(gateways, key=str):
             # One that is not known as a neighbor was not needed for a while.
-            state = (
-                "" if isinstance(gateway, str) else seen.neighbors.get((interface.index, gateway))
-            )
-            if state in _UNRESOLVED:
+            if (state := seen.neighbors.get((interface.index, gateway))) in _UNRESOLVED:
                 yield GATEWAY_UNRESOLVED.found(
                     uplink.interface, f"{gateway}, the address of {uplink.name}, is {state}"
                 )

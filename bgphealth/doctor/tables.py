@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bgphealth.core.health import PathKey
 from bgphealth.doctor.finding import Finding, Kind, Severity
 from bgphealth.doctor.words import ip
-from bgphealth.fallback.netlink import OifRule
+from bgphealth.fallback.netlink import Rule
 
 if TYPE_CHECKING:
     from bgphealth.core.settings import Family, Settings, UplinkPath, UplinkSettings
@@ -66,7 +66,7 @@ def judge(settings: Settings, seen: View) -> Iterator[Finding]:
             yield from _table(settings, seen, uplink, path)
             rule = _wanted(settings, uplink, path.family)
             if rule not in seen.own_rules:
-                said = f"there is no rule {_rule_in_words(rule)}"
+                said = f"there is no rule {rule.priority}: from all {rule}"
                 yield RULE_MISSING.found(f"{uplink.name} {path.family}", said, _APPLY)
     for family in settings.families:
         for other in seen.other_rules[family]:
@@ -135,18 +135,14 @@ def _holds(other: OtherRule, seen: View, uplink: UplinkSettings, path: UplinkPat
     )
 
 
-def _wanted(settings: Settings, uplink: UplinkSettings, family: Family) -> OifRule:
+def _wanted(settings: Settings, uplink: UplinkSettings, family: Family) -> Rule:
     fallback = settings.fallback
-    return OifRule(
+    return Rule(
         family,
         uplink.interface,
         fallback.table + uplink.number,
         fallback.rule_priority + uplink.number,
     )
-
-
-def _rule_in_words(rule: OifRule) -> str:
-    return f"{rule.priority}: from all oif {rule.interface} lookup {rule.table}"
 
 
 def _in_words(route: Route) -> str:

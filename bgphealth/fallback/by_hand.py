@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 
 from bgphealth.core.errors import ConfigurationError, HostError, PermissionDeniedError
 from bgphealth.core.health import PathKey
-from bgphealth.core.settings import Family, Pin, Settings, SourcePolicy
+from bgphealth.core.settings import Family, Mode, Pin, Settings, SourcePolicy
 from bgphealth.fallback import leftovers, metrics, pins, policies
+from bgphealth.fallback.foreign import Copy
 from bgphealth.fallback.gateways import GatewaySearch
 from bgphealth.fallback.missing import Missing, add, add_rules, missing
 from bgphealth.fallback.netlink import MAIN, Netlink, Route, Rule
@@ -46,7 +47,8 @@ class Found:
     `defaults` says per path what is wanted (in words, why nothing can be), `pins` the same per pin
     and path, and `policies` what each has. `ours` are all fallback defaults and routes of pins that
     are there, `stray` the rules of policies that this file does not have, `tables` what tables and
-    their rules lack. `names` are those of interfaces, by index.
+    their rules lack. `names` are those of interfaces, by index. `first` is what must be put before
+    somebody else's default (local mode).
     """
 
     defaults: Mapping[PathKey, Route | str]
@@ -56,6 +58,7 @@ class Found:
     pins: Mapping[tuple[Pin, PathKey], Route | str] = field(default_factory=dict)
     policies: Mapping[SourcePolicy, Led] = field(default_factory=dict)
     stray: frozenset[Rule] = frozenset()
+    first: Copy | None = None
 
     @property
     def lacking(self) -> tuple[Route | str, ...]:
@@ -65,13 +68,16 @@ class Found:
     @property
     def others(self) -> frozenset[Route]:
         """Return the routes of ours in the main table that this file does not want as they are."""
-        return self.ours - {wanted for wanted in self._wanted if isinstance(wanted, Route)}
+        wanted = {wanted for wanted in self._wanted if isinstance(wanted, Route)}
+        return self.ours - wanted - ({self.first.route} if self.first is not None else set())
 
     @property
     def is_as_wanted(self) -> bool:
         """Return whether everything is there, and nothing else of ours."""
         unmet = any(led.why_none or led.missing for led in self.policies.values())
-        return not (self.lacking or self.others or self.tables or unmet or self.stray)
+        is_second = self.first is not None and self.first.is_buried
+        differs = self.lacking or self.others or self.tables or unmet or self.stray or is_second
+        return not differs
 
     @property
     def _wanted(self) -> tuple[Route | str, ...]:
@@ -105,9 +111,8 @@ async def apply(settings: Settings) -> list[str]:
         absent = {p: why for p, why in found.defaults.items() if isinstance(why, str)}
         # All that is there is kept.
         ours = found.ours
-        written = [
-            await metrics.apply(settings, metrics.Defaults(wanted, absent, ours), ours, netlink)
-        ]
+        defaults = metrics.Defaults(wanted, absent, ours, found.first)
+        written = [await metrics.apply(settings, defaults, ours, netlink)]
         for pin in settings.sources.pins:
             of_pin = {p: r for (of, p), r in found.pins.items() if of == pin}
             routes = {path: route for path, route in of_pin.items() if isinstance(route, Route)}
@@ -152,21 +157,25 @@ async def _look(settings: Settings, netlink: Netlink) -> Found:
         return Found({}, frozenset(ours), {}, names, stray=stray)
     gateways = await GatewaySearch(settings, ask=False).look(interfaces, netlink)
     defaults = metrics.plan(settings, interfaces, gateways, {}, ours)
+    if settings.mode is Mode.LOCAL:
+        seen = {family: await netlink.defaults(family) for family in settings.families}
+        defaults = metrics.ahead(defaults, seen, interfaces)
     tables = plan(settings, interfaces, gateways)
     led = policies.plan(settings, interfaces, tables.sources, {}, rules)
     return Found(
-        defaults.all,
+        defaults.each,
         frozenset(ours),
         await missing(settings, tables, netlink),
         names,
         {
             (pin, path): wanted
             for pin, _, of_pin in pins.plan(settings, interfaces, gateways, {}, ours)
-            for path, wanted in of_pin.all.items()
+            for path, wanted in of_pin.each.items()
         },
         {
             policy: Led(wanted, wanted - rules, led.absent.get(policy))
             for policy, wanted in led.wanted.items()
         },
         frozenset(of_policies - led.rules),
+        defaults.first,
     )

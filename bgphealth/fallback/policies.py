@@ -18,6 +18,7 @@ from bgphealth.core.settings import (
     Address,
     FallbackSettings,
     Family,
+    Mode,
     Settings,
     SourcePolicy,
     UplinkSettings,
@@ -57,6 +58,8 @@ def plan(
     addresses = {a.ip for interface in interfaces.values() for a in interface.addresses}
     wanted: dict[SourcePolicy, frozenset[Rule]] = {}
     absent: dict[Wish, str] = {}
+    # In local mode one uplink carries, and the others serve what came in through them.
+    carrying = {Rank.CARRIES, Rank.WORKS} if settings.mode is Mode.LOCAL else {Rank.CARRIES}
     for policy in settings.sources.policies:
         uplink, found = uplinks[policy.uplink], set[Rule]()
         for path in uplink.paths:
@@ -68,7 +71,7 @@ def plan(
                 absent[policy] = f"{source} is not an address of this host"
                 continue
             rules = _rules(settings.fallback, policy, uplink, source)
-            carries = ranks.get(key) is Rank.CARRIES or (key not in ranks and rules <= there)
+            carries = ranks.get(key) in carrying or (key not in ranks and rules <= there)
             if carries or policy.is_strict:
                 found |= rules
         wanted[policy] = frozenset(found)

@@ -17,7 +17,7 @@ from bgphealth.core.settings import Address, Family, Prefix, Settings
 from bgphealth.core.truth import KernelDefault
 from bgphealth.fallback import metrics
 from bgphealth.fallback.gateways import Gateways, GatewaySearch
-from bgphealth.fallback.netlink import PROTOCOL, Interface, Netlink, OifRule, Route
+from bgphealth.fallback.netlink import PROTOCOL, Interface, Netlink, Route, Rule
 from bgphealth.fallback.tables import Plan, plan
 
 _AF = {Family.IPV4: socket.AF_INET, Family.IPV6: socket.AF_INET6}
@@ -150,7 +150,7 @@ class View:
     fallback: metrics.Defaults
     own_defaults: frozenset[Route]
     tables: Mapping[tuple[str, Family], Table]
-    own_rules: frozenset[OifRule]
+    own_rules: frozenset[Rule]
     other_rules: Mapping[Family, tuple[OtherRule, ...]]
     chosen: Mapping[tuple[str, Family], Address]
     sysctls: Mapping[str, str]

@@ -13,8 +13,9 @@ from click.testing import CliRunner
 from bgphealth.cli import doctor as command
 from bgphealth.cli.app import app
 from bgphealth.core.errors import HostError
+from bgphealth.core.health import PathKey
 from bgphealth.core.settings import AddressUse, Family, Mode, Settings
-from bgphealth.core.truth import OURS, KernelDefault
+from bgphealth.core.truth import OURS, KernelDefault, Leg
 from bgphealth.doctor import addresses, examine, host, links, process, sysctls
 from bgphealth.doctor.finding import Finding, Kind, Severity
 from bgphealth.doctor.process import Process
@@ -286,7 +287,10 @@ def test_unnumbered_links_speak_no_arp() -> None:
 def test_a_path_without_its_probe_address_has_none() -> None:
     settings = hosts.unnumbered_host(families=(V4,))
     seen = healthy()
-    gateways = {"tor1": "no router was seen on eth1 yet", "tor2": ip_address("fe80::2")}
+    gateways: dict[PathKey, Leg | str] = {
+        PathKey("tor1", V4): "no router was seen on eth1 yet",
+        PathKey("tor2", V4): Leg("eth2", ip_address("fe80::2")),
+    }
     seen = replace(seen, gateways=gateways, plan=plan(settings, seen.interfaces, gateways))
     said = [(f.word, f.subject) for f in addresses.judge(settings, seen)]
     assert said == [
