@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from lab import convergence, faults, routes, watch
+from lab import convergence, faults, routes, scene, watch
 from lab.errors import TimedOutError
 from lab.meter import Flow, Meter
 
@@ -21,7 +21,7 @@ BASELINE_S = 2.0
 QUIET_S = 1.5
 """Traffic after each change of routes, so that late losses are seen too."""
 
-REACTION_S = 15.0
+REACTION_S = 25.0
 """How long the fault lasts at most; less when everything that it should change has changed."""
 
 UNPROMISED_S = 4.0
@@ -127,7 +127,7 @@ def _watch_reaction(driver: Driver, watcher: watch.RouteWatch, record: Record) -
     def unchanged() -> list[str]:
         now = watcher.now()
         return [
-            f"{name} {family} over {'+'.join(sorted(wanted)) or 'no ToR'}"
+            f"{name} {family} over {'+'.join(sorted(wanted)) or 'nothing'}"
             for name in watch.ROUTES
             if (wanted := getattr(expected, name)) is not None
             for family in ("ipv4", "ipv6")
@@ -156,7 +156,7 @@ def _left(record: Record) -> float:
 
 
 def _watch_recovery(driver: Driver, record: Record, progress: Progress) -> None:
-    progress("recovery: until both ToRs carry both directions again")
+    progress(f"recovery: until {scene.of(record.topology).whole} again")
     try:
         if not record.fault.heal:
             # It mends itself: what it broke must be seen broken first, or it looks mended.
