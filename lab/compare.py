@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
-from bgphealth import config
 from lab import convergence, dual_tor, dual_wan, experiment, faults, meter, scene, topology
 from lab.dual_wan_faults import WAN_FAULTS
 from lab.errors import LabError
@@ -47,8 +46,6 @@ INTERVAL_S = 2 * meter.INTERVAL_S
 SECONDS = 6.0
 MIN_SECONDS = 5.0
 """How long a fault lasts by default, and at least: the routes meanwhile are looked at, too."""
-
-_FILE = "/etc/bgphealth/bgphealth.yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,7 +313,5 @@ def rows(
 
 def _rise_s(name: str) -> float:
     """Return how long the service of a topology takes to be up again."""
-    shipped = topology.load(topology.find(name))
-    (file,) = (b.source for b in shipped.binds(dual_tor.SERVER) if str(b.target) == _FILE)
-    (service,) = (s for s in config.load(file).services if s.checks)
+    (service,) = (s for s in scene.settings(name).services if s.checks)
     return service.timing.interval_s * service.timing.rise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lab import dual_tor, dual_wan
+from lab import dual_tor, dual_wan, routes
 from lab.faults import BLACKHOLE, FAULTS, HEAL_BLACKHOLE, Expected, Fault, Step, nft, shell
 
 _GW1, _GW2 = (frozenset({gateway}) for gateway in dual_wan.GATEWAY_BEHIND.values())
@@ -61,6 +61,7 @@ WAN_FAULTS = {
             inject=_default("del", "eth1"),
             heal=_default("add", "eth1"),
             expected=_STAYS,
+            said=frozenset({"foreign_default_gone"}),
             lossless=True,
             unmoved=True,
         ),
@@ -74,8 +75,13 @@ WAN_FAULTS = {
                 )
                 for family in ("-4", "-6")
             ),
-            heal=(*_default("add", "eth1"), *_default("add", "eth2")),
+            heal=(
+                *_default("add", "eth1"),
+                *_default("add", "eth2"),
+                Step(dual_tor.SERVER, ("ip", *routes.last_resort(dual_wan.NAME).split())),
+            ),
             expected=_STAYS,
+            said=frozenset({"foreign_default_gone", "kernel_changed"}),
         ),
         FAULTS["fallback-deleted"],
         Fault(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -57,6 +58,8 @@ class Record:
     foreign_before: list[str] = field(default_factory=list)
     foreign_after: list[str] = field(default_factory=list)
     missing_after: list[str] = field(default_factory=list)
+    said: Counter[str] = field(default_factory=Counter)
+    """How often each event was logged from the fault to the end."""
 
 
 def run(driver: Driver, fault: Fault, progress: Progress, meter: Meter | None = None) -> Record:
@@ -83,6 +86,7 @@ def run(driver: Driver, fault: Fault, progress: Progress, meter: Meter | None = 
         _baseline(driver, meter, record, progress)
         progress(f"fault: {fault.summary}")
         injected = True
+        said_before = watch.count_events(driver)
         record.fault_at = time.monotonic()
         faults.run_steps(driver, fault.inject)
         _watch_reaction(driver, watcher, record)
@@ -95,6 +99,7 @@ def run(driver: Driver, fault: Fault, progress: Progress, meter: Meter | None = 
         record.flows = meter.stop()
         record.foreign_after = routes.foreign(driver)
         record.verdicts = watch.read_verdicts(driver)
+        record.said = watch.count_events(driver) - said_before
     finally:
         if injected:
             faults.run_steps(driver, fault.heal)

@@ -99,8 +99,10 @@ class Fault:
     """Whether nothing at all must change: no verdict, no route."""
     lossless: bool = False
     """Whether no flow may lose anything, from the first datagram to the last."""
+    said: frozenset[str] = frozenset()
+    """Events that bgphealth must log meanwhile: what was done to it, or to what it relies on."""
     unmoved: bool = False
-    """Whether no route may change, from the fault to the end."""
+    """Whether no route may change until the healing."""
     needs_bgphealth: bool = False
     """Whether there is nothing to make it with where bgphealth does not run."""
 

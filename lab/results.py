@@ -179,13 +179,22 @@ def _checks(record: Record) -> Iterator[_Check]:
     yield "no loss before the fault", not lost, f"{lost} gaps"
     if record.during is not None:
         yield from _checks_during(record)
+    here = scene.of(record.topology)
     if record.fault.lossless:
         gone = sum(flow.lost for flows in record.flows.values() for flow in flows)
         yield "nothing is lost in either direction", not gone, f"{gone} datagrams"
     if record.fault.unmoved:
-        yield _check_unmoved(record)
-    here = scene.of(record.topology)
+        yield _check_unmoved(record, record.healed_at or record.ended_at)
+    if here.log is not None and record.fault.said:
+        silent = sorted(record.fault.said - record.said.keys())
+        yield (
+            f"bgphealth says {', '.join(sorted(record.fault.said))}",
+            not silent,
+            (f"no {', '.join(silent)}" if silent else "so"),
+        )
     yield from _checks_elsewhere(record, here)
+    if here.log is not None and not here.has_bgp and record.fault.uplinks and record.recovered_at:
+        yield from _checks_failback(record)
     missing = "; ".join(record.missing_after) or here.whole
     yield "recovered", record.recovered_at is not None, missing
     changed = set(record.foreign_before) ^ set(record.foreign_after)
@@ -209,6 +218,20 @@ def _checks_elsewhere(record: Record, here: Scene) -> Iterator[_Check]:
         if record.fault.uplinks and traffic.over and traffic.over not in record.fault.uplinks:
             lost = sum(flow.lost for flow in record.flows[direction])
             yield f"nothing is lost over {traffic.over}", not lost, f"{lost} datagrams"
+
+
+def _checks_failback(record: Record) -> Iterator[_Check]:
+    """Return whether the preferred gateway was used again, and not before it was stable."""
+    stable_for_s = scene.settings(record.topology).stable_for_s
+    for family in dual_tor.FAMILIES:
+        up_at = [v.at for v in record.verdicts if v.family == family and v.after == "up"]
+        back_at = [c.at for c in record.changes if (c.route, c.family) == ("default", family)]
+        stood = back_at[-1] - up_at[-1] if up_at else 0.0
+        yield (
+            f"used again when it has been up for {stable_for_s:g} s ({family})",
+            stood >= stable_for_s,
+            f"{stood:.2f} s",
+        )
 
 
 def _checks_during(record: Record) -> Iterator[_Check]:
@@ -267,8 +290,8 @@ def _checks_calm(record: Record) -> Iterator[_Check]:
     yield "during: no loss once the routes had moved", not late, f"{late} gaps"
 
 
-def _check_unmoved(record: Record) -> _Check:
-    changes = [c for c in record.changes if c.at >= record.fault_at]
+def _check_unmoved(record: Record, until: float) -> _Check:
+    changes = [c for c in record.changes if record.fault_at <= c.at < until]
     return (
         "no route changed",
         not changes,
@@ -279,7 +302,7 @@ def _check_unmoved(record: Record) -> _Check:
 
 def _checks_still(record: Record) -> Iterator[_Check]:
     """Return whether nothing happened at all, during the fault and after it."""
-    yield _check_unmoved(record)
+    yield _check_unmoved(record, record.ended_at)
     verdicts = [v for v in record.verdicts if v.at >= record.fault_at]
     yield "no verdict changed", not verdicts, _in_words(verdicts)
 

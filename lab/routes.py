@@ -169,15 +169,23 @@ def _foreign(topology: str) -> list[str]:
     """Return routes of somebody else's that a measurement plants and expects to find again."""
     four, six = (scene.of(topology).link_gateway[family] for family in dual_tor.FAMILIES)
     return [
-        # Ordinary, more specific, in another table, and a default of last resort (FRR reads the
-        # top byte of a metric as the distance: 254 keeps it below every BGP default).
+        # Ordinary, more specific, in another table, and a default of last resort.
         f"-4 route add 198.18.0.0/24 via {four['eth1']} dev eth1 proto static metric 77",
         "-4 route add blackhole 198.18.1.0/24 proto 42",
         f"-4 route add default via {four['eth2']} dev eth2 proto static table 4242",
-        f"-4 route add default via {four['eth1']} dev eth1 proto static metric 4261413000",
+        last_resort(topology),
         f"-6 route add 2001:db8:f00::/64 via {six['eth1']} dev eth1 proto static metric 77",
         f"-6 route add default via {six['eth2']} dev eth2 proto static table 4242",
     ]
+
+
+def last_resort(topology: str) -> str:
+    """Return the default that a measurement plants, in the words of ip(8).
+
+    FRR reads the top byte of a metric as the distance: 254 keeps it below every BGP default.
+    """
+    gateway = scene.of(topology).link_gateway["ipv4"]["eth1"]
+    return f"-4 route add default via {gateway} dev eth1 proto static metric 4261413000"
 
 
 def plant_foreign(driver: Driver) -> None:

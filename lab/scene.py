@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
-from lab import dual_tor, dual_wan
+from bgphealth import config
+from bgphealth.core.settings import Settings
+from lab import dual_tor, dual_wan, topology
+
+_FILE: Final = Path("/etc/bgphealth/bgphealth.yaml")
 
 ByFamily = Mapping[str, str]
 
@@ -121,6 +126,13 @@ TWINS: Final = {**dual_tor.PLAIN, dual_wan.NAME: dual_wan.CLASSIC}
 """Each with what it is compared with: the same without bgphealth."""
 
 
-def of(topology: str) -> Scene:
+def of(name: str) -> Scene:
     """Return the scene of a topology; those on which nothing is measured are like ``dual-tor``."""
-    return MEASURED.get(topology, MEASURED[dual_tor.NAME])
+    return MEASURED.get(name, MEASURED[dual_tor.NAME])
+
+
+def settings(name: str) -> Settings:
+    """Return what the server of a topology is told by the file that is shipped."""
+    shipped = topology.load(topology.find(name))
+    (file,) = (b.source for b in shipped.binds(dual_tor.SERVER) if b.target == _FILE)
+    return config.load(file)

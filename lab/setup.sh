@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what the lab needs from the distribution: FRR, iproute2, nftables, ping and
-# Python's venv. Says what it does, and nothing when nothing is missing. It never starts FRR on this machine: the
+# Installs what the lab needs from the distribution: FRR, iproute2, nftables, ping and Python's venv.
+# Says what it does, and nothing when nothing is missing. It never starts FRR on this machine: the
 # lab runs FRR's daemons in its own namespaces.
 set -eu
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -159,10 +160,18 @@ def _json_in(line: str) -> dict[str, Any] | None:
 
 def read_verdicts(driver: Driver) -> list[Verdict]:
     """Return every verdict that the server's log has; without bgphealth there is none."""
+    return verdicts(_log(driver))
+
+
+def count_events(driver: Driver) -> Counter[str]:
+    """Return how often each event is in the server's log."""
+    events = (_json_in(line) for line in _log(driver))
+    return Counter(event["event"] for event in events if event is not None and "event" in event)
+
+
+def _log(driver: Driver) -> list[str]:
     log = scene.of(driver.topology.name).log
-    if log is None:
-        return []
-    return verdicts(driver.run(dual_tor.SERVER, ["cat", log]).stdout.splitlines())
+    return [] if log is None else driver.run(dual_tor.SERVER, ["cat", log]).stdout.splitlines()
 
 
 def first_verdict(
