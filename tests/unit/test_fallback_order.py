@@ -66,6 +66,19 @@ def test_who_is_degraded_comes_after_the_clean_ones_and_first_without_them() -> 
     assert order(state) == {"tor1": CARRIES, "tor2": DOWN, "tor3": DOWN}
 
 
+def test_in_local_mode_none_is_ranked_while_none_works() -> None:
+    settings = host(3, mode=Mode.LOCAL)
+    state = after(up(settings), *asked(settings, FAILED, "tor1", times=FALL))
+    assert order(state) == {"tor1": DOWN, "tor2": CARRIES, "tor3": WORKS}
+    dead = after(state, *asked(settings, FAILED, "tor2", "tor3", times=FALL))
+    assert order(dead) == {}
+    assert order(after(dead, *asked(settings, OK, "tor3", times=RISE))) == {
+        "tor1": DOWN,
+        "tor2": DOWN,
+        "tor3": CARRIES,
+    }
+
+
 def test_without_a_verdict_nothing_is_said() -> None:
     settings = host()
     state = after(engine.initial(settings), Started(0.0))
