@@ -19,13 +19,14 @@ from lab import (
     anycast,
     bench_prefixes,
     bench_table,
+    catalogue,
     compare_table,
     convergence,
     dual_tor,
     experiment,
-    faults,
     report,
     results,
+    scene,
     story,
     topology,
 )
@@ -34,6 +35,7 @@ from lab import compare as comparison
 from lab import status as lab_status
 from lab.convergence import OUTPUT
 from lab.errors import InterruptedByUserError, LabError, TimedOutError
+from lab.faults import FAULTS
 from lab.namespaces import NamespaceDriver
 from lab.steps import Steps
 
@@ -157,14 +159,16 @@ def status(name: str, *, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("fault_name", metavar="NAME", type=click.Choice(sorted(faults.FAULTS)))
+@click.argument("fault_name", metavar="NAME", type=click.Choice(catalogue.NAMES))
 @_topology
 @_json
 @reports_errors
 def fault(fault_name: str, name: str, *, as_json: bool) -> None:
     """Measure one fault, on a lab that is up or on one of its own."""
+    driver = driver_for(name)
+    chosen = catalogue.find(fault_name, driver.topology.name)
     with Steps(Console(stderr=True)) as steps:
-        record = measured(driver_for(name), faults.FAULTS[fault_name], steps.next)
+        record = measured(driver, chosen, steps.next)
     found = results.result(record)
     if as_json:
         click.echo(json.dumps(found, indent=2))
@@ -238,13 +242,13 @@ def anycast_command(
 
 
 @main.command()
-@click.argument("fault_names", metavar="[FAULT]…", nargs=-1, type=click.Choice(comparison.CASES))
+@click.argument("fault_names", metavar="[FAULT]…", nargs=-1, type=click.Choice(comparison.NAMES))
 @click.option(
     "--topology",
     "topologies",
     multiple=True,
-    type=click.Choice(list(dual_tor.PLAIN)),
-    help="Only this one; may be given twice.",
+    type=click.Choice(list(scene.TWINS)),
+    help="Only this one; may be given twice. Without it those with FRR.",
 )
 @click.option(
     "--seconds",
@@ -268,10 +272,9 @@ def compare(
 
     In labs of its own, numbered and unnumbered, both families, both directions.
     """
-    cases = [comparison.CASES[name] for name in fault_names or comparison.CASES]
     with Steps(Console(stderr=True)) as steps:
         found = comparison.run(
-            topologies or list(dual_tor.PLAIN), cases, seconds, rounds, steps.next
+            topologies or list(dual_tor.PLAIN), fault_names, seconds, rounds, steps.next
         )
     if as_json:
         click.echo(json.dumps(found, indent=2))
@@ -287,10 +290,12 @@ def compare(
 def demo(name: str, *, as_json: bool) -> None:
     """Show a ToR's uplink going dark; leaves no lab up."""
     driver = driver_for(name)
+    if driver.topology.name not in dual_tor.NAMES:
+        raise LabError(f"the demo is one of {', '.join(dual_tor.NAMES)}")
     if any(driver.nodes().values()):
         raise LabError(f"{driver.topology.name} is up; the demo makes its own (lab down ends it)")
     with Steps(Console(stderr=True)) as steps:
-        record = measured(driver, faults.FAULTS["uplink-blackhole"], steps.next)
+        record = measured(driver, FAULTS["uplink-blackhole"], steps.next)
     found = results.result(record)
     OUTPUT.mkdir(exist_ok=True)
     data = OUTPUT / "demo.json"
@@ -308,13 +313,11 @@ def measured(driver: Driver, fault: Fault, progress: Progress) -> Record:
     """Run an experiment; a lab that is brought up for it is taken down again.
 
     Raises:
-        LabError: The experiment could not be made, or is not one for this topology.
+        LabError: The experiment could not be made.
     """
-    if driver.topology.name not in dual_tor.NAMES:
-        raise LabError(f"faults are made for {', '.join(dual_tor.NAMES)} only")
     if all(driver.nodes().values()):
         return experiment.run(driver, fault, progress)
-    progress("up: four nodes, their BGP sessions, ExaBGP and bgphealth")
+    progress(f"up: {scene.of(driver.topology.name).furniture}")
     bring_up(driver, convergence.TIMEOUT_S)
     try:
         return experiment.run(driver, fault, progress)

@@ -1,8 +1,9 @@
 """Compares faults with and without bgphealth: is any traffic ever worse off with it?
 
-The same faults, made for the same time, on a topology and on its plain twin, where FRR alone does
-what it can. Compared is what the flows of a family and a direction went without: `outage_s`, the
-longest time of the worst flow, and `lost_s`, all such times of a flow, on average over the flows.
+The same faults, made for the same time, on a topology and on its twin, where FRR alone, or a shell
+script, does what it can. Compared is what the flows of a family and a direction went without:
+`outage_s`, the longest time of the worst flow, and `lost_s`, all such times of a flow, on average
+over the flows.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from dataclasses import dataclass, replace
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
-from bgphealth import config
-from lab import convergence, dual_tor, experiment, faults, meter, topology
+from lab import convergence, dual_tor, dual_wan, experiment, faults, meter, scene, topology
+from lab.dual_wan_faults import WAN_FAULTS
+from lab.errors import LabError
 from lab.faults import Expected
 from lab.meter import DIRECTIONS, Flow, Meter
 from lab.namespaces import NamespaceDriver
@@ -35,14 +37,15 @@ timers have a phase, and the machine does other things."""
 FLOWS = {"ipv4": 20, "ipv6": 20}
 """Which ToR a flow takes is chance: so many that some take each, of both families."""
 
+FEW_FLOWS = {"ipv4": 4, "ipv6": 4}
+"""Where all of them go the same way."""
+
 INTERVAL_S = 2 * meter.INTERVAL_S
 """And no more datagrams than the lab's measurements send anyway."""
 
 SECONDS = 6.0
 MIN_SECONDS = 5.0
 """How long a fault lasts by default, and at least: the routes meanwhile are looked at, too."""
-
-_FILE = "/etc/bgphealth/bgphealth.yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,35 @@ CASES = {
         _case("link-down"),
     )
 }
+
+_UNTIL_THE_SCRIPT_HAS_MOVED_S = 25.0
+
+WAN_CASES = {
+    fault.name: Case(fault.name, fault)
+    for fault in (
+        replace(WAN_FAULTS["uplink-blackhole"], lasts_s=_UNTIL_THE_SCRIPT_HAS_MOVED_S),
+        replace(WAN_FAULTS["link-down"], lasts_s=_UNTIL_THE_SCRIPT_HAS_MOVED_S),
+        WAN_FAULTS["both-uplinks"],
+        WAN_FAULTS["dhcp-default-deleted"],
+        WAN_FAULTS["defaults-deleted"],
+    )
+}
+
+NAMES = tuple(CASES | WAN_CASES)
+"""Of all of them, on whatever topology."""
+
+
+def cases_on(name: str, wanted: Sequence[str] = ()) -> list[Case]:
+    """Return the cases of a topology; those of them that are wanted, if any are named.
+
+    Raises:
+        LabError: One that is wanted is not compared there.
+    """
+    there = WAN_CASES if name in dual_wan.NAMES else CASES
+    if foreign := [case for case in wanted if case not in there]:
+        raise LabError(f"{name}: {foreign[0]} is not compared there (there is {', '.join(there)})")
+    return [there[case] for case in wanted or there]
+
 
 Figures = dict[str, float]
 Measured = dict[tuple[str, str], Figures]
@@ -130,7 +162,8 @@ def measure(driver: Driver, case: Case, seconds: float) -> Measured:
         case.fault, expected=Expected(), calm=False, lasts_s=max(seconds, case.fault.lasts_s)
     )
     with _other_site(driver) if case.other_site else nullcontext():
-        traffic = Meter(driver, FLOWS, INTERVAL_S)
+        flows = FLOWS if scene.of(driver.topology.name).spreads else FEW_FLOWS
+        traffic = Meter(driver, flows, INTERVAL_S)
         record = experiment.run(driver, fault, lambda _: None, traffic)
     convergence.wait_converged(driver)
     return figures(record.flows)
@@ -190,21 +223,29 @@ def _vtysh(lines: Sequence[str]) -> Step:
 
 def run(
     names: Sequence[str],
-    cases: Sequence[Case],
+    wanted: Sequence[str],
     seconds: float,
     rounds: int,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Measure the cases on each topology and its plain twin, in labs of their own.
+    """Measure cases on each topology and its twin, in labs of their own.
+
+    Args:
+        names: the topologies.
+        wanted: the names of the cases; none for all.
+        seconds: how long each fault lasts, at least.
+        rounds: how often each is measured.
+        progress: told what is done from now on.
 
     Raises:
         LabError: A lab is up already, or something could not be measured.
     """
     load_before = os.getloadavg()[0]
     found: list[dict[str, Any]] = []
-    for name in names:
+    chosen = {name: cases_on(name, wanted) for name in names}
+    for name, cases in chosen.items():
         with_it = _measure_all(name, cases, seconds, rounds, progress)
-        without = _measure_all(dual_tor.PLAIN[name], cases, seconds, rounds, progress)
+        without = _measure_all(scene.TWINS[name], cases, seconds, rounds, progress)
         for case in cases:
             found += rows(name, case, with_it[case.name], without[case.name])
     return {
@@ -245,13 +286,17 @@ def rows(
         name: the topology with bgphealth.
         case: what was measured.
         with_it: each round on that topology.
-        without: each round on its plain twin.
+        without: each round on its twin.
     """
     price_s = _rise_s(name) if case.pays_rise else 0.0
     for family in dual_tor.FAMILIES:
         for direction in DIRECTIONS:
             mine = middle([measured[direction, family] for measured in with_it])
             plain = middle([measured[direction, family] for measured in without])
+            outages = {
+                side: sorted(round(measured[direction, family]["outage_s"], 3) for measured in all_)
+                for side, all_ in (("with", with_it), ("without", without))
+            }
             yield {
                 "topology": name,
                 "case": case.name,
@@ -260,6 +305,7 @@ def rows(
                 "direction": direction,
                 "with": mine,
                 "without": plain,
+                "range_s": {side: (each[0], each[-1]) for side, each in outages.items()},
                 "price_s": price_s,
                 "verdict": verdict(mine, plain, price_s),
             }
@@ -267,7 +313,5 @@ def rows(
 
 def _rise_s(name: str) -> float:
     """Return how long the service of a topology takes to be up again."""
-    shipped = topology.load(topology.find(name))
-    (file,) = (b.source for b in shipped.binds(dual_tor.SERVER) if str(b.target) == _FILE)
-    (service,) = (s for s in config.load(file).services if s.checks)
+    (service,) = (s for s in scene.settings(name).services if s.checks)
     return service.timing.interval_s * service.timing.rise

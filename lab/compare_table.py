@@ -47,9 +47,13 @@ def _table(name: str, rows: Iterable[Mapping[str, Any]]) -> Table:
     return table
 
 
+def _range(least: float, most: float) -> str:
+    return f" ({least:.2f}–{most:.2f})" if most > least else ""
+
+
 def _cells(row: Mapping[str, Any]) -> tuple[str, str, str]:
     with_it, without = (
-        f"{figures['outage_s']:.2f} / {figures['lost_s']:.2f}"
-        for figures in (row["with"], row["without"])
+        f"{row[side]['outage_s']:.2f}{_range(*row['range_s'][side])} / {row[side]['lost_s']:.2f}"
+        for side in ("with", "without")
     )
     return with_it, without, f"[{_COLOURS[row['verdict']]}]{row['verdict']}[/]"

@@ -6,13 +6,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab import dual_tor, routes
+from lab import dual_tor, dual_wan, routes, scene
 from lab.errors import LabError, TimedOutError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lab.driver import Driver
+    from lab.scene import Scene
     from lab.topology import Topology
 
 OUTPUT = Path(__file__).resolve().parent / "out"
@@ -40,7 +41,7 @@ def wait_until(what: str, missing: Callable[[], Missing], timeout_s: float = TIM
 
 
 def wait_converged(driver: Driver, timeout_s: float = TIMEOUT_S) -> None:
-    """Wait until BGP is up and, in ``dual-tor`` and its like, both directions use both ToRs.
+    """Wait until BGP is up and, where faults are measured, traffic goes where it should.
 
     Raises:
         TimedOutError: With what is missing, and where logs and state of every node are.
@@ -64,17 +65,25 @@ def missing(driver: Driver) -> Missing:
     ]
     silent = _routers(driver.topology) - {s.node for s in found}
     lacking += [f"{node}: no BGP session" for node in sorted(silent)]
-    if driver.topology.name in dual_tor.NAMES and not lacking:
-        lacking = routes_missing(routes.snapshot(driver))
-        for family in dual_tor.FAMILIES if dual_tor.has_bgphealth(driver.topology.name) else ():
-            if (count := routes.injected_uplinks(driver, family)) < len(dual_tor.TOR_BEHIND):
-                lacking.append(
-                    f"{dual_tor.SERVER}: {count} injected {family} default paths in use, not 2"
-                )
-            fallback = routes.fallback_uplinks(driver, family)
-            if fallback != tuple(dual_tor.TOR_BEHIND.values()):
-                listed = ", ".join(fallback) or "none"
-                lacking.append(f"{dual_tor.SERVER}: {family} fallback defaults are via {listed}")
+    if driver.topology.name in scene.MEASURED and not lacking:
+        here = scene.of(driver.topology.name)
+        lacking = routes_missing(routes.snapshot(driver), here)
+        if here.log is not None:
+            lacking += _defaults_missing(driver, here)
+    return lacking
+
+
+def _defaults_missing(driver: Driver, here: Scene) -> Missing:
+    lacking = []
+    for family in dual_tor.FAMILIES:
+        if here.has_bgp and (count := routes.injected_uplinks(driver, family)) < len(here.used):
+            lacking.append(
+                f"{dual_tor.SERVER}: {count} injected {family} default paths in use, not 2"
+            )
+        fallback = routes.fallback_uplinks(driver, family)
+        if fallback != tuple(here.behind.values()):
+            listed = ", ".join(fallback) or "none"
+            lacking.append(f"{dual_tor.SERVER}: {family} fallback defaults are via {listed}")
     return lacking
 
 
@@ -87,19 +96,19 @@ def _routers(topology: Topology) -> set[str]:
     }
 
 
-def routes_missing(seen: routes.Snapshot) -> Missing:
-    """Return which routes do not use both ToRs, or leave with the wrong source."""
-    both = tuple(sorted(dual_tor.TOR_BEHIND.values()))
+def routes_missing(seen: routes.Snapshot, here: Scene) -> Missing:
+    """Return which routes do not use the routers that they should, or leave with another source."""
     lacking = []
     for family in dual_tor.FAMILIES:
         default = seen.server_default[family]
-        if default != routes.KernelRoute(both, dual_tor.LOOPBACK[family]):
+        own = here.own_sources(here.used, family)
+        if default.uplinks != here.used or (own and default.source not in own):
             lacking.append(f"{dual_tor.SERVER}: {family} default is via {default}")
         for name, route in (
             ("service", seen.core_service[family]),
             ("host loopback", seen.core_loopback[family]),
         ):
-            if route.uplinks != both:
+            if here.has_bgp and route.uplinks != here.used:
                 lacking.append(f"{dual_tor.CORE}: {family} {name} is via {route}")
     return lacking
 
@@ -111,7 +120,7 @@ def diagnosis(driver: Driver) -> str:
         ["ip", "route"],
         ["ip", "-6", "route"],
         ["vtysh", "-c", "show bgp summary"],
-        *(["tail", "-n", "25", log] for log in dual_tor.LOGS),
+        *(["tail", "-n", "25", log] for log in (*dual_tor.LOGS, *dual_wan.LOGS)),
     ]
     parts = []
     for node in driver.topology.nodes:

@@ -53,8 +53,3 @@ LOGS: Final = (
     "/var/log/frr/start.log",
     "/var/log/frr/frr.log",
 )
-
-
-def has_bgphealth(topology: str) -> bool:
-    """Return whether bgphealth runs on the server."""
-    return topology not in PLAIN.values()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from lab import convergence, faults, routes, watch
+from lab import convergence, faults, routes, scene, watch
 from lab.errors import TimedOutError
 from lab.meter import Flow, Meter
 
@@ -21,7 +22,7 @@ BASELINE_S = 2.0
 QUIET_S = 1.5
 """Traffic after each change of routes, so that late losses are seen too."""
 
-REACTION_S = 15.0
+REACTION_S = 25.0
 """How long the fault lasts at most; less when everything that it should change has changed."""
 
 UNPROMISED_S = 4.0
@@ -57,6 +58,8 @@ class Record:
     foreign_before: list[str] = field(default_factory=list)
     foreign_after: list[str] = field(default_factory=list)
     missing_after: list[str] = field(default_factory=list)
+    said: Counter[str] = field(default_factory=Counter)
+    """How often each event was logged from the fault to the end."""
 
 
 def run(driver: Driver, fault: Fault, progress: Progress, meter: Meter | None = None) -> Record:
@@ -83,6 +86,7 @@ def run(driver: Driver, fault: Fault, progress: Progress, meter: Meter | None = 
         _baseline(driver, meter, record, progress)
         progress(f"fault: {fault.summary}")
         injected = True
+        said_before = watch.count_events(driver)
         record.fault_at = time.monotonic()
         faults.run_steps(driver, fault.inject)
         _watch_reaction(driver, watcher, record)
@@ -95,6 +99,7 @@ def run(driver: Driver, fault: Fault, progress: Progress, meter: Meter | None = 
         record.flows = meter.stop()
         record.foreign_after = routes.foreign(driver)
         record.verdicts = watch.read_verdicts(driver)
+        record.said = watch.count_events(driver) - said_before
     finally:
         if injected:
             faults.run_steps(driver, fault.heal)
@@ -127,7 +132,7 @@ def _watch_reaction(driver: Driver, watcher: watch.RouteWatch, record: Record) -
     def unchanged() -> list[str]:
         now = watcher.now()
         return [
-            f"{name} {family} over {'+'.join(sorted(wanted)) or 'no ToR'}"
+            f"{name} {family} over {'+'.join(sorted(wanted)) or 'nothing'}"
             for name in watch.ROUTES
             if (wanted := getattr(expected, name)) is not None
             for family in ("ipv4", "ipv6")
@@ -156,7 +161,7 @@ def _left(record: Record) -> float:
 
 
 def _watch_recovery(driver: Driver, record: Record, progress: Progress) -> None:
-    progress("recovery: until both ToRs carry both directions again")
+    progress(f"recovery: until {scene.of(record.topology).whole} again")
     try:
         if not record.fault.heal:
             # It mends itself: what it broke must be seen broken first, or it looks mended.

@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
     from lab.driver import Driver
 
-_BLACKHOLE = """\
+BLACKHOLE = """\
 table inet lab_fault {
     chain forward { type filter hook forward priority filter; policy drop; }
 }
 """
 """A ToR that is alive but useless: it forwards nothing and says nothing. Its own sessions go on."""
 
-_HEAL_BLACKHOLE = "delete table inet lab_fault"
+HEAL_BLACKHOLE = "delete table inet lab_fault"
 
 _LOSS_PERCENT = 30
 
@@ -57,7 +57,8 @@ class Step:
     arguments: tuple[str, ...]
 
 
-def _shell(node: str, script: str) -> Step:
+def shell(node: str, script: str) -> Step:
+    """Return a step that is a line for the shell."""
     return Step(node, ("sh", "-c", script))
 
 
@@ -98,6 +99,12 @@ class Fault:
     """Whether nothing at all must change: no verdict, no route."""
     lossless: bool = False
     """Whether no flow may lose anything, from the first datagram to the last."""
+    said: frozenset[str] = frozenset()
+    """Events that bgphealth must log meanwhile: what was done to it, or to what it relies on."""
+    unmoved: bool = False
+    """Whether no route may change until the healing."""
+    needs_bgphealth: bool = False
+    """Whether there is nothing to make it with where bgphealth does not run."""
 
 
 _BOTH = frozenset(dual_tor.TOR_BEHIND.values())
@@ -107,7 +114,8 @@ _NONE: frozenset[str] = frozenset()
 _OVER_TOR1 = Expected(default=_TOR1, service=_TOR1, loopback=_TOR1)
 
 
-def _nft(node: str, script: str) -> Step:
+def nft(node: str, script: str) -> Step:
+    """Return a step that tells the packet filter something."""
     return Step(node, ("nft", script))
 
 
@@ -125,8 +133,8 @@ FAULTS = {
         Fault(
             name="uplink-blackhole",
             summary="tor2 silently drops everything that it should forward; its BGP stays up",
-            inject=(_nft("tor2", _BLACKHOLE),),
-            heal=(_nft("tor2", _HEAL_BLACKHOLE),),
+            inject=(nft("tor2", BLACKHOLE),),
+            heal=(nft("tor2", HEAL_BLACKHOLE),),
             expected=_OVER_TOR1,
             uplinks=_TOR2,
             sessions_stay=True,
@@ -134,8 +142,8 @@ FAULTS = {
         Fault(
             name="uplink-loss",
             summary=f"tor2 silently drops {_LOSS_PERCENT} % of what it should forward to the core",
-            inject=(_nft("tor2", _LOSSY),),
-            heal=(_nft("tor2", _HEAL_BLACKHOLE),),
+            inject=(nft("tor2", _LOSSY),),
+            heal=(nft("tor2", HEAL_BLACKHOLE),),
             expected=_OVER_TOR1,
             uplinks=_TOR2,
             verdict="degraded",
@@ -147,15 +155,15 @@ FAULTS = {
             name="flap",
             summary=f"tor2 drops everything for a second, forwards for a second, {_FLAPS} times",
             inject=(
-                _shell("tor2", f"printf '%s' '{_BLACKHOLE}' >/run/lab-fault.nft"),
-                _shell(
+                shell("tor2", f"printf '%s' '{BLACKHOLE}' >/run/lab-fault.nft"),
+                shell(
                     "tor2",
                     f"setsid sh -c '{_FLAP}' >/dev/null 2>&1 </dev/null & "
                     "echo $! >/run/lab-flap.pid",
                 ),
             ),
             heal=(
-                _shell(
+                shell(
                     "tor2",
                     "kill $(cat /run/lab-flap.pid); nft delete table inet lab_fault; true",
                 ),
@@ -169,8 +177,8 @@ FAULTS = {
         Fault(
             name="both-uplinks",
             summary="both ToRs silently drop everything that they should forward",
-            inject=(_nft("tor1", _BLACKHOLE), _nft("tor2", _BLACKHOLE)),
-            heal=(_nft("tor1", _HEAL_BLACKHOLE), _nft("tor2", _HEAL_BLACKHOLE)),
+            inject=(nft("tor1", BLACKHOLE), nft("tor2", BLACKHOLE)),
+            heal=(nft("tor1", HEAL_BLACKHOLE), nft("tor2", HEAL_BLACKHOLE)),
             sessions_stay=True,
         ),
         Fault(
@@ -184,9 +192,9 @@ FAULTS = {
         Fault(
             name="service-down",
             summary="the service on the server dies",
-            inject=(_shell(dual_tor.SERVER, "kill -9 $(cat /run/service.pid)"),),
+            inject=(shell(dual_tor.SERVER, "kill -9 $(cat /run/service.pid)"),),
             heal=(
-                _shell(
+                shell(
                     dual_tor.SERVER,
                     "setsid /etc/lab/run-service >>/var/log/service.log 2>&1 </dev/null &",
                 ),
@@ -205,7 +213,7 @@ FAULTS = {
         Fault(
             name="tor-crash",
             summary="all of tor2's daemons are killed",
-            inject=(_shell("tor2", _KILL_FRR),),
+            inject=(shell("tor2", _KILL_FRR),),
             heal=(Step("tor2", ("/etc/lab/start-frr",)),),
             expected=Expected(service=_TOR1, loopback=_TOR1),
             uplinks=_TOR2,
@@ -213,32 +221,36 @@ FAULTS = {
         Fault(
             name="helper-kill",
             summary="bgphealth is killed and started again",
-            inject=(_shell(dual_tor.SERVER, _KILL_HELPER),),
+            inject=(shell(dual_tor.SERVER, _KILL_HELPER),),
+            needs_bgphealth=True,
         ),
         Fault(
             name="helper-stop",
             summary="bgphealth is stopped for 5 s (SIGSTOP), as if its machine had been suspended",
-            inject=(_shell(dual_tor.SERVER, f"kill -STOP {_HELPER}"),),
-            heal=(_shell(dual_tor.SERVER, f"kill -CONT {_HELPER}"),),
+            inject=(shell(dual_tor.SERVER, f"kill -STOP {_HELPER}"),),
+            heal=(shell(dual_tor.SERVER, f"kill -CONT {_HELPER}"),),
             expected=Expected(default=_BOTH, service=_BOTH, loopback=_BOTH),
             sessions_stay=True,
             lasts_s=5.0,
             still=True,
+            needs_bgphealth=True,
         ),
         Fault(
             name="exabgp-stop",
             summary="ExaBGP is stopped for 5 s (SIGSTOP): less than the session's hold time",
-            inject=(_shell(dual_tor.SERVER, "kill -STOP $(cat /run/exabgp.pid)"),),
-            heal=(_shell(dual_tor.SERVER, "kill -CONT $(cat /run/exabgp.pid)"),),
+            inject=(shell(dual_tor.SERVER, "kill -STOP $(cat /run/exabgp.pid)"),),
+            heal=(shell(dual_tor.SERVER, "kill -CONT $(cat /run/exabgp.pid)"),),
             expected=Expected(default=_BOTH, service=_BOTH, loopback=_BOTH),
             sessions_stay=True,
             lasts_s=5.0,
             still=True,
+            needs_bgphealth=True,
         ),
         Fault(
             name="exabgp-kill",
             summary="ExaBGP is killed and started again",
-            inject=(_shell(dual_tor.SERVER, "kill -9 $(cat /run/exabgp.pid)"),),
+            inject=(shell(dual_tor.SERVER, "kill -9 $(cat /run/exabgp.pid)"),),
+            needs_bgphealth=True,
         ),
         Fault(
             name="drain-uplink",
@@ -249,6 +261,7 @@ FAULTS = {
             sessions_stay=True,
             lasts_s=14.0,
             lossless=True,
+            needs_bgphealth=True,
         ),
         Fault(
             name="fallback-deleted",
@@ -261,11 +274,12 @@ FAULTS = {
                 for family in ("-4", "-6")
             ),
             lossless=True,
+            needs_bgphealth=True,
         ),
         Fault(
             name="bgpd-kill",
             summary="the server's bgpd is killed; FRR's watchdog starts it again",
-            inject=(_shell(dual_tor.SERVER, "kill -9 $(cat /run/frr/bgpd.pid)"),),
+            inject=(shell(dual_tor.SERVER, "kill -9 $(cat /run/frr/bgpd.pid)"),),
         ),
     )
 }

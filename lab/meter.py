@@ -5,6 +5,9 @@
 
 Every flow has its own source port, so that the L4 hash spreads the flows over both ToRs; requests
 and answers are spread apart from each other. An answered datagram went both ways.
+
+That is ``dual-tor``; which directions another topology has, and from where to where they go, is its
+scene's.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from lab import dual_tor
+from lab import dual_tor, scene
 from lab.errors import LabError, UnmetExpectationError
 
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from lab.driver import Driver
+    from lab.scene import Scene, Traffic
 
 INTERVAL_S = 0.01
 FLOWS = {"ipv4": 16, "ipv6": 4}
@@ -111,34 +115,40 @@ class Meter:
             LabError: A sender did not start.
         """
         self._counted = self._packets()
-        for direction, node in _senders():
+        for direction, traffic in self._scene.traffic.items():
+            node = traffic.node
             agent = self.driver.popen(node, ["python3", "-m", "lab.agents.traffic"])
             self._agents[direction] = agent
             assert agent.stdin is not None  # noqa: S101 - for the type checker
             assert agent.stdout is not None  # noqa: S101
-            order = {"interval_s": self.interval_s, "flows": self._order(direction)}
+            order = {"interval_s": self.interval_s, "flows": self._order(traffic)}
             agent.stdin.write(json.dumps(order) + "\n")
             agent.stdin.flush()
             if not agent.stdout.readline():
                 raise LabError(f"the sender on {node} did not start")
 
-    def _order(self, direction: str) -> list[dict[str, Any]]:
+    @property
+    def _scene(self) -> Scene:
+        return scene.of(self.driver.topology.name)
+
+    def _order(self, traffic: Traffic) -> list[dict[str, Any]]:
         return [
             {
                 "family": family,
-                "source": dual_tor.CLIENT[family] if direction == "in" else None,
-                "target": (dual_tor.SERVICE if direction == "in" else dual_tor.TARGET)[family],
+                "source": traffic.sources[family] if traffic.sources else None,
+                "target": traffic.targets[family],
                 "port": dual_tor.ECHO_PORT,
+                "connected": traffic.connected,
             }
             for family, count in self.flows_per_family.items()
             for _ in range(count)
         ]
 
     def check_spread(self) -> dict[str, dict[str, float]]:
-        """Return each ToR's share of the packets that the server and the core have sent since.
+        """Return each router's share of the packets that server and core have sent since.
 
         Raises:
-            UnmetExpectationError: A ToR carries next to nothing of a direction.
+            UnmetExpectationError: A ToR of those that share the traffic carries next to nothing.
         """
         now = self._packets()
         shares = {}
@@ -146,7 +156,7 @@ class Meter:
             sent = {tor: now[node][tor] - before[tor] for tor in before}
             total = sum(sent.values()) or 1
             shares[node] = {tor: round(count / total, 2) for tor, count in sent.items()}
-            if min(shares[node].values()) < _MINIMAL_SHARE:
+            if self._scene.spreads and min(shares[node].values()) < _MINIMAL_SHARE:
                 raise UnmetExpectationError(
                     f"{node} does not spread the flows over both ToRs: {shares[node]}"
                 )
@@ -155,12 +165,13 @@ class Meter:
     def _packets(self) -> dict[str, dict[str, int]]:
         """Return what the server and the core have sent on each interface since it was made."""
         found: dict[str, dict[str, int]] = {}
-        for _, node in _senders():
+        behind = self._scene.behind
+        for node in (dual_tor.CORE, dual_tor.SERVER):
             output = self.driver.run(node, ["ip", "-json", "-stats", "link", "show"]).stdout
             found[node] = {
-                dual_tor.TOR_BEHIND[link["ifname"]]: link["stats64"]["tx"]["packets"]
+                behind[link["ifname"]]: link["stats64"]["tx"]["packets"]
                 for link in json.loads(output)
-                if link["ifname"] in dual_tor.TOR_BEHIND
+                if link["ifname"] in behind
             }
         return found
 
@@ -188,7 +199,3 @@ class Meter:
         for agent in self._agents.values():
             agent.communicate(timeout=_RESULT_TIMEOUT_S)
         self._agents.clear()
-
-
-def _senders() -> tuple[tuple[str, str], ...]:
-    return (("in", dual_tor.CORE), ("out", dual_tor.SERVER))

@@ -6,13 +6,14 @@ from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from lab import dual_tor, watch
+from lab import dual_tor, scene, watch
 from lab.meter import DIRECTIONS, Flow, summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from lab.experiment import Record
+    from lab.scene import Scene
 
 VERSION = 1
 
@@ -27,7 +28,7 @@ def result(record: Record) -> dict[str, Any]:
         "summary": record.fault.summary,
         "topology": record.topology,
         "driver": record.driver,
-        "direction": {d: summary(record.flows[d]) for d in DIRECTIONS},
+        "direction": {d: summary(flows) for d, flows in record.flows.items()},
         **times["ipv4"],
         "recovered": record.recovered_at is not None,
         "healed_s": _since(record, record.healed_at),
@@ -36,8 +37,8 @@ def result(record: Record) -> dict[str, Any]:
             family: {
                 **times[family],
                 "direction": {
-                    d: summary([f for f in record.flows[d] if f.family == family])
-                    for d in DIRECTIONS
+                    d: summary([f for f in flows if f.family == family])
+                    for d, flows in record.flows.items()
                 },
             }
             for family in dual_tor.FAMILIES
@@ -68,7 +69,7 @@ def result(record: Record) -> dict[str, Any]:
             if v.at >= record.fault_at
         ],
         "timeline": timeline(record),
-        "loss": {d: [_loss(record, flow) for flow in record.flows[d]] for d in DIRECTIONS},
+        "loss": {d: [_loss(record, flow) for flow in flows] for d, flows in record.flows.items()},
         "span_s": [_since(record, record.started_at), _since(record, record.ended_at)],
         "checks": [{"what": what, "held": held, "saw": saw} for what, held, saw in checks],
         "passed": all(held for _, held, _ in checks),
@@ -171,17 +172,30 @@ def _checks(record: Record) -> Iterator[_Check]:
     """Return what must hold, whether it did, and what was seen."""
     lost = sum(
         start < record.fault_at
-        for d in DIRECTIONS
-        for f in record.flows[d]
+        for flows in record.flows.values()
+        for f in flows
         for start, _ in f.gaps()
     )
     yield "no loss before the fault", not lost, f"{lost} gaps"
     if record.during is not None:
         yield from _checks_during(record)
+    here = scene.of(record.topology)
     if record.fault.lossless:
-        gone = sum(flow.lost for d in DIRECTIONS for flow in record.flows[d])
+        gone = sum(flow.lost for flows in record.flows.values() for flow in flows)
         yield "nothing is lost in either direction", not gone, f"{gone} datagrams"
-    missing = "; ".join(record.missing_after) or "both ToRs, both directions"
+    if record.fault.unmoved:
+        yield _check_unmoved(record, record.healed_at or record.ended_at)
+    if here.log is not None and record.fault.said:
+        silent = sorted(record.fault.said - record.said.keys())
+        yield (
+            f"bgphealth says {', '.join(sorted(record.fault.said))}",
+            not silent,
+            (f"no {', '.join(silent)}" if silent else "so"),
+        )
+    yield from _checks_elsewhere(record, here)
+    if here.log is not None and not here.has_bgp and record.fault.uplinks and record.recovered_at:
+        yield from _checks_failback(record)
+    missing = "; ".join(record.missing_after) or here.whole
     yield "recovered", record.recovered_at is not None, missing
     changed = set(record.foreign_before) ^ set(record.foreign_after)
     yield (
@@ -189,12 +203,35 @@ def _checks(record: Record) -> Iterator[_Check]:
         not changed,
         "; ".join(sorted(changed)) or f"{len(record.foreign_before)} routes, all the same",
     )
-    sources = {flow.source for flow in record.flows["out"]}
-    yield (
-        "outgoing flows leave with the host loopback",
-        sources <= set(dual_tor.LOOPBACK.values()),
-        ", ".join(sorted(sources)),
-    )
+    if here.has_bgp:
+        sources = {flow.source for flow in record.flows["out"]}
+        yield (
+            "outgoing flows leave with the host loopback",
+            sources <= set(dual_tor.LOOPBACK.values()),
+            ", ".join(sorted(sources)),
+        )
+
+
+def _checks_elsewhere(record: Record, here: Scene) -> Iterator[_Check]:
+    """Return whether the fault of one router left alone what passes another."""
+    for direction, traffic in here.traffic.items():
+        if record.fault.uplinks and traffic.over and traffic.over not in record.fault.uplinks:
+            lost = sum(flow.lost for flow in record.flows[direction])
+            yield f"nothing is lost over {traffic.over}", not lost, f"{lost} datagrams"
+
+
+def _checks_failback(record: Record) -> Iterator[_Check]:
+    """Return whether the preferred gateway was used again, and not before it was stable."""
+    stable_for_s = scene.settings(record.topology).stable_for_s
+    for family in dual_tor.FAMILIES:
+        up_at = [v.at for v in record.verdicts if v.family == family and v.after == "up"]
+        back_at = [c.at for c in record.changes if (c.route, c.family) == ("default", family)]
+        stood = back_at[-1] - up_at[-1] if up_at else 0.0
+        yield (
+            f"used again when it has been up for {stable_for_s:g} s ({family})",
+            stood >= stable_for_s,
+            f"{stood:.2f} s",
+        )
 
 
 def _checks_during(record: Record) -> Iterator[_Check]:
@@ -213,8 +250,8 @@ def _checks_during(record: Record) -> Iterator[_Check]:
                 held = set(route.uplinks) == wanted
                 yield f"during: {name} via {what} ({family})", held, str(route)
             if by_family is seen.server_default and expected.default is not None:
-                own = dual_tor.LOOPBACK[family]
-                yield f"during: its source is {own}", route.source == own, str(route)
+                for own in scene.of(record.topology).own_sources(expected.default, family):
+                    yield f"during: its source is {own}", route.source == own, str(route)
     if record.fault.sessions_stay:
         down = [f"{s.node}-{s.neighbor}" for s in record.sessions_during if not s.is_up]
         yield (
@@ -239,11 +276,12 @@ def _checks_calm(record: Record) -> Iterator[_Check]:
     changed = Counter(f"{v.uplink} {v.family}" for v in during)
     wanted = {f"{tor} {family}": 1 for tor in record.fault.uplinks for family in dual_tor.FAMILIES}
     tors, verdict = " + ".join(sorted(record.fault.uplinks)), record.fault.verdict
-    yield (
-        f"during: each path of {tors} is judged once, {verdict}, and no other path",
-        changed == wanted and all(v.after == verdict for v in during),
-        _in_words(during),
-    )
+    if scene.of(record.topology).log is not None:
+        yield (
+            f"during: each path of {tors} is judged once, {verdict}, and no other path",
+            changed == wanted and all(v.after == verdict for v in during),
+            _in_words(during),
+        )
     moved = [t for times in map(partial(_times, record), dual_tor.FAMILIES) for t in times.values()]
     since = record.fault_at + max((t for t in moved if t is not None), default=0.0) + _IN_FLIGHT_S
     late = sum(
@@ -252,15 +290,19 @@ def _checks_calm(record: Record) -> Iterator[_Check]:
     yield "during: no loss once the routes had moved", not late, f"{late} gaps"
 
 
-def _checks_still(record: Record) -> Iterator[_Check]:
-    """Return whether nothing happened at all, during the fault and after it."""
-    changes = [c for c in record.changes if c.at >= record.fault_at]
-    yield (
+def _check_unmoved(record: Record, until: float) -> _Check:
+    changes = [c for c in record.changes if record.fault_at <= c.at < until]
+    return (
         "no route changed",
         not changes,
         "; ".join(f"{c.route} {c.family}: {' + '.join(c.uplinks) or 'none'}" for c in changes)
         or "nothing",
     )
+
+
+def _checks_still(record: Record) -> Iterator[_Check]:
+    """Return whether nothing happened at all, during the fault and after it."""
+    yield _check_unmoved(record, record.ended_at)
     verdicts = [v for v in record.verdicts if v.at >= record.fault_at]
     yield "no verdict changed", not verdicts, _in_words(verdicts)
 

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from lab import dual_tor
+from lab import dual_tor, scene
 from lab.errors import LabError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _OWN_PROTOCOLS = frozenset({_BGPHEALTH, "186", "196"})
 
 @dataclass(frozen=True, slots=True)
 class KernelRoute:
-    """A route as the kernel would use it: the ToRs behind its next hops, and its source."""
+    """A route as the kernel would use it: the routers behind its next hops, and its source."""
 
     uplinks: tuple[str, ...] = ()
     source: str | None = None
@@ -67,6 +67,7 @@ class Session:
 
 def snapshot(driver: Driver) -> Snapshot:
     """Ask the server's and the core's kernel."""
+    behind = scene.of(driver.topology.name).behind
     tables = {
         (node, family): _table(driver, node, family)
         for node in (dual_tor.SERVER, dual_tor.CORE)
@@ -74,7 +75,7 @@ def snapshot(driver: Driver) -> Snapshot:
     }
 
     def look_up(node: str, wanted: Mapping[str, str]) -> dict[str, KernelRoute]:
-        return {f: best(tables[node, f], wanted[f]) for f in dual_tor.FAMILIES}
+        return {f: best(tables[node, f], wanted[f], behind) for f in dual_tor.FAMILIES}
 
     return Snapshot(
         server_default=look_up(dual_tor.SERVER, dict.fromkeys(dual_tor.FAMILIES, "default")),
@@ -89,7 +90,11 @@ def _table(driver: Driver, node: str, family: str) -> list[dict[str, Any]]:
     return routes
 
 
-def best(table: Iterable[Mapping[str, Any]], destination: str) -> KernelRoute:
+def best(
+    table: Iterable[Mapping[str, Any]],
+    destination: str,
+    behind: Mapping[str, str] = dual_tor.TOR_BEHIND,
+) -> KernelRoute:
     """Return the route with the lowest metric to exactly that destination."""
     found = [route for route in table if route["dst"] == destination]
     if not found:
@@ -101,7 +106,7 @@ def best(table: Iterable[Mapping[str, Any]], destination: str) -> KernelRoute:
         if route.get("metric", 0) == metric:
             source = route.get("prefsrc", source)
             hops |= {hop["dev"] for hop in route.get("nexthops", [route]) if _is_usable(hop)}
-    return KernelRoute(tuple(sorted(dual_tor.TOR_BEHIND.get(h, h) for h in hops)), source)
+    return KernelRoute(tuple(sorted(behind.get(h, h) for h in hops)), source)
 
 
 def _is_usable(hop: Mapping[str, Any]) -> bool:
@@ -111,7 +116,9 @@ def _is_usable(hop: Mapping[str, Any]) -> bool:
 def sessions(driver: Driver, nodes: Iterable[str] | None = None) -> list[Session]:
     """Ask every bgpd for its sessions; a node whose FRR does not answer has none."""
     found = []
-    for node in driver.topology.nodes if nodes is None else nodes:
+    if nodes is None:
+        nodes = driver.topology.nodes if scene.of(driver.topology.name).has_bgp else ()
+    for node in nodes:
         done = driver.run(node, ["vtysh", "-c", "show bgp summary json"], check=False)
         try:
             families = json.loads(done.stdout or "{}")
@@ -150,26 +157,35 @@ def injected_uplinks(driver: Driver, family: str) -> int:
 
 
 def fallback_uplinks(driver: Driver, family: str) -> tuple[str, ...]:
-    """Return the ToRs of the server's fallback defaults, the first one first."""
+    """Return the routers of the server's fallback defaults, the first one first."""
     asked = ["ip", "-N", "-json", _IP_FAMILY[family], "route", "show", "default"]
     found = json.loads(driver.run(dual_tor.SERVER, asked).stdout or "[]")
     ours = sorted((r["metric"], r["dev"]) for r in found if r.get("protocol") == _BGPHEALTH)
-    return tuple(dual_tor.TOR_BEHIND.get(interface, interface) for _, interface in ours)
+    behind = scene.of(driver.topology.name).behind
+    return tuple(behind.get(interface, interface) for _, interface in ours)
 
 
 def _foreign(topology: str) -> list[str]:
     """Return routes of somebody else's that a measurement plants and expects to find again."""
-    four, six = (dual_tor.LINK_GATEWAY[topology][family] for family in dual_tor.FAMILIES)
+    four, six = (scene.of(topology).link_gateway[family] for family in dual_tor.FAMILIES)
     return [
-        # Ordinary, more specific, in another table, and a default of last resort (FRR reads the
-        # top byte of a metric as the distance: 254 keeps it below every BGP default).
+        # Ordinary, more specific, in another table, and a default of last resort.
         f"-4 route add 198.18.0.0/24 via {four['eth1']} dev eth1 proto static metric 77",
         "-4 route add blackhole 198.18.1.0/24 proto 42",
         f"-4 route add default via {four['eth2']} dev eth2 proto static table 4242",
-        f"-4 route add default via {four['eth1']} dev eth1 proto static metric 4261413000",
+        last_resort(topology),
         f"-6 route add 2001:db8:f00::/64 via {six['eth1']} dev eth1 proto static metric 77",
         f"-6 route add default via {six['eth2']} dev eth2 proto static table 4242",
     ]
+
+
+def last_resort(topology: str) -> str:
+    """Return the default that a measurement plants, in the words of ip(8).
+
+    FRR reads the top byte of a metric as the distance: 254 keeps it below every BGP default.
+    """
+    gateway = scene.of(topology).link_gateway["ipv4"]["eth1"]
+    return f"-4 route add default via {gateway} dev eth1 proto static metric 4261413000"
 
 
 def plant_foreign(driver: Driver) -> None:

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what the lab needs from the distribution: FRR, iproute2, nftables and Python's venv.
+# Installs what the lab needs from the distribution: FRR, iproute2, nftables, ping and Python's venv.
 # Says what it does, and nothing when nothing is missing. It never starts FRR on this machine: the
 # lab runs FRR's daemons in its own namespaces.
 set -eu
@@ -11,6 +11,8 @@ packages=""
 [ -x /usr/lib/frr/frrinit.sh ] || packages="$packages frr"
 have ip || packages="$packages iproute2"
 have nft || packages="$packages nftables"
+# The script that bgphealth is compared with in dual-wan needs it.
+have ping || packages="$packages iputils-ping"
 # Debian's python3 has the module venv, but it needs ensurepip to make one.
 python3 -c 'import ensurepip, venv' 2>/dev/null || packages="$packages python3-venv"
 packages=${packages# }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from lab import dual_tor, routes
+from lab import dual_tor, routes, scene
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,7 +41,7 @@ def collect(driver: Driver) -> LabStatus:
     """Ask every node."""
     nodes = driver.nodes()
     up = all(nodes.values())
-    measured = up and driver.topology.name in dual_tor.NAMES
+    measured = up and driver.topology.name in scene.MEASURED
     return LabStatus(
         topology=driver.topology.name,
         driver=driver.name,
@@ -69,10 +69,12 @@ def show(status: LabStatus, console: Console) -> None:
         console.print(table)
     if status.routes:
         table = Table("route", *dual_tor.FAMILIES, title="Routes in the kernels")
-        for name, route in (
-            (f"{dual_tor.SERVER}: default", status.routes.server_default),
-            (f"{dual_tor.CORE}: service", status.routes.core_service),
-            (f"{dual_tor.CORE}: host loopback", status.routes.core_loopback),
-        ):
+        shown = [(f"{dual_tor.SERVER}: default", status.routes.server_default)]
+        if scene.of(status.topology).has_bgp:
+            shown += [
+                (f"{dual_tor.CORE}: service", status.routes.core_service),
+                (f"{dual_tor.CORE}: host loopback", status.routes.core_loopback),
+            ]
+        for name, route in shown:
             table.add_row(name, *(str(route[family]) for family in dual_tor.FAMILIES))
         console.print(table)

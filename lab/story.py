@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from lab import dual_tor
+from lab import dual_tor, scene
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,11 +28,14 @@ def _after(value: float | None, what: str) -> str:
 def route_rows(result: Mapping[str, Any], family: str = "ipv4") -> list[tuple[str, ...]]:
     """Return the rows before / during / after for one family."""
     rows = []
-    for title, key in (
-        (f"core → service {dual_tor.SERVICE[family]}", "core_service"),
-        (f"core → host loopback {dual_tor.LOOPBACK[family]}", "core_loopback"),
-        ("server1 → default", "server_default"),
-    ):
+    shown = [("server1 → default", "server_default")]
+    if scene.of(result["topology"]).has_bgp:
+        shown = [
+            (f"core → service {dual_tor.SERVICE[family]}", "core_service"),
+            (f"core → host loopback {dual_tor.LOOPBACK[family]}", "core_loopback"),
+            *shown,
+        ]
+    for title, key in shown:
         cells = [_cell(result["routes"][phase], key, family) for phase in PHASES]
         rows.append((title, *cells))
     return rows
@@ -49,8 +52,9 @@ def _cell(routes: Mapping[str, Any] | None, key: str, family: str) -> str:
 def figure_rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the measured figures, each with its name."""
     rows = []
-    for direction, title in (("in", "in: client → service"), ("out", "out: server1 → target")):
-        d = result["direction"][direction]
+    here = scene.of(result["topology"])
+    for direction, traffic in here.traffic.items():
+        d, title = result["direction"][direction], f"{direction}: {traffic.title}"
         rows.append(
             (
                 title,
@@ -65,12 +69,10 @@ def figure_rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows += [
         ("verdict on the uplink", _after(result["detect_s"], "the fault")),
         ("server1's kernel default moved", _after(result["kernel_s"], "the fault")),
-        ("core's routes moved", _after(result["core_s"], "the fault")),
-        (
-            "whole again",
-            _after(result["recovery_s"], start),
-        ),
     ]
+    if here.has_bgp:
+        rows.append(("core's routes moved", _after(result["core_s"], "the fault")))
+    rows.append(("whole again", _after(result["recovery_s"], start)))
     return rows
 
 

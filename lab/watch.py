@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from lab import dual_tor
+from lab import dual_tor, scene
 from lab.errors import LabError
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RouteChange:
-    """From `at` (CLOCK_MONOTONIC) on, a kernel sends that traffic to these ToRs."""
+    """From `at` (CLOCK_MONOTONIC) on, a kernel sends that traffic to these routers."""
 
     at: float
     route: str
@@ -78,10 +79,11 @@ class RouteWatch:
 
     def _read(self, agent: subprocess.Popen[str]) -> None:
         assert agent.stdout is not None  # noqa: S101 - for the type checker
+        behind = scene.of(self.driver.topology.name).behind
         for line in agent.stdout:
             told = json.loads(line)
             route, _, family = told["route"].partition(" ")
-            hops = tuple(sorted(dual_tor.TOR_BEHIND.get(i, i) for i in told["interfaces"]))
+            hops = tuple(sorted(behind.get(i, i) for i in told["interfaces"]))
             self.changes.append(RouteChange(told["at"], route, family, hops, told["source"]))
 
     def is_ready(self) -> bool:
@@ -158,10 +160,18 @@ def _json_in(line: str) -> dict[str, Any] | None:
 
 def read_verdicts(driver: Driver) -> list[Verdict]:
     """Return every verdict that the server's log has; without bgphealth there is none."""
-    if not dual_tor.has_bgphealth(driver.topology.name):
-        return []
-    log = driver.run(dual_tor.SERVER, ["cat", dual_tor.EXABGP_LOG]).stdout
-    return verdicts(log.splitlines())
+    return verdicts(_log(driver))
+
+
+def count_events(driver: Driver) -> Counter[str]:
+    """Return how often each event is in the server's log."""
+    events = (_json_in(line) for line in _log(driver))
+    return Counter(event["event"] for event in events if event is not None and "event" in event)
+
+
+def _log(driver: Driver) -> list[str]:
+    log = scene.of(driver.topology.name).log
+    return [] if log is None else driver.run(dual_tor.SERVER, ["cat", log]).stdout.splitlines()
 
 
 def first_verdict(

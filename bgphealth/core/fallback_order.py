@@ -3,7 +3,8 @@
 The order is the policy's own: who carries the family comes first, whatever that is worth (while
 no path works, those that are kept), then what works all the same (degraded, damped, drained), then
 what is down. A path without a verdict is not ranked: it stays where it is. In local mode, where the
-order is all that there is, none is ranked while nobody carries: nothing changes then.
+order is all that there is, none is ranked while nobody carries, nor while none works: nothing
+changes then.
 """
 
 from __future__ import annotations
@@ -30,9 +31,11 @@ def ranks(settings: Settings, verdicts: Verdicts) -> Mapping[PathKey, Rank]:
     found: dict[PathKey, Rank] = {}
     for family in settings.families:
         carriers = usable(settings, verdicts, Scope(family)).uplinks
-        if settings.mode is Mode.LOCAL and not carriers:
+        levels = verdicts.levels_in(Scope(family))
+        works = any(level.works for level in levels.values())
+        if settings.mode is Mode.LOCAL and not (carriers and works):
             continue
-        for uplink, level in verdicts.levels_in(Scope(family)).items():
+        for uplink, level in levels.items():
             if level is Level.INIT:
                 continue
             spare = Rank.WORKS if level.works else Rank.DOWN

@@ -29,6 +29,8 @@ _FAMILY = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
 class _Flow:
     udp: socket.socket
     family: str
+    target: tuple[str, int] | None
+    """None when connected: then the source stays what it was at the beginning."""
     answers: bytearray = field(default_factory=bytearray)
 
     @classmethod
@@ -37,14 +39,21 @@ class _Flow:
         udp.settimeout(0)
         if order["source"] is not None:
             udp.bind((order["source"], 0))
-        udp.connect((order["target"], order["port"]))
-        return cls(udp, order["family"])
+        target = (order["target"], order["port"])
+        if order["connected"]:
+            udp.connect(target)
+            return cls(udp, order["family"], None)
+        return cls(udp, order["family"], target)
 
     def send(self, number: int) -> None:
         self.answers.append(ord("0"))
         # Whatever cannot be sent is as lost to the user as what the network drops.
         with contextlib.suppress(OSError):
-            self.udp.send(_NUMBER.pack(number).ljust(_PAYLOAD, b"\0"))
+            data = _NUMBER.pack(number).ljust(_PAYLOAD, b"\0")
+            if self.target is None:
+                self.udp.send(data)
+            else:
+                self.udp.sendto(data, self.target)
 
     def receive(self) -> None:
         with contextlib.suppress(OSError):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab import convergence, dual_tor, state, topology
+from lab import convergence, dual_tor, dual_wan, state, topology
 from lab.errors import LabError
 from lab.namespaces import NamespaceDriver, check_machine
 
@@ -73,6 +73,13 @@ def direct_lab(
 ) -> Iterator[NamespaceDriver]:
     """Bring dual-tor-direct up for one module."""
     with _brought_up(dual_tor.DIRECT, tmp_path_factory.mktemp("lab-state")) as driver:
+        yield driver
+
+
+@pytest.fixture(scope="module")
+def wan_lab(_machine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NamespaceDriver]:
+    """Bring dual-wan up for one module."""
+    with _brought_up(dual_wan.NAME, tmp_path_factory.mktemp("lab-state")) as driver:
         yield driver
 
 

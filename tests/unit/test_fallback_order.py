@@ -12,7 +12,7 @@ from bgphealth.core.fallback_order import Rank, ranks
 from bgphealth.core.orders import What
 from bgphealth.core.settings import AllDown, Family, Mode, Settings
 from bgphealth.core.state import State
-from tests.support.hosts import FALL, RISE, WINDOW, host, round_of
+from tests.support.hosts import FALL, RISE, WINDOW, WITH_BGP, host, round_of
 
 OK, FAILED = Verdict.OK, Verdict.FAILED
 CARRIES, WORKS, DOWN = Rank.CARRIES, Rank.WORKS, Rank.DOWN
@@ -40,7 +40,7 @@ def order(state: State, family: Family = Family.IPV4) -> dict[str, Rank]:
     return {path.uplink: rank for path, rank in found.items() if path.family is family}
 
 
-@pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.parametrize("mode", WITH_BGP)
 def test_who_is_down_comes_last(mode: Mode) -> None:
     settings = host(3, (Family.IPV4, Family.IPV6), mode=mode)
     state = up(settings)
@@ -64,6 +64,19 @@ def test_who_is_degraded_comes_after_the_clean_ones_and_first_without_them() -> 
     assert order(state) == {"tor1": WORKS, "tor2": CARRIES, "tor3": CARRIES}
     state = after(state, *(LinkChanged(1.0, name, up=False) for name in ("tor2", "tor3")))
     assert order(state) == {"tor1": CARRIES, "tor2": DOWN, "tor3": DOWN}
+
+
+def test_in_local_mode_none_is_ranked_while_none_works() -> None:
+    settings = host(3, mode=Mode.LOCAL)
+    state = after(up(settings), *asked(settings, FAILED, "tor1", times=FALL))
+    assert order(state) == {"tor1": DOWN, "tor2": CARRIES, "tor3": WORKS}
+    dead = after(state, *asked(settings, FAILED, "tor2", "tor3", times=FALL))
+    assert order(dead) == {}
+    assert order(after(dead, *asked(settings, OK, "tor3", times=RISE))) == {
+        "tor1": DOWN,
+        "tor2": DOWN,
+        "tor3": CARRIES,
+    }
 
 
 def test_without_a_verdict_nothing_is_said() -> None:

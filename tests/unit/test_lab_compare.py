@@ -10,8 +10,9 @@ from rich.console import Console
 
 from bgphealth import config
 from bgphealth.frr.render import render
-from lab import compare, compare_table, dual_tor, topology
+from lab import compare, compare_table, dual_tor, dual_wan, scene, topology
 from lab.compare import NOISE_S
+from lab.errors import LabError
 from lab.meter import DIRECTIONS, Flow
 from lab.topology import Node
 
@@ -20,6 +21,13 @@ GONE = {"outage_s": 6.0, "lost_s": 4.5}
 BRIEF = {"outage_s": 0.6, "lost_s": 0.4}
 NOTHING = {"outage_s": 0.0, "lost_s": 0.0}
 UNIMPAIRED: compare.Measured = {(d, f): NOTHING for d in DIRECTIONS for f in dual_tor.FAMILIES}
+
+
+def test_each_topology_has_its_own_cases() -> None:
+    assert [case.name for case in compare.cases_on("dual-tor")] == list(compare.CASES)
+    assert [case.name for case in compare.cases_on(dual_wan.NAME, ["link-down"])] == ["link-down"]
+    with pytest.raises(LabError, match=r"dual-wan: flap is not compared there \(there is uplink-"):
+        compare.cases_on(dual_wan.NAME, ["link-down", "flap"])
 
 
 def later(figures: compare.Figures, by_s: float) -> compare.Figures:
@@ -94,6 +102,16 @@ def test_a_price_is_what_the_file_says_and_for_its_own_case_alone() -> None:
     ]
 
 
+def test_how_far_rounds_are_apart_is_told() -> None:
+    harmed = UNIMPAIRED | {("in", "ipv6"): BRIEF}
+
+    rows = list(compare.rows("dual-tor", CASE, [harmed, UNIMPAIRED], [UNIMPAIRED]))
+
+    (row,) = (r for r in rows if (r["direction"], r["family"]) == ("in", "ipv6"))
+    assert row["range_s"] == {"with": (0.0, 0.6), "without": (0.0, 0.0)}
+    assert " 0.30 (0.00–0.60) / 0.20 " in shown(rows)
+
+
 def shown(rows: list[dict[str, object]]) -> str:
     result = {
         "seconds": 6.0,
@@ -147,10 +165,11 @@ def server_without(node: Node, *words: str) -> Node:
     )
 
 
-@pytest.mark.parametrize(("name", "plain"), dual_tor.PLAIN.items())
+@pytest.mark.parametrize(("name", "plain"), scene.TWINS.items())
 def test_the_twin_differs_in_nothing_but_bgphealth(name: str, plain: str) -> None:
     with_it, without = (topology.load(topology.find(n)) for n in (name, plain))
-    own = ("start-server", "run-exabgp", "bgphealth.yaml", "server1/frr.conf", "ping_group_range")
+    own = ("start-server", "run-exabgp", "bgphealth.yaml", "server1/frr.conf", "ping_group_range",
+           "run-bgphealth", "server1/failover")  # fmt: skip
     probe_addresses = ("10.255.11.", "2001:db8:11:")
 
     assert with_it.links == without.links

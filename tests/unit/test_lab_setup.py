@@ -27,6 +27,7 @@ class Machine:
             (self._programs / name).symlink_to(found)
         self.add("ip", "")
         self.add("nft", "")
+        self.add("ping", "")
         self.add("python3", "")
         self.add("id", "echo 0")
 

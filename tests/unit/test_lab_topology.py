@@ -8,10 +8,10 @@ import jsonschema
 import pytest
 from ruamel.yaml import YAML
 
-from lab import dual_tor, topology
+from lab import dual_tor, scene, topology
 from lab.errors import TopologyError
 
-SHIPPED = (*dual_tor.NAMES, dual_tor.DIRECT)
+SHIPPED = (*scene.MEASURED, dual_tor.DIRECT)
 
 GOOD = """\
 name: small

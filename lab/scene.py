@@ -1,0 +1,138 @@
+"""What a measurement must know of a topology: who is behind a link, and which traffic is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from bgphealth import config
+from bgphealth.core.settings import Settings
+from lab import dual_tor, dual_wan, topology
+
+_FILE: Final = Path("/etc/bgphealth/bgphealth.yaml")
+
+ByFamily = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """The flows of one direction: from a node to an address of each family."""
+
+    title: str
+    """From where to where, in words."""
+    node: str
+    targets: ByFamily
+    sources: ByFamily | None = None
+    """None: the kernel chooses."""
+    connected: bool = True
+    """Whether a flow keeps the source that it began with; else each datagram gets its own choice,
+    as a new connection would."""
+    over: str | None = None
+    """The router that all of it passes, when it is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One topology, or several that are alike."""
+
+    behind: Mapping[str, str]
+    """The router behind each interface: the same on the server and on the core."""
+    used: tuple[str, ...]
+    """The routers that the server's default uses while all is well."""
+    whole: str
+    """In words, what is so while all is well."""
+    furniture: str
+    """In words, what is brought up."""
+    link_gateway: Mapping[str, Mapping[str, str]]
+    """By family and interface: a next hop on each of the server's links, in the words of ip(8)."""
+    traffic: Mapping[str, Traffic]
+    source: Mapping[str, ByFamily] | None = None
+    """By router and family: the source of the server's default through it; None: not promised."""
+    log: str | None = None
+    """The file with bgphealth's log; None where it does not run."""
+    has_bgp: bool = True
+
+    @property
+    def spreads(self) -> bool:
+        """Return whether traffic uses more than one router at a time."""
+        return len(self.used) > 1
+
+    def own_sources(self, routers: Iterable[str], family: str) -> set[str]:
+        """Return with which addresses the server may send through these routers."""
+        return {self.source[router][family] for router in routers} if self.source else set()
+
+
+def _dual_tor(name: str) -> Scene:
+    return Scene(
+        behind=dual_tor.TOR_BEHIND,
+        used=tuple(dual_tor.TOR_BEHIND.values()),
+        whole="both ToRs carry both directions",
+        furniture="four nodes, their BGP sessions, ExaBGP and bgphealth",
+        link_gateway=dual_tor.LINK_GATEWAY[name],
+        traffic={
+            "in": Traffic("client → service", dual_tor.CORE, dual_tor.SERVICE, dual_tor.CLIENT),
+            "out": Traffic("server1 → target", dual_tor.SERVER, dual_tor.TARGET),
+        },
+        source=dict.fromkeys(dual_tor.TOR_BEHIND.values(), dual_tor.LOOPBACK),
+        log=None if name in dual_tor.PLAIN.values() else dual_tor.EXABGP_LOG,
+    )
+
+
+def _of_link(interface: str) -> dict[str, str]:
+    return {family: by_link[interface] for family, by_link in dual_wan.LINK_ADDRESS.items()}
+
+
+_DUAL_WAN: Final = Scene(
+    behind=dual_wan.GATEWAY_BEHIND,
+    used=(dual_wan.GATEWAY_BEHIND["eth1"],),
+    whole="the default is through gw1",
+    furniture="four nodes",
+    link_gateway=dual_wan.LINK_GATEWAY,
+    traffic={
+        # Nothing can move what comes in over the first link: its address is the link's. What comes
+        # in over the second one must not notice anything.
+        "in": Traffic(
+            "client → service on the second link",
+            dual_tor.CORE,
+            _of_link("eth2"),
+            dual_tor.CLIENT,
+            over="gw2",
+        ),
+        "out": Traffic(
+            "server1 → target, as new connections do",
+            dual_tor.SERVER,
+            dual_tor.TARGET,
+            connected=False,
+        ),
+        "kept": Traffic(
+            "server1 → target, connections that were there", dual_tor.SERVER, dual_tor.TARGET
+        ),
+    },
+    source={router: _of_link(interface) for interface, router in dual_wan.GATEWAY_BEHIND.items()},
+    log=dual_wan.LOG,
+    has_bgp=False,
+)
+
+MEASURED: Final = {
+    **{name: _dual_tor(name) for name in dual_tor.NAMES},
+    dual_wan.NAME: _DUAL_WAN,
+    dual_wan.CLASSIC: replace(_DUAL_WAN, source=None, log=None),
+}
+"""By name: the topologies that faults are measured on."""
+
+TWINS: Final = {**dual_tor.PLAIN, dual_wan.NAME: dual_wan.CLASSIC}
+"""Each with what it is compared with: the same without bgphealth."""
+
+
+def of(name: str) -> Scene:
+    """Return the scene of a topology; those on which nothing is measured are like ``dual-tor``."""
+    return MEASURED.get(name, MEASURED[dual_tor.NAME])
+
+
+def settings(name: str) -> Settings:
+    """Return what the server of a topology is told by the file that is shipped."""
+    shipped = topology.load(topology.find(name))
+    (file,) = (b.source for b in shipped.binds(dual_tor.SERVER) if b.target == _FILE)
+    return config.load(file)
