@@ -21,7 +21,7 @@ from bgphealth.core.truth import Leg
 UNIVERSE, LINK, HOST = 0, 253, 254
 """Scopes of IPv4 routes and addresses (rtnetlink(7), RT_SCOPE): the smaller, the farther."""
 
-_SCOPES = {LINK: "link", HOST: "host"}
+_SCOPES = {200: "site", LINK: "link", HOST: "host"}
 
 InterfaceAddress: TypeAlias = IPv4Interface | IPv6Interface
 

@@ -18,7 +18,7 @@ from bgphealth.core.lookup_warnings import Warned, warnings
 from bgphealth.core.named import Named
 from bgphealth.core.settings import Address, Mode, Settings
 from bgphealth.core.source_choice import Choice, Way, choose, choose_for
-from bgphealth.core.truth import BgpRoute, KernelDefault, KernelView, Leg, Tier, tier
+from bgphealth.core.truth import OURS, BgpRoute, KernelDefault, KernelView, Leg, Tier, tier
 
 _ERRORS = {
     errno.ENETUNREACH: "ENETUNREACH, Network is unreachable",
@@ -177,7 +177,9 @@ def _main_default(looked: Looked) -> Matched | None:
 
 def _tier(looked: Looked, settings: Settings, bgp: BgpRoute | str) -> Tier | None:
     matched = _main_default(looked)
-    if matched is None or (asks_bgp(looked, settings) and isinstance(bgp, str)):
+    if matched is None or settings.mode is not Mode.FRR:
+        return None
+    if asks_bgp(looked, settings) and isinstance(bgp, str):
         return None
     legs = tuple(hop.leg for hop in matched.used)
     default = KernelDefault(matched.protocol, matched.metric, matched.source, legs or None)
@@ -188,6 +190,7 @@ def _tier(looked: Looked, settings: Settings, bgp: BgpRoute | str) -> Tier | Non
 def _tier_in_words(
     looked: Looked, named: Named, which: Tier | None, bgp: BgpRoute | str
 ) -> str | None:
+    """Say whose default it is: outside mode `frr` there are no tiers, but bgphealth's are."""
     matched = looked.reply.matched if isinstance(looked.reply, Taken) else None
     if matched is None or not matched.is_default or named.settings is None:
         return None
@@ -195,6 +198,8 @@ def _tier_in_words(
         return _TIERS[which]
     if asks_bgp(looked, named.settings):
         return f"injected or the ToR's own: bgpd cannot be asked which ({bgp})"
+    if matched.table == MAIN:
+        return "bgphealth's" if matched.protocol == OURS else "somebody else's, not bgphealth's"
     uplink = named.uplink_of_table(matched.table)
     if uplink is None:
         return None

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 FILE = Path("dual-stack", "bgphealth.yaml")
-UNNUMBERED = Path("unnumbered", "bgphealth.yaml")
+UNNUMBERED, DIRECT = (Path(name, "bgphealth.yaml") for name in ("unnumbered", "direct"))
 
 A, A6 = ip_address("198.51.100.1"), ip_address("2001:db8:100::1")
 LOOPBACK, SERVICE = ip_address("10.255.10.1"), ip_address("192.0.2.53")
@@ -138,6 +138,10 @@ CASES = {
         ("fallback",),
     ),
     "somebody else's default": Case(FROM_LINK, ("link_source", "foreign_default")),
+    "somebody else's default, in mode direct": Case(FROM_LINK, ("link_source",), file=DIRECT),
+    "bgphealth's default, in mode direct": Case(
+        taken(default(ONE, source=LINK1, protocol="bgphealth")), file=DIRECT
+    ),
     "somebody else's default, without a file": Case(FROM_LINK, file=None),
     "a service's address": Case(taken(default(ONE, source=SERVICE)), ("anycast_source",)),
     "asked for a service's address": Case(taken(default(ONE), question=Question(A, SERVICE))),
