@@ -24,7 +24,7 @@ from tests.support.wilderness import Wilderness
 pytestmark = pytest.mark.network
 
 QUESTIONS = int(os.environ.get("BGPHEALTH_LOOKUPS", "200"))
-PER_HOST = 10
+PER_HOST = 4
 ROOT = str(Path(__file__).parents[2])
 _NAMESPACE = Path("/proc/self/ns/net")
 _ETH_P_ALL = 3
