@@ -8,7 +8,8 @@ changes, and asks a second time at once only where the first answer is a refusal
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import errno
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from ipaddress import IPv4Interface, IPv6Interface
 from typing import NamedTuple, TypeAlias
@@ -20,7 +21,7 @@ from bgphealth.core.truth import Leg
 UNIVERSE, LINK, HOST = 0, 253, 254
 """Scopes of IPv4 routes and addresses (rtnetlink(7), RT_SCOPE): the smaller, the farther."""
 
-_SCOPES = {LINK: "link", HOST: "host"}
+_SCOPES = {200: "site", LINK: "link", HOST: "host"}
 
 InterfaceAddress: TypeAlias = IPv4Interface | IPv6Interface
 
@@ -136,7 +137,8 @@ class Matched:
             words.append(f"nhid {self.nexthop_id}")
         if len(self.hops) == 1:
             words.append(str(self.hops[0]))
-        words.append(f"proto {self.protocol}")
+        if self.protocol != "boot":  # What ip(8) adds, and does not show.
+            words.append(f"proto {self.protocol}")
         if self.scope in _SCOPES:
             words.append(f"scope {_SCOPES[self.scope]}")
         if self.source is not None:
@@ -159,9 +161,19 @@ class Taken:
     matched: Matched | None
 
     def legs(self, question: Question) -> tuple[Leg, ...]:
-        """Return the ways that such an answer may give: `leg`, then the route's other ones."""
+        """Return the ways that such an answer may give, in the order of the route."""
         hops = () if self.matched is None else self.matched.used_by(question)
-        return tuple(dict.fromkeys((self.leg, *(hop.leg for hop in hops if len(hops) > 1))))
+        return tuple(dict.fromkeys(hop.leg for hop in hops)) if len(hops) > 1 else (self.leg,)
+
+    def is_same_route(self, other: Taken) -> bool:
+        """Return whether two answers are of one route, whichever next hop each gave."""
+        mine, theirs = self.matched, other.matched
+        if mine is None or theirs is None:
+            return mine is theirs and self.leg == other.leg
+        # Each answer may begin with another of the next hops.
+        return set(mine.hops) == set(theirs.hops) and (
+            replace(mine, hops=()) == replace(theirs, hops=())
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,11 +198,11 @@ class Looked:
     """All that was asked for one question.
 
     `first` is the answer to the question as it is, and `offered` the ways and sources that it
-    gives: what it gave this time, then those of its other next hops. `sources` are those of a
-    socket that is bound to none, and `seconds` the answers with each of them. `refusing` are the
-    routes that refuse and that throw, only looked for after a refusal. `source_is_here` is False
-    where the source is no address of this host. `hash_policy` is ``fib_multipath_hash_policy``;
-    `strict_reverse_path` are the interfaces with a strict ``rp_filter`` (RFC 3704).
+    may give, one for each of its next hops. `sources` are those of a socket that is bound to none,
+    what it gave this time before all others, and `seconds` the answers with each of them.
+    `refusing` are the routes that refuse and that throw, only looked for after a refusal.
+    `hash_policy` is ``fib_multipath_hash_policy``; `strict_reverse_path` are the interfaces with a
+    strict ``rp_filter`` (RFC 3704).
     """
 
     question: Question
@@ -201,7 +213,6 @@ class Looked:
     addresses: tuple[Held, ...] = ()
     rules: tuple[Rule, ...] = ()
     refusing: tuple[Matched, ...] = ()
-    source_is_here: bool = True
     hash_policy: int | None = None
     strict_reverse_path: frozenset[str] = frozenset()
 
@@ -222,6 +233,19 @@ class Looked:
         return self.sources[0] if self.is_second else self.question.source
 
     @property
+    def is_rerouted(self) -> bool:
+        """Whether the source is that of one route, and the way that of another."""
+        first, reply = self.first, self.reply
+        if not isinstance(first, Taken) or not isinstance(reply, Taken):
+            return False
+        return self.is_second and not first.is_same_route(reply)
+
+    @property
+    def is_from_elsewhere(self) -> bool:
+        """Whether the source that is asked for is no address of this host."""
+        return isinstance(self.first, Refused) and self.first.errno == errno.EADDRNOTAVAIL
+
+    @property
     def source(self) -> Address | None:
         """The source of a socket that connects; None when it cannot."""
         if isinstance(self.reply, Refused):
@@ -230,7 +254,7 @@ class Looked:
 
     @property
     def choices(self) -> tuple[Choosable, ...]:
-        """Each way that a socket may get that connects, and its source; `reply`'s first."""
+        """Each way that a socket may get that connects, and its source."""
         if not self.is_second:
             return self.offered
         return tuple(

@@ -69,9 +69,9 @@ class Rule:
     def __str__(self) -> str:
         """Return the rule as ip(8) prints it."""
         words = [f"{self.priority}:", *(["not"] if self.is_inverted else [])]
-        words.append(f"from {self.source or 'all'}")
+        words.append(f"from {_prefix(self.source)}")
         if self.destination is not None:
-            words.append(f"to {self.destination}")
+            words.append(f"to {_prefix(self.destination)}")
         if self.mark or self.mask:
             mask = "" if self.mask == _WHOLE else f"/{self.mask:#x}"
             words.append(f"fwmark {self.mark:#x}{mask}")
@@ -109,6 +109,13 @@ class Hit:
 def table_name(table: int) -> str:
     """Return what ip(8) calls a table."""
     return _TABLES.get(table, str(table))
+
+
+def _prefix(prefix: Prefix | None) -> str:
+    if prefix is None:
+        return "all"
+    is_host = prefix.prefixlen == prefix.max_prefixlen
+    return str(prefix.network_address if is_host else prefix)
 
 
 def leads_to(

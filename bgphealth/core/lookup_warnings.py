@@ -9,7 +9,7 @@ from bgphealth.core.lookup import Looked, Refused, Taken
 from bgphealth.core.lookup_rules import MAIN, leads_to
 from bgphealth.core.named import Named
 from bgphealth.core.settings import Address, Family, Mode
-from bgphealth.core.truth import Tier
+from bgphealth.core.truth import OURS, Tier
 
 
 class Warned(NamedTuple):
@@ -26,9 +26,10 @@ def warnings(looked: Looked, named: Named, tier: Tier | None) -> tuple[Warned, .
 
 def _warnings(looked: Looked, named: Named, tier: Tier | None) -> Iterator[Warned]:
     question, reply = looked.question, looked.reply
-    if not looked.source_is_here:
+    if looked.is_from_elsewhere:
         text = f"{question.source} is no address of this host: a program cannot bind to it"
         yield Warned("source_not_here", text)
+        return
     if isinstance(reply, Refused):
         yield Warned("no_route", f"nothing can be sent to {question.destination}")
         if isinstance(looked.first, Taken):
@@ -36,17 +37,19 @@ def _warnings(looked: Looked, named: Named, tier: Tier | None) -> Iterator[Warne
         return
     if question.source is None:
         for source in dict.fromkeys(choice.source for choice in looked.choices):
-            yield from _source(looked, named, source)
+            yield from _source(looked, reply, named, source)
         for source, second in zip(looked.sources, looked.seconds, strict=True):
             if looked.is_second and isinstance(second, Refused):
                 text = f"a connection that gets {source} has no way: that source is refused"
                 yield Warned("no_route", text)
+    else:
+        yield from _other_uplink(looked, named, question.source)
     yield from _second(looked, reply)
     yield from _route(looked, reply)
     yield from _default(looked, named, tier)
 
 
-def _source(looked: Looked, named: Named, source: Address | None) -> Iterator[Warned]:
+def _source(looked: Looked, reply: Taken, named: Named, source: Address | None) -> Iterator[Warned]:
     if source is None:
         text = "the host has no address to send from"
         yield Warned("no_source", text)
@@ -59,15 +62,28 @@ def _source(looked: Looked, named: Named, source: Address | None) -> Iterator[Wa
         )
         yield Warned("anycast_source", text)
     uplink = named.link(source)
-    # Who asks for an interface wants its address.
-    is_wanted = looked.question.interface is not None or not named.has_loopback(Family.of(source))
+    # Who asks for an interface wants its address, and a fallback has no better one.
+    is_wanted = (
+        looked.question.interface is not None
+        or (reply.matched is not None and reply.matched.protocol == OURS)
+        or not named.has_loopback(Family.of(source))
+    )
     if uplink is not None and is_far and not is_wanted:
-        text = f"{source} is of the link of {uplink}: connections from it die with that link"
+        text = f"{source} belongs to uplink {uplink}: connections from it die with that link"
         yield Warned("link_source", text)
     if not any(held.address.ip == source for held in looked.addresses) and not _is_local(looked):
         # IPv6 keeps a route whose preferred source has left the host.
         text = f"{source} is no address of this host: the answers do not come back"
         yield Warned("source_not_here", text)
+
+
+def _other_uplink(looked: Looked, named: Named, source: Address) -> Iterator[Warned]:
+    own = named.link(source)
+    ways = {named.uplink(choice.leg) for choice in looked.choices} - {own, None}
+    if own is not None and ways:
+        by = " or ".join(sorted(str(uplink) for uplink in ways))
+        text = f"{source} belongs to uplink {own}, and leaves by {by}: the answers come by {own}"
+        yield Warned("other_uplink", text)
 
 
 def _is_local(looked: Looked) -> bool:
@@ -77,11 +93,11 @@ def _is_local(looked: Looked) -> bool:
 def _second(looked: Looked, reply: Taken) -> Iterator[Warned]:
     """Say where the two answers of a socket that is bound to no address differ."""
     if looked.is_second:
-        if isinstance(looked.first, Taken) and not _is_same(looked.first, reply):
+        if isinstance(looked.first, Taken) and looked.is_rerouted:
             yield from _unconnected(looked, looked.first)
         return
     for source, second in zip(looked.sources, looked.seconds, strict=True):
-        if isinstance(second, Taken) and _is_same(reply, second):
+        if isinstance(second, Taken) and reply.is_same_route(second):
             continue
         way = "has no way any more"
         if isinstance(second, Taken):
@@ -101,18 +117,6 @@ def _unconnected(looked: Looked, first: Taken) -> Iterator[Warned]:
     yield Warned("two_ways", text)
 
 
-def _is_same(one: Taken, other: Taken) -> bool:
-    """Return whether two answers are by the same route, whichever next hop each gave."""
-    if one.matched is None or other.matched is None:
-        return one.leg == other.leg and one.matched is other.matched
-    return (one.matched.table, one.matched.prefix, one.matched.metric, set(one.matched.hops)) == (
-        other.matched.table,
-        other.matched.prefix,
-        other.matched.metric,
-        set(other.matched.hops),
-    )
-
-
 def _route(looked: Looked, reply: Taken) -> Iterator[Warned]:
     if reply.matched is None:
         text = f"there is no route: the kernel takes {looked.question.destination} to be on the"
@@ -123,7 +127,7 @@ def _route(looked: Looked, reply: Taken) -> Iterator[Warned]:
             name = hop.leg.interface
             text = (
                 f"{name} has no carrier, and the kernel sends there all the same: "
-                f"net.{looked.question.family}.conf.{name}.ignore_routes_with_linkdown = 1"
+                f"set net.{looked.question.family}.conf.{name}.ignore_routes_with_linkdown = 1"
             )
             yield Warned("no_carrier", text)
 

@@ -12,19 +12,20 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from bgphealth.core import lookup_rules
-from bgphealth.core.lookup import LINK, UNIVERSE, Choosable, Kind, Looked, Matched, Refused, Taken
+from bgphealth.core.lookup import LINK, UNIVERSE, Kind, Looked, Matched, Refused, Taken
 from bgphealth.core.lookup_rules import MAIN, Hit, table_name
 from bgphealth.core.lookup_warnings import Warned, warnings
 from bgphealth.core.named import Named
 from bgphealth.core.settings import Address, Mode, Settings
 from bgphealth.core.source_choice import Choice, Way, choose, choose_for
-from bgphealth.core.truth import BgpRoute, KernelDefault, KernelView, Leg, Tier, tier
+from bgphealth.core.truth import OURS, BgpRoute, KernelDefault, KernelView, Leg, Tier, tier
 
 _ERRORS = {
     errno.ENETUNREACH: "ENETUNREACH, Network is unreachable",
     errno.EHOSTUNREACH: "EHOSTUNREACH, No route to host",
     errno.EACCES: "EACCES, Permission denied",
     errno.EINVAL: "EINVAL, Invalid argument",
+    errno.EADDRNOTAVAIL: "EADDRNOTAVAIL, Cannot assign requested address",
 }
 _TIERS = {
     Tier.INJECTED: "injected: bgphealth's, verified by probes",
@@ -105,7 +106,7 @@ def explain(
         _tier_in_words(looked, named, which, bgp),
         _why(looked, choice),
         tuple(_others(looked, choice, named)),
-        (*_ports(looked, hit), *_several(looked)),
+        (*_ports(looked, hit), *_several(looked), *_service(looked, named)),
         warnings(looked, named, which),
     )
 
@@ -128,14 +129,19 @@ def _answer(looked: Looked, matched: Matched | None, named: Named) -> str:
     if matched is not None and matched.kind is Kind.LOCAL:
         return f"from {choices[0].source}, on this host itself"
     kind = f" ({matched.kind})" if matched and matched.kind is not Kind.UNICAST else ""
-    if len({choice.source for choice in choices}) == 1:
-        ways = " or ".join(_way(choice.leg, named) for choice in choices)
-        return f"{_from(choices[0])}, {ways}{kind}"
-    return ", or ".join(f"{_from(each)}, {_way(each.leg, named)}" for each in choices) + kind
-
-
-def _from(choice: Choosable) -> str:
-    return f"from {choice.source}" if choice.source else "from no address"
+    ways: dict[Address | None, list[Leg]] = {}
+    for choice in choices:
+        ways.setdefault(choice.source, []).append(choice.leg)
+    sources: dict[tuple[Leg, ...], list[str]] = {}
+    for source, legs in ways.items():
+        sources.setdefault(tuple(legs), []).append(str(source or "no address"))
+    return (
+        ", or ".join(
+            f"from {' or '.join(those)}, {' or '.join(_way(leg, named) for leg in legs)}"
+            for legs, those in sources.items()
+        )
+        + kind
+    )
 
 
 def _way(leg: Leg, named: Named) -> str:
@@ -146,11 +152,11 @@ def _way(leg: Leg, named: Named) -> str:
 
 def _refused(looked: Looked, reply: Refused, hit: Hit) -> str:
     by = "what refuses it cannot be told"
-    if not looked.source_is_here:
+    if looked.is_from_elsewhere:
         by = f"{looked.question.source} is no address of this host"
     elif hit.route is not None:
-        by = f"a {hit.route.kind} route for {hit.route.prefix} in table"
-        by += f" {table_name(hit.route.table)}"
+        where = f"{hit.route.prefix} in table {table_name(hit.route.table)}"
+        by = f"its route is {hit.route.kind}, {where}"
     elif hit.rules:
         by = f"the rule {hit.rules[0]}"
     elif reply.errno == errno.ENETUNREACH:
@@ -171,10 +177,12 @@ def _main_default(looked: Looked) -> Matched | None:
 
 def _tier(looked: Looked, settings: Settings, bgp: BgpRoute | str) -> Tier | None:
     matched = _main_default(looked)
-    if matched is None or (asks_bgp(looked, settings) and isinstance(bgp, str)):
+    if matched is None or settings.mode is not Mode.FRR:
+        return None
+    if asks_bgp(looked, settings) and isinstance(bgp, str):
         return None
     legs = tuple(hop.leg for hop in matched.used)
-    default = KernelDefault(matched.protocol, matched.metric, matched.source, legs)
+    default = KernelDefault(matched.protocol, matched.metric, matched.source, legs or None)
     route = BgpRoute() if isinstance(bgp, str) else bgp
     return tier(route, KernelView((default,), has_source=True)).tier
 
@@ -182,6 +190,7 @@ def _tier(looked: Looked, settings: Settings, bgp: BgpRoute | str) -> Tier | Non
 def _tier_in_words(
     looked: Looked, named: Named, which: Tier | None, bgp: BgpRoute | str
 ) -> str | None:
+    """Say whose default it is: outside mode `frr` there are no tiers, but bgphealth's are."""
     matched = looked.reply.matched if isinstance(looked.reply, Taken) else None
     if matched is None or not matched.is_default or named.settings is None:
         return None
@@ -189,6 +198,8 @@ def _tier_in_words(
         return _TIERS[which]
     if asks_bgp(looked, named.settings):
         return f"injected or the ToR's own: bgpd cannot be asked which ({bgp})"
+    if matched.table == MAIN:
+        return "bgphealth's" if matched.protocol == OURS else "somebody else's, not bgphealth's"
     uplink = named.uplink_of_table(matched.table)
     if uplink is None:
         return None
@@ -217,11 +228,18 @@ def _choice(looked: Looked) -> Choice | None:
 
 
 def _why(looked: Looked, choice: Choice | None) -> str:
-    first, source = looked.first, looked.source
+    why = _why_first(looked, choice)
+    if looked.is_rerouted and isinstance(looked.first, Taken):
+        return f"{why}, when the way without a source was {looked.first.leg}"
+    return why
+
+
+def _why_first(looked: Looked, choice: Choice | None) -> str:
+    first = looked.first
     matched = first.matched if isinstance(first, Taken) else None
     if looked.question.source is not None:
         return "asked for"
-    if source is None:
+    if looked.source is None:
         return "the host has no address that reaches that far"
     if _is_to_itself(looked):
         return "the destination is an address of this host"
@@ -229,7 +247,7 @@ def _why(looked: Looked, choice: Choice | None) -> str:
         return "the route's preferred source (src)"
     if choice is None:
         return "the kernel's choice, which is not explained here"
-    before = "no route without a source; among all addresses: " if matched is None else ""
+    before = "no route without a source; among all addresses: "
     if isinstance(first, Taken):
         before = "no route, so taken to be on the link: " if matched is None else ""
     return before + choice.why
@@ -259,6 +277,8 @@ def _others(looked: Looked, choice: Choice | None, named: Named) -> Iterator[Oth
             words = "it is not the destination"
         elif matched is not None and matched.source is not None:
             words = "the route names another"
+        elif looked.source is None:
+            words = "it does not reach that far"
         words = why_not.get(id(held), words)
         yield Other(address, held.interface, words, named.words(address))
 
@@ -286,7 +306,17 @@ def _several(looked: Looked) -> Iterator[str]:
     )
 
 
+def _service(looked: Looked, named: Named) -> Iterator[str]:
+    source = looked.question.source
+    if source is not None and (service := named.service(source)) is not None:
+        yield (
+            f"{source} is of the service {service}: right for its answers, wrong for connections"
+            " that this host opens"
+        )
+
+
 def _ports(looked: Looked, hit: Hit) -> Iterator[str]:
     before = hit.rules[-1] if hit.rules else None
     for rule in lookup_rules.might_match(looked.rules, looked.question, looked.asked_with, before):
-        yield f"traffic of its kind goes by another rule: {rule}"
+        if rule not in hit.rules:
+            yield f"a part of such traffic goes by another rule: {rule}"

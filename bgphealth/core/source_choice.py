@@ -79,7 +79,7 @@ def choose_for(
 
 
 def offers(addresses: Sequence[Held], question: Question, first: Taken) -> tuple[Choosable, ...]:
-    """Return the sources and ways that a first answer may give, what it gave before all others.
+    """Return the sources and ways that a first answer may give, in the order of its next hops.
 
     Where what it gave is not explained, the others are not either: then it is all there is.
     """
@@ -90,9 +90,8 @@ def offers(addresses: Sequence[Held], question: Question, first: Taken) -> tuple
     for leg in first.legs(question):
         choice = choose_for(addresses, question.destination, leg, route)
         found.append(Choosable(None if choice is None else choice.held.address.ip, leg))
-    if found[0].source != given:
-        return (Choosable(given, first.leg),)
-    return tuple(found)
+    this = Choosable(given, first.leg)
+    return tuple(found) if this in found else (this,)
 
 
 # ---- IPv4 ----------------------------------------------------------------------------------------

@@ -34,8 +34,9 @@ from bgphealth.core.lookup import (
     Taken,
 )
 from bgphealth.core.lookup_rules import Action, Rule
-from bgphealth.core.settings import Address, Family, Prefix
+from bgphealth.core.settings import Family, Prefix
 from bgphealth.core.source_choice import Way, choose, offers
+from bgphealth.fallback.defaults import is_local
 from bgphealth.fallback.netlink import PROTOCOLS, leg_of
 
 _LOOKUP_TABLE, _FIB_MATCH = 0x1000, 0x2000  # RTM_F_*: the table, and the route as it is there.
@@ -70,6 +71,9 @@ _NOT_SAID = {
     "FRA_L3MDEV": "l3mdev",
 }
 """Selectors that a question says nothing of."""
+
+_NOT_KNOWN = {25: "dscp", 26: "flowlabel"}
+"""More of them, by the number of the attribute, that pyroute2 does not know."""
 
 _IFA_F_SECONDARY, _IFA_F_OPTIMISTIC, _IFA_F_DEPRECATED, _IFA_F_TENTATIVE = 0x01, 0x04, 0x20, 0x40
 _IFA_F_TEMPORARY = _IFA_F_SECONDARY  # In IPv6 the same bit.
@@ -113,16 +117,15 @@ class _Lookup:
         with _mapped("reading the rules"):
             dump = await self._ipr.rule("dump", family=_af(question))
             rules = tuple([_rule(message) async for message in dump])
+        here = _is_here(question, addresses)
         looked = Looked(
             question,
-            await self._bound(question),
+            # Over netlink IPv6 takes any source.
+            await self._bound(question) if here else Refused(errno.EADDRNOTAVAIL),
             addresses=addresses,
             rules=rules,
-            source_is_here=question.source is None or await self._is_here(question.source),
-            hash_policy=_sysctl(f"ip{_v(question)}", "fib_multipath_hash_policy"),
-            strict_reverse_path=_strict(names.values())
-            if question.family is Family.IPV4
-            else frozenset(),
+            hash_policy=_sysctl(question.family, "fib_multipath_hash_policy"),
+            strict_reverse_path=_strict(names.values()),
         )
         looked = await self._again(looked)
         if isinstance(looked.reply, Refused):
@@ -137,7 +140,7 @@ class _Lookup:
         if question.source is not None:
             return looked
         if isinstance(first, Taken):
-            found = [choice.source for choice in looked.offered]
+            found = [first.source, *(choice.source for choice in looked.offered)]
         elif question.family is Family.IPV6:
             nowhere = Way(question.destination, question.interface, None, UNIVERSE)
             choice = choose(looked.addresses, nowhere)
@@ -193,13 +196,6 @@ class _Lookup:
             request["mark"] = question.mark
         (message,) = await self._ipr.route("get", **request)
         return message
-
-    async def _is_here(self, source: Address) -> bool:
-        """Return whether packets to an address stay on this host."""
-        reply = await self._ask(Question(source))
-        return isinstance(reply, Taken) and (
-            reply.matched is not None and reply.matched.kind is Kind.LOCAL
-        )
 
     async def _addresses(self, family: Family, names: dict[int, str]) -> tuple[Held, ...]:
         af = socket.AF_INET if family is Family.IPV4 else socket.AF_INET6
@@ -290,9 +286,18 @@ def _held(message: Any, family: Family, names: dict[int, str]) -> Held:  # noqa:
 def _rule(message: Any) -> Rule:  # noqa: ANN401 - pyroute2 is not typed
     suppress = message.get_attr("FRA_SUPPRESS_PREFIXLEN")
     mark, mask = message.get_attr("FRA_FWMARK") or 0, message.get_attr("FRA_FWMASK")
-    others = [word for name, word in _NOT_SAID.items() if message.get_attr(name)]
-    if message["tos"] or message.get_attr("FRA_DSCP"):
-        others.append("tos")
+    others = [
+        f"{word} {_value(value)}"
+        for name, word in _NOT_SAID.items()
+        if (value := message.get_attr(name))
+    ]
+    others += [
+        _NOT_KNOWN[value["header"]["type"]]
+        for name, value in message["attrs"]
+        if name == "UNKNOWN" and value["header"]["type"] in _NOT_KNOWN
+    ]
+    if message["tos"]:
+        others.append(f"tos {message['tos']:#x}")
     if message.get_attr("FRA_SUPPRESS_IFGROUP") not in (None, _NONE):
         others.append("suppress_ifgroup")
     if message["flags"] & _FIND_SOURCE:
@@ -314,17 +319,29 @@ def _rule(message: Any) -> Rule:  # noqa: ANN401 - pyroute2 is not typed
     )
 
 
+def _value(value: object) -> str:
+    """Return what a selector selects as ip(8) prints it: ``443``, ``10-20``."""
+    first, _, last = str(value).partition(":")
+    return first if last in ("", first) else f"{first}-{last}"
+
+
 def _selector(message: Any, name: str, length: str) -> Prefix | None:  # noqa: ANN401 - pyroute2 is not typed
     address = message.get_attr(name)
     return ip_network(f"{address}/{message[length]}") if address else None
 
 
+def _is_here(question: Question, addresses: Iterable[Held]) -> bool:
+    """Return whether a program can bind to the source, as far as there is one."""
+    return (
+        question.source is None
+        or any(h.address.ip == question.source and not h.is_tentative for h in addresses)
+        # A whole prefix may be local, or binding to anything allowed.
+        or is_local(question.source)
+    )
+
+
 def _af(question: Question) -> int:
     return socket.AF_INET if question.family is Family.IPV4 else socket.AF_INET6
-
-
-def _v(question: Question) -> str:
-    return "v4" if question.family is Family.IPV4 else "v6"
 
 
 def _strict(names: Iterable[str]) -> frozenset[str]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-import errno
 import os
 import random
 import socket
+import subprocess
+import sys
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import NamedTuple
@@ -17,12 +18,14 @@ from bgphealth.core.lookup import Kind, Looked, Question, Taken
 from bgphealth.core.lookup_words import explain
 from bgphealth.fallback.lookup import look_up
 from tests.support.netns import ip, isolated
+from tests.support.waiting import until
 from tests.support.wilderness import Wilderness
 
 pytestmark = pytest.mark.network
 
 QUESTIONS = int(os.environ.get("BGPHEALTH_LOOKUPS", "200"))
-PER_HOST = 10
+PER_HOST = 4
+ROOT = str(Path(__file__).parents[2])
 _NAMESPACE = Path("/proc/self/ns/net")
 _ETH_P_ALL = 3
 _CLONE_NEWNET = 0x40000000
@@ -74,8 +77,6 @@ def fresh_namespace() -> None:
 def disagreement(looked: Looked, got: Got) -> str | None:
     """Return in words how an answer differs from what a socket got."""
     reply = looked.reply
-    if got.error == errno.EADDRNOTAVAIL:
-        return "the source is here" if looked.source_is_here else None
     if got.error:
         refused = None if isinstance(reply, Taken) else reply.errno
         return None if refused == got.error else f"errno {refused}"
@@ -115,3 +116,68 @@ async def test_it_says_what_a_socket_gets() -> None:
                 unexplained.append(f"seed {seed}/{number}: {question}: {got}: {explain(looked)}")
     assert not wrong, f"{len(wrong)}\n" + "\n".join(wrong)
     assert not unexplained, f"{len(unexplained)}\n" + "\n".join(unexplained)
+
+
+def source(*arguments: str) -> tuple[int, str]:
+    """Run the command without a file, and without any capability."""
+    powerless = ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all"]
+    done = subprocess.run(
+        [*powerless, sys.executable, "-m", "bgphealth", "source", *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd="/",
+        env={"PYTHONPATH": ROOT, "PATH": os.environ["PATH"]},
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+@isolated
+async def test_the_command_on_a_host_as_people_have_them() -> None:
+    for number in (1, 2):
+        ip("link", "add", f"eth{number}", "type", "veth", "peer", "name", f"far{number}")
+        ip("link", "set", f"eth{number}", "up")
+        ip("link", "set", f"far{number}", "up")
+        ip("addr", "add", f"10.0.{number}.1/24", "dev", f"eth{number}")
+    ip("addr", "add", "10.0.1.2/24", "dev", "eth1")
+    ip("route", "add", "default", "via", "10.0.1.9", "proto", "dhcp", "metric", "100")
+    ip("route", "add", "default", "via", "10.0.2.9", "table", "100")
+    ip("rule", "add", "from", "10.0.1.1", "lookup", "100", "priority", "50")
+    ip("rule", "add", "ipproto", "tcp", "dport", "443", "priority", "40", "prohibit")
+    # What connects is moved by the rule, what does not is not.
+    assert source("198.51.100.1") == (1, FIRST)
+    # The other way round: the rule is that of the address, not of the destination.
+    status, said = source("198.51.100.1", "--from", "10.0.1.2")
+    assert (status, said.splitlines()[0]) == (0, "from 10.0.1.2, via 10.0.1.9 on eth1")
+    ip("link", "set", "far1", "down")
+    await until(lambda: "linkdown" in ip("route", "show", "default"))
+    assert "warning  eth1 has no carrier" in source("198.51.100.1", "--from", "10.0.1.2")[1]
+    ip("route", "replace", "prohibit", "default", "metric", "1")
+    assert source("198.51.100.1", "--mark", "7") == (1, REFUSED)
+    status, said = source("198.51.100.1", "--oif", "eth9")
+    assert status == 2
+    assert "eth9 does not exist on this host; interfaces: eth1, eth2, far1, far2, lo" in said
+
+
+FIRST = """\
+from 10.0.1.1, via 10.0.2.9 on eth2
+  rule     50: from 10.0.1.1 lookup 100
+  table    100
+  route    default via 10.0.2.9 dev eth2
+  source   the primary address of eth1 in the subnet of 10.0.1.9, when the way without a source \
+was via 10.0.1.9 dev eth1
+  not      10.0.1.2 on eth1: secondary: taken only where a route or a program names it
+           10.0.2.1 on eth2: the route leaves on eth1
+  note     a part of such traffic goes by another rule: 40: from all ipproto 6 dport 443 prohibit
+  warning  what is sent without connect() goes via 10.0.1.9 dev eth1: its way is looked up before \
+it has the source 10.0.1.1
+"""
+REFUSED = """\
+no way to 198.51.100.1: its route is prohibit, 0.0.0.0/0 in table main (programs see EACCES, \
+Permission denied)
+  rule     32766: from all lookup main
+  table    main
+  route    prohibit default metric 1
+  note     a part of such traffic goes by another rule: 40: from all ipproto 6 dport 443 prohibit
+  warning  nothing can be sent to 198.51.100.1
+"""

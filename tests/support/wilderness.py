@@ -61,26 +61,26 @@ class Wilderness:
         """Return a question that a program could ask."""
         one, version = self.chosen, self.chosen.choice((4, 6))
         own = [a for a in self.addresses if ip_interface(a).version == version]
-        pool = [*AWAY[version] * 4, *_ELSEWHERE[version]]
+        pool = [*AWAY[version] * 4, *_ELSEWHERE[version] * 2]
         for each in one.sample(own, min(4, len(own))):
             address, network = ip_interface(each).ip, ip_interface(each).network
             beside = one.randrange(min(16, network.num_addresses))
             pool += [str(address), str(network[beside])]
         source: Address | None = None
-        if own and one.random() < 0.35:
+        if own and one.random() < 0.25:
             source = ip_address(one.choice(own).split("/")[0])
         elif one.random() < 0.03:
             source = ip_address("10.77.0.1" if version == 4 else "2001:db8:77::1")
         return Question(
             ip_address(one.choice(pool)),
             source,
-            one.choice((*INTERFACES, "lo")) if one.random() < 0.25 else None,
+            one.choice((*INTERFACES, "lo")) if one.random() < 0.2 else None,
             one.choice(MARKS) if one.random() < 0.3 else 0,
         )
 
     def _addresses(self, number: int, name: str) -> None:
         one = self.chosen
-        for _ in range(one.randint(0, 3)):
+        for _ in range(one.randint(1, 6)):
             kind, host = one.choice((4, 6)), one.randint(1, 14)
             if kind == 4:
                 prefix = one.choice((f"10.0.{number}.{host}/24", f"10.9.{number}.{host}/28"))
@@ -102,14 +102,14 @@ class Wilderness:
     def _route(self, version: int) -> None:
         one = self.chosen
         own = [ip_interface(a).ip for a in self.addresses if ip_interface(a).version == version]
-        where = one.choice(("default", "default", *_FURTHER[version]))
+        where = one.choice(("default",) * 6 + _FURTHER[version])
         head = "route add"
         tail = f"{where} table {one.choice(TABLES)} metric {one.choice((10, 20, 30))}"
-        if one.random() < 0.2:
+        if one.random() < 0.12:
             kind = one.choice(("blackhole", "unreachable", "prohibit", "throw"))
             self.lines.append((f"-{version}", f"{head} {kind} {tail}"))
             return
-        source = f" src {one.choice(own)}" if own and one.random() < 0.4 else ""
+        source = f" src {one.choice(own)}" if own and one.random() < 0.25 else ""
         hops = [self._hop(version) for _ in range(one.choice((1, 1, 1, 2, 3)))]
         to = " ".join(f"nexthop {hop}" for hop in hops) if len(hops) > 1 else hops[0]
         if one.random() < 0.3:
