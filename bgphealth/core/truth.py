@@ -23,6 +23,9 @@ HARMLESS_METRIC = 254 << 24
 OURS = "bgphealth"
 """The protocol of the fallback defaults."""
 
+FRR_STATIC = "static (FRR)"
+"""The protocol of FRR's own static routes: their distance is not in their metric."""
+
 
 class Where(StrEnum):
     """Where an announcement was looked up."""

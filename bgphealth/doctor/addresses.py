@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from bgphealth.core.health import PathKey
-from bgphealth.core.settings import LOOPBACK, Address, AddressUse
+from bgphealth.core.settings import LOOPBACK, Address, AddressUse, Mode
 from bgphealth.doctor.finding import Finding, Kind, Severity
 
 if TYPE_CHECKING:
@@ -113,15 +113,20 @@ def _probe_sources(settings: Settings, seen: View) -> Iterator[Finding]:
             why = seen.plan.absent.get(PathKey(uplink.name, path.family))
             if why is not None and why != gateway:
                 yield NO_PROBE_SOURCE.found(
-                    f"{uplink.name} {path.family}", why, _mend(uplink, path)
+                    f"{uplink.name} {path.family}", why, _mend(settings, uplink, path)
                 )
 
 
-def _mend(uplink: UplinkSettings, path: UplinkPath) -> str:
-    if path.probe_source is not None:
-        # In direct mode the session ends there, too, so that it must be the link's.
-        return _add(path.probe_source)
-    return f"ip address add ADDRESS/LENGTH dev {uplink.interface}, in the subnet of {path.neighbor}"
+def _mend(settings: Settings, uplink: UplinkSettings, path: UplinkPath) -> str:
+    if path.probe_source is None:
+        return (
+            f"ip address add ADDRESS/LENGTH dev {uplink.interface}, in the subnet of "
+            f"{path.neighbor}"
+        )
+    if settings.mode is Mode.DIRECT:
+        # ExaBGP's session with the ToR ends there, too: it must be the link's own.
+        return f"ip address add {path.probe_source}/LENGTH dev {uplink.interface}"
+    return _add(path.probe_source)
 
 
 def _several(settings: Settings, seen: View) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bgphealth.core.health import PathKey
 from bgphealth.core.settings import Family, Mode
-from bgphealth.core.truth import OURS, KernelView, used
+from bgphealth.core.truth import FRR_STATIC, OURS, KernelView, used
 from bgphealth.doctor.finding import Finding, Kind, Severity
 from bgphealth.doctor.words import ip
 from bgphealth.fallback.metrics import in_words
@@ -35,8 +35,9 @@ FOREIGN_DEFAULT = Kind(
     "foreign_default",
     Severity.ERROR,
     "somebody else's default pushes BGP's aside",
-    "zebra takes the top byte of a kernel route's metric for its administrative distance, and that "
-    "beats 200 (injected) or even 20 (the ToR's): BGP's default is taken out of the kernel",
+    "its administrative distance, which for a route of the kernel zebra takes from the top byte of "
+    "its metric, beats 200 (injected) or even 20 (the ToR's): BGP's default is taken out of the "
+    "kernel",
 )
 SOURCE_ANYCAST = Kind(
     "default_source_anycast",
@@ -114,16 +115,20 @@ def _evicts(default: KernelDefault) -> bool:
 
 
 def _distance(default: KernelDefault) -> int:
-    return default.metric >> _DISTANCE_SHIFT
+    return 1 if default.protocol == FRR_STATIC else default.metric >> _DISTANCE_SHIFT
 
 
 def _foreign(family: Family, default: KernelDefault) -> Finding:
-    return FOREIGN_DEFAULT.found(
-        family,
-        f"{default}: that is distance {_distance(default)} to zebra",
+    mend = (
         f"{_delete(family, default)}  # and in what made it, proto {default.protocol}: no default "
-        "from there",
+        "from there"
     )
+    if default.protocol == FRR_STATIC:
+        gateways = [leg.gateway for leg in default.legs or () if leg.gateway is not None]
+        remove = (f"-c 'no {_frr(family)} route {family.default_prefix} {g}'" for g in gateways)
+        mend = f"vtysh -c 'configure terminal' {' '.join(remove)}  # and out of frr.conf"
+    said = f"{default}: that is distance {_distance(default)} to zebra"
+    return FOREIGN_DEFAULT.found(family, said, mend)
 
 
 def _delete(family: Family, default: KernelDefault) -> str:

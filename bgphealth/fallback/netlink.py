@@ -38,7 +38,7 @@ from pyroute2.netlink.rtnl import (
 
 from bgphealth.core.errors import BgphealthError, HostError, PermissionDeniedError
 from bgphealth.core.settings import Address, Family, Prefix
-from bgphealth.core.truth import OURS, KernelDefault, Leg
+from bgphealth.core.truth import FRR_STATIC, OURS, KernelDefault, Leg
 
 PROTOCOL = 179
 """Our mark on routes and rules (rtm_protocol) and, since Linux 5.18, on addresses (IFA_PROTO).
@@ -62,7 +62,7 @@ _PROTOCOLS = {
     16: "dhcp",
     PROTOCOL: OURS,
     _BGP: "bgp",
-    196: "static",
+    196: FRR_STATIC,
 }
 _NOT_ADD = "set address: expect for the service, and add it by other means"
 _RTA_NH_ID = 30

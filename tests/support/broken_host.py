@@ -136,6 +136,11 @@ BROKEN = (
         how="ip route add default via 10.0.1.0 dev eth1 metric 100 proto dhcp",
         undo="ip route del default via 10.0.1.0 dev eth1 metric 100",
     ),
+    _broken(
+        "foreign_default",
+        how="vtysh -c 'configure terminal' -c 'ipv6 route ::/0 2001:db8:1::'",
+        undo="vtysh -c 'configure terminal' -c 'no ipv6 route ::/0 2001:db8:1::'",
+    ),
     *(
         _broken(
             word, how=_DEFAULT.format(src=src), undo=_ZEBRA_AGAIN, is_mended=word.endswith("link")

@@ -14,7 +14,7 @@ from bgphealth.cli import doctor as command
 from bgphealth.cli.app import app
 from bgphealth.core.errors import HostError
 from bgphealth.core.settings import AddressUse, Family, Mode, Settings
-from bgphealth.core.truth import OURS, KernelDefault
+from bgphealth.core.truth import FRR_STATIC, OURS, KernelDefault
 from bgphealth.doctor import addresses, examine, host, links, process, sysctls
 from bgphealth.doctor.finding import Finding, Kind, Severity
 from bgphealth.doctor.process import Process
@@ -120,6 +120,21 @@ def test_the_kernel_may_choose_another_one_of_several() -> None:
     assert finding.mend == "in the file: uplinks.tor1.probe_source: {ipv6: 2001:db8:1::5}"
 
 
+def test_exabgps_end_of_the_session_is_on_the_link() -> None:
+    (tor1, tor2) = SETTINGS.uplinks
+    (v4, v6) = tor1.paths
+    ours = replace(v4, probe_source=ip_address("10.255.10.1"))
+    uplinks = (replace(tor1, paths=(ours, v6)), tor2)
+    direct = replace(SETTINGS, mode=Mode.DIRECT, uplinks=uplinks, fallback=hosts.host().fallback)
+    seen = healthy()
+    seen = replace(seen, plan=plan(direct, seen.interfaces, {}))
+    (finding,) = addresses.judge(direct, seen)
+    assert (finding.word, finding.mend) == (
+        "no_probe_source",
+        "ip address add 10.255.10.1/LENGTH dev eth1",
+    )
+
+
 # ---- defaults
 
 
@@ -130,6 +145,16 @@ def test_a_default_with_a_better_distance_evicts(protocol: str, distance: int) -
     (finding,) = found(with_defaults(other, DEFAULT))
     assert finding.word == "foreign_default"
     assert f"that is distance {distance} to zebra" in finding.found
+
+
+def test_a_static_default_of_frrs_goes_out_of_frr() -> None:
+    other = KernelDefault(FRR_STATIC, 20, None, DEFAULT.legs)
+    (finding,) = found(with_defaults(other))
+    assert "that is distance 1 to zebra" in finding.found
+    assert finding.mend == (
+        "vtysh -c 'configure terminal' -c 'no ip route 0.0.0.0/0 10.0.1.0' "
+        "-c 'no ip route 0.0.0.0/0 10.0.2.0'  # and out of frr.conf"
+    )
 
 
 @pytest.mark.parametrize("metric", [200 << 24, 255 << 24])
