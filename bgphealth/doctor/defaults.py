@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bgphealth.core.health import PathKey
 from bgphealth.core.settings import Family, Mode
-from bgphealth.core.truth import FRR_STATIC, OURS, KernelView, used
+from bgphealth.core.truth import FRR_STATIC, OURS, used_of
 from bgphealth.doctor.finding import Finding, Kind, Severity
 from bgphealth.doctor.words import ip
 from bgphealth.fallback.metrics import in_words
@@ -39,6 +39,12 @@ FOREIGN_DEFAULT = Kind(
     "its metric, beats 200 (injected) or even 20 (the ToR's): BGP's default is taken out of the "
     "kernel",
 )
+FOREIGN_FIRST = Kind(
+    "foreign_default_first",
+    Severity.ERROR,
+    "in mode local, somebody else's default comes before that of the uplink in use",
+    "what the host sends leaves by it, whatever the probes say",
+)
 SOURCE_ANYCAST = Kind(
     "default_source_anycast",
     Severity.ERROR,
@@ -61,19 +67,20 @@ FALLBACK_MISSING = Kind(
     "fallback_missing",
     Severity.WARNING,
     "an uplink has no fallback default",
-    "when FRR or its sessions are gone, this uplink is not used",
+    "when FRR or its sessions are gone, this uplink is not used; in mode local it never is",
 )
 FALLBACK_LEFT = Kind(
     "fallback_left",
     Severity.WARNING,
     "there is a fallback default that the file does not want",
-    "when FRR is gone it may be used before one that is right",
+    "when nothing better is there it may be used before one that is right",
 )
 
 KINDS = (
     NO_DEFAULT,
     ONLY_FALLBACK,
     FOREIGN_DEFAULT,
+    FOREIGN_FIRST,
     SOURCE_ANYCAST,
     SOURCE_LINK,
     SOURCE_OTHER,
@@ -89,7 +96,7 @@ def judge(settings: Settings, seen: View) -> Iterator[Finding]:
     """Yield what is wrong with the defaults."""
     for family in settings.families:
         defaults = seen.defaults[family]
-        best = used(KernelView(defaults, has_source=True))
+        best = used_of(defaults)
         if best is None:
             mend = _again(settings, family) if settings.mode is Mode.FRR else None
             yield NO_DEFAULT.found(family, "there is no default that can be used", mend)
@@ -97,7 +104,12 @@ def judge(settings: Settings, seen: View) -> Iterator[Finding]:
             yield ONLY_FALLBACK.found(family, f"the kernel uses {best}", _again(settings, family))
         foreign = [d for d in defaults if settings.mode is Mode.FRR and _evicts(d)]
         yield from (_foreign(family, default) for default in foreign)
-        if best is not None and best not in foreign:
+        if best is None or best in foreign or best.protocol == OURS:
+            # A fallback default has the source that it should: `fallback_left` finds any other.
+            continue
+        if settings.mode is Mode.LOCAL:
+            yield from _first(settings, seen, family, best)
+        else:
             yield from _source(settings, seen, family, best)
     yield from _fallback(settings, seen)
 
@@ -131,6 +143,18 @@ def _foreign(family: Family, default: KernelDefault) -> Finding:
     return FOREIGN_DEFAULT.found(family, said, mend)
 
 
+def _first(
+    settings: Settings, seen: View, family: Family, best: KernelDefault
+) -> Iterator[Finding]:
+    ours = [route.metric for route in seen.own_defaults if route.family is family]
+    if not ours or not settings.fallback.defaults:
+        return  # That is said.
+    mend = f"a metric above {min(ours)} in what made it, proto {best.protocol}"
+    if not best.metric:
+        mend = f"bgphealth fallback apply  # which a running bgphealth does; or {mend}"
+    yield FOREIGN_FIRST.found(family, str(best), mend)
+
+
 def _delete(family: Family, default: KernelDefault) -> str:
     # With one metric there is one default (IPv4), or one for each of its next hops (IPv6).
     leg = f" {default.legs[0]}" if default.legs and len(default.legs) == 1 else ""
@@ -141,8 +165,7 @@ def _source(
     settings: Settings, seen: View, family: Family, best: KernelDefault
 ) -> Iterator[Finding]:
     wanted = settings.host.source_for(family)
-    if best.source == wanted or best.protocol == OURS:
-        # A fallback default has the link's, as wanted: `fallback_left` finds any other.
+    if best.source == wanted:
         return
     mend = _mend_source(settings, family, best, wanted)
     services = {a: s.name for s in settings.services for a in s.addresses}
@@ -194,14 +217,15 @@ def _fallback(settings: Settings, seen: View) -> Iterator[Finding]:
                 None if source is None else f"ip address add {source}/{source.max_prefixlen} dev lo"
             )
             yield FALLBACK_MISSING.found(_path(path), f"there can be none: {why}", mend)
-    for route in sorted(seen.own_defaults - set(wanted.values()) - seen.fallback.kept, key=str):
+    for route in sorted(seen.own_defaults - seen.fallback.all, key=str):
         yield FALLBACK_LEFT.found(route.family, in_words(route), _delete_ours(seen, route))
 
 
 def _delete_ours(seen: View, route: Route) -> str:
     names = {interface.index: interface.name for interface in seen.interfaces.values()}
+    via = "" if route.gateway is None else f" via {route.gateway}"
     return (
-        f"{ip(route.family)} route delete default via {route.gateway} "
+        f"{ip(route.family)} route delete default{via} "
         f"dev {names.get(route.interface, '?')} metric {route.metric} proto 179"
     )
 

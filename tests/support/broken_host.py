@@ -96,7 +96,7 @@ BROKEN = (
         also=("table_default_missing", "table_others"),
     ),
     _broken(
-        "no_router",
+        "no_gateway",
         how="ip -6 neigh flush dev eth1",
         file=(
             's/neighbor: {ipv4: 10.0.1.0, ipv6: "2001:db8:1::"}/neighbor: unnumbered, '
@@ -202,3 +202,21 @@ BROKEN = (
     ),
     _broken("cannot_look", file=_socket("/etc/passwd/no.sock"), is_mended=False),
 )
+
+BROKEN_LOCAL = (
+    _broken(
+        "foreign_default_first",
+        is_stopped=True,
+        how="ip route add default via 10.0.2.0 dev eth2",
+        undo="ip route del default via 10.0.2.0 dev eth2 metric 0 scope global",
+    ),
+    _broken(
+        "fallback_missing",
+        is_stopped=True,
+        how="ip route del default proto 179 metric 1",
+        also=("foreign_default_first",),
+    ),
+    _broken("table_default_missing", is_stopped=True, how="ip route del default table 17901"),
+    _broken("rule_missing", is_stopped=True, how="ip rule del priority 1792"),
+)
+"""The same in mode local, with the uplinks eth1 and eth2."""
