@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -47,7 +49,9 @@ def doctor(context: click.Context, *, as_json: bool, ignore: tuple[str, ...]) ->
     invocation: Invocation = context.obj
     settings = config.load(invocation.file)
     control_socket = places.control_socket(invocation.file, settings)
-    everything = asyncio.run(examine(settings, control_socket))
+    # As `render` writes it for others: absolute, but with its links left alone.
+    file = Path(os.path.abspath(invocation.file))  # noqa: PTH100
+    everything = asyncio.run(examine(settings, file, control_socket))
     found = [finding for finding in everything if finding.word not in ignore]
     is_ok = all(finding.severity is Severity.NOTE for finding in found)
     if as_json:

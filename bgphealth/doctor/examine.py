@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bgphealth.core.errors import BgphealthError
 from bgphealth.core.settings import Mode, Settings
-from bgphealth.doctor import host, process
+from bgphealth.doctor import exabgp, frr, host, process
 from bgphealth.doctor.finding import Finding, Kind, Severity
 
 CANNOT_LOOK = Kind(
@@ -20,10 +20,17 @@ CANNOT_LOOK = Kind(
     "whatever is wrong there is not found",
 )
 
-KINDS: tuple[Kind, ...] = (CANNOT_LOOK, *host.KINDS, *process.KINDS)
+KINDS: tuple[Kind, ...] = (
+    CANNOT_LOOK,
+    *host.KINDS,
+    *process.KINDS,
+    *frr.KINDS,
+    *exabgp.KINDS,
+)
 """All kinds of findings; every module has its own."""
 
 _ALL = frozenset(Mode)
+_WITH_EXABGP = frozenset({Mode.FRR, Mode.DIRECT})
 _ORDER = tuple(Severity)
 
 
@@ -36,22 +43,25 @@ class Area:
     modes: frozenset[Mode] = _ALL
 
 
-def areas(control_socket: Path) -> tuple[Area, ...]:
+def areas(file: Path, control_socket: Path) -> tuple[Area, ...]:
     """Return all areas, in the order in which their findings of one severity are listed."""
     return (
         Area("the host", host.findings),
         Area("the process", partial(process.findings, control_socket=control_socket)),
+        Area("FRR", partial(frr.findings, file=file), frozenset({Mode.FRR})),
+        Area("ExaBGP", partial(exabgp.findings, file=file), _WITH_EXABGP),
     )
 
 
-async def examine(settings: Settings, control_socket: Path) -> list[Finding]:
+async def examine(settings: Settings, file: Path, control_socket: Path) -> list[Finding]:
     """Return what was found, the worst first.
 
     Args:
-        settings: the file.
+        settings: what the file says.
+        file: the file itself, as an absolute path.
         control_socket: where the running program listens, if it runs.
     """
-    looked = [area for area in areas(control_socket) if settings.mode in area.modes]
+    looked = [area for area in areas(file, control_socket) if settings.mode in area.modes]
     found = await asyncio.gather(*(_findings(area, settings) for area in looked))
     # Sorting is stable: within a severity the order is that of the areas.
     return sorted((f for each in found for f in each), key=lambda f: _ORDER.index(f.severity))

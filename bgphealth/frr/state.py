@@ -82,14 +82,19 @@ class Vtysh:
         return await self.ask("bfdd", ["show bfd peers json"], parse_bfd_peers)
 
     async def ask(
-        self, daemon: str, commands: Sequence[str], parse: Callable[[bytes], _T]
+        self,
+        daemon: str,
+        commands: Sequence[str],
+        parse: Callable[[bytes], _T],
+        pager: str = "",
     ) -> _T | str:
         """Ask and parse. Every way in which that can fail ends here, in words.
 
         `parse` takes what all commands printed, one after the other, and raises `UnreadableError`.
+        `pager` is a program that vtysh prints through, none if empty.
         """
         try:
-            return parse(await self._show(daemon, commands))
+            return parse(await self._show(daemon, commands, pager))
         except TimeoutError:
             return f"{daemon} did not answer {self._program} within {self._timeout_s:g} s"
         except FileNotFoundError:
@@ -101,7 +106,7 @@ class Vtysh:
         except _RefusedError as error:
             return self._why_refused(daemon, str(error))
 
-    async def _show(self, daemon: str, commands: Sequence[str]) -> bytes:
+    async def _show(self, daemon: str, commands: Sequence[str], pager: str) -> bytes:
         """Return what vtysh prints. Only `daemon` is asked: another that hangs is no matter."""
         where = () if self._directory is None else ("--vty_socket", str(self._directory))
         asked = (word for command in commands for word in ("-c", command))
@@ -111,7 +116,7 @@ class Vtysh:
             stdout=PIPE,
             stderr=PIPE,
             start_new_session=True,
-            env={**os.environ, "VTYSH_PAGER": ""},
+            env={**os.environ, "VTYSH_PAGER": pager},
         )
         try:
             async with asyncio.timeout(self._timeout_s):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -21,10 +21,19 @@ Found = list[dict[str, Any]]
 
 
 class Doctor:
-    """Runs ``bgphealth doctor --json`` in a node, in one process for all: starting takes long."""
+    """Runs ``bgphealth doctor --json`` in a node, in one process for all: starting takes long.
 
-    def __init__(self, lab: NamespaceDriver, node: str = dual_tor.SERVER) -> None:
-        self._process = lab.popen(node, [sys.executable, "-m", "tests.support.doctor"])
+    Args:
+        lab: the lab.
+        node: which node.
+        before: the words of a command that starts another one, as another user for instance.
+    """
+
+    def __init__(
+        self, lab: NamespaceDriver, node: str = dual_tor.SERVER, before: Sequence[str] = ()
+    ) -> None:
+        agent = (sys.executable, "-m", "tests.support.doctor")
+        self._process = lab.popen(node, [*before, *agent])
 
     def look(self) -> Found:
         """Return all findings; the exit status and what is said of them must fit."""
@@ -52,10 +61,18 @@ class Doctor:
             raise
 
 
+def is_about_bgp(finding: Mapping[str, Any]) -> bool:
+    """Return whether a finding is about FRR or ExaBGP: what is broken elsewhere is seen there too.
+
+    And the other way round.
+    """
+    return str(finding["word"]).startswith(("frr_", "exabgp_"))
+
+
 @contextmanager
-def doctor(lab: NamespaceDriver) -> Iterator[Doctor]:
+def doctor(lab: NamespaceDriver, *before: str) -> Iterator[Doctor]:
     """Have a doctor in the server."""
-    it = Doctor(lab)
+    it = Doctor(lab, before=before)
     try:
         yield it
     finally:

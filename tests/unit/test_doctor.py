@@ -357,7 +357,7 @@ async def test_an_area_that_cannot_be_looked_at_says_so(
         raise HostError("reading the rules: Operation not permitted")
 
     monkeypatch.setattr(host, "findings", refuse)
-    said = await examine.examine(SETTINGS, tmp_path / "nobody.sock")
+    said = await examine.examine(SETTINGS, FILE, tmp_path / "nobody.sock")
     assert ("cannot_look", "the host") in {(f.word, f.subject) for f in said}
     assert all(f.why for f in said)
 
@@ -367,7 +367,7 @@ NOTE = Kind("two", Severity.NOTE, "means two", "why two")
 
 
 def run(monkeypatch: pytest.MonkeyPatch, given: list[Finding], *options: str) -> tuple[int, str]:
-    async def examined(_: Settings, __: Path) -> list[Finding]:
+    async def examined(_: Settings, __: Path, ___: Path) -> list[Finding]:
         return given
 
     monkeypatch.setattr(command, "examine", examined)

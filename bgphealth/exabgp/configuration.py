@@ -1,0 +1,47 @@
+"""exabgp.conf as statements, each with the blocks that it stands in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_TOKEN = re.compile(r'"[^"]*"|\'[^\']*\'|#[^\n]*|[{};]|[^\s{};"\'#]+')
+_PASSWORD = re.compile(r"(md5-password) .+")
+_PROGRAM = re.compile(r"run \S.* (-c \S+ run)")
+_DESCRIPTION = re.compile(r"description\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement; `within` are the beginnings of its blocks, the outermost first."""
+
+    within: tuple[str, ...]
+    text: str
+
+
+def statements(text: str) -> tuple[Statement, ...]:
+    """Return what exabgp.conf says, but for descriptions and where bgphealth is installed.
+
+    A password is never part of a statement.
+    """
+    return tuple(_statements(text))
+
+
+def _statements(text: str) -> Iterator[Statement]:
+    within: list[str] = []
+    words: list[str] = []
+    for part in _TOKEN.findall(text):
+        if part == "{":
+            within.append(" ".join(words))
+        elif part == ";":
+            said = _PROGRAM.sub(r"run … \1", " ".join(words))
+            if not _DESCRIPTION.match(said):
+                yield Statement(tuple(within), _PASSWORD.sub(r"\1 ***", said))
+        elif part == "}":
+            del within[-1:]
+        else:
+            if not part.startswith("#"):
+                words.append(part)
+            continue
+        words = []
