@@ -21,7 +21,7 @@ _CONTINUE = "kill -CONT $(cat /run/bgphealth/bgphealth.pid)"
 
 @pytest.fixture(scope="module")
 def there(lab: NamespaceDriver) -> Iterator[Doctor]:
-    with doctor(lab) as it:
+    with doctor(lab, areas=("the host", "the process")) as it:
         wait_found(it, frozenset())
         yield it
 
@@ -46,7 +46,7 @@ def wait_found(there: Doctor, words: frozenset[str], also: frozenset[str] = froz
     last: Found = []
 
     def missing() -> list[str]:
-        last[:] = [finding for finding in there.look() if not is_about_bgp(finding)]
+        last[:] = there.look()
         seen = {finding["word"] for finding in last}
         return [] if words <= seen <= words | also else [str(last)]
 
@@ -71,6 +71,8 @@ def test_it_finds_what_is_broken(lab: NamespaceDriver, there: Doctor, broken: Br
                 if finding["word"] in broken.words:
                     shell(lab, finding["mend"])
             wait_found(there, frozenset(), broken.also)
+    if broken.disturbs:
+        convergence.wait_converged(lab)
     wait_found(there, frozenset())
 
 
