@@ -136,13 +136,14 @@ def _by_metric(found: Found) -> list[Route]:
 def _in_words(found: Found, route: Route) -> str:
     source = "" if route.source is None else f" src {route.source}"
     device = found.names.get(route.interface, f"interface {route.interface}")
-    return f"{route.prefix} via {route.gateway} dev {device}{source} metric {route.metric}"
+    via = "" if route.gateway is None else f" via {route.gateway}"
+    return f"{route.prefix}{via} dev {device}{source} metric {route.metric}"
 
 
 def _route(found: Found, route: Route) -> dict[str, object]:
     return {
         "family": route.family.value,
-        "gateway": str(route.gateway),
+        "gateway": None if route.gateway is None else str(route.gateway),
         "interface": found.names.get(route.interface),
         "source": None if route.source is None else str(route.source),
         "metric": route.metric,

@@ -11,9 +11,10 @@ from pathlib import Path
 from bgphealth.core.errors import ConfigurationError
 from bgphealth.core.events import Verdict
 from bgphealth.core.health import PathKey
-from bgphealth.core.settings import Address, Family, ProbeSettings, Role, Settings
+from bgphealth.core.settings import Address, Family, Mode, ProbeSettings, Role, Settings
+from bgphealth.core.truth import Leg
 from bgphealth.daemon.questions import KernelView, path_questions, service_questions
-from bgphealth.fallback.gateways import GatewaySearch
+from bgphealth.fallback.gateways import Gateways, GatewaySearch, gateway_of
 from bgphealth.fallback.missing import Missing, add, missing
 from bgphealth.fallback.netlink import Interface, Netlink
 from bgphealth.fallback.tables import plan, require_interfaces
@@ -26,10 +27,9 @@ _STRICT = 1  # RFC 3704 strict reverse path, in the kernel's ip-sysctl.
 class PathFacts:
     """What the kernel says of one path before anything is asked.
 
-    `neighbor` is None on an unnumbered link. `source` is the probe source, or in words why there is
-    none. `missing` is what its table and
-    rule lack, None when nothing. `strict_reverse_path`: the kernel drops what comes in here while
-    its route back leads elsewhere.
+    `neighbor` is None on an unnumbered link, and where none is known. `source` is the probe source,
+    or in words why there is none. `missing` is what its table and rule lack, None when nothing.
+    `strict_reverse_path`: the kernel drops what comes in here while its route back leads elsewhere.
     """
 
     path: PathKey
@@ -101,14 +101,15 @@ async def ask_all(settings: Settings, *, count: int = 1, make_tables: bool = Fal
         if make_tables and lacks:
             added = await add(lacks, netlink)
             lacks = await missing(settings, wanted, netlink)
-    facts = _facts(settings, {**wanted.absent, **wanted.sources}, lacks)
-    asked = await _ask(settings, facts, interfaces, count)
+    facts = _facts(settings, {**wanted.absent, **wanted.sources}, gateways, lacks)
+    asked = await _ask(settings, facts, gateways, interfaces, count)
     return Once(tuple(facts.values()), asked, tuple(added))
 
 
 def _facts(
     settings: Settings,
     sources: Mapping[PathKey, Address | str],
+    gateways: Gateways,
     lacks: Mapping[PathKey, Missing],
 ) -> dict[PathKey, PathFacts]:
     found: dict[PathKey, PathFacts] = {}
@@ -116,8 +117,11 @@ def _facts(
         for path in uplink.paths:
             key = PathKey(uplink.name, path.family)
             strict = path.family is Family.IPV4 and _is_strict(uplink.interface)
+            leg, neighbor = gateways[key], path.neighbor
+            if settings.mode is Mode.LOCAL and isinstance(leg, Leg):
+                neighbor = leg.gateway
             found[key] = PathFacts(
-                key, uplink.interface, path.neighbor, sources[key], lacks.get(key), strict
+                key, uplink.interface, neighbor, sources[key], lacks.get(key), strict
             )
     return found
 
@@ -151,10 +155,11 @@ class _Asking:
 async def _ask(
     settings: Settings,
     facts: Mapping[PathKey, PathFacts],
+    gateways: Gateways,
     interfaces: Mapping[str, Interface],
     count: int,
 ) -> tuple[Asked, ...]:
-    questions = _questions(settings, facts, interfaces)
+    questions = _questions(settings, facts, gateways, interfaces)
     loop = asyncio.get_running_loop()
     try:
         for number in range(count):
@@ -169,13 +174,20 @@ async def _ask(
 
 
 def _questions(
-    settings: Settings, facts: Mapping[PathKey, PathFacts], interfaces: Mapping[str, Interface]
+    settings: Settings,
+    facts: Mapping[PathKey, PathFacts],
+    gateways: Gateways,
+    interfaces: Mapping[str, Interface],
 ) -> list[_Asking]:
     links = {u.name: interfaces[u.interface].up for u in settings.uplinks}
 
     def source(path: PathKey) -> Address | str:
         return facts[path].source
 
+    def gateway(path: PathKey) -> Address | str:
+        return gateway_of(gateways[path])
+
+    kernel = KernelView(source, source, gateway, links.get)
     timeout_s = settings.path_timing.timeout_s
     paths = [
         _Asking(
@@ -185,7 +197,7 @@ def _questions(
             partial(question.prober.ask, question.probe.probe, timeout_s),
             question.prober.close,
         )
-        for question in path_questions(settings, KernelView(source, source, links.get))
+        for question in path_questions(settings, kernel)
     ]
     services = [
         _Asking(

@@ -41,11 +41,13 @@ class KernelView:
     """What is known of the kernel now.
 
     `source` returns what a path is probed from, or in words why it cannot be; `on_link` the address
-    that it has, probed or not; `link` whether an uplink's link is up, None when nobody has looked.
+    that it has, probed or not; `gateway` whom it leads to, or in words why that is nobody; `link`
+    whether an uplink's link is up, None when nobody has looked.
     """
 
     source: Callable[[PathKey], Address | str]
     on_link: Callable[[PathKey], Address | str]
+    gateway: Callable[[PathKey], Address | str]
     link: Callable[[str], bool | None]
 
 
@@ -125,7 +127,7 @@ def _path_prober(  # noqa: PLR0911, PLR0913 - one for each kind, and what they n
     binding = Binding(uplink.interface, source)
     match kind:
         case ProbeKind.ICMP:
-            return IcmpProber(path.family, binding)
+            return IcmpProber(path.family, binding, partial(kernel.gateway, key))
         case ProbeKind.TCP:
             return TcpProber(binding)
         case ProbeKind.HTTP:

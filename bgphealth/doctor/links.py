@@ -6,6 +6,9 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from bgphealth.core.health import PathKey
+from bgphealth.core.settings import Mode
+from bgphealth.core.truth import Leg
 from bgphealth.doctor.finding import Finding, Kind, Severity
 
 if TYPE_CHECKING:
@@ -34,8 +37,8 @@ MTU_DIFFERS = Kind(
 GATEWAY_UNRESOLVED = Kind(
     "gateway_unresolved",
     Severity.ERROR,
-    "the ToR does not answer ARP or neighbor discovery on its link",
-    "nothing can be sent to it: cable, port, VLAN, a wrong address, or the ToR itself",
+    "the ToR or gateway does not answer ARP or neighbor discovery",
+    "nothing can be sent to it: cable, port, VLAN, a wrong address, or the router itself",
 )
 
 KINDS = (UPLINK_ABSENT, UPLINK_DOWN, MTU_DIFFERS, GATEWAY_UNRESOLVED)
@@ -62,7 +65,9 @@ def judge(settings: Settings, seen: View) -> Iterator[Finding]:
             )
         elif not interface.up:
             yield UPLINK_DOWN.found(uplink.interface, f"the link to {uplink.name} has no carrier")
-    yield from _mtus(settings, seen)
+    # LAN, WLAN and VPN need not be alike: there is one in use at a time.
+    if settings.mode is not Mode.LOCAL:
+        yield from _mtus(settings, seen)
     yield from _gateways(settings, seen)
 
 
@@ -88,12 +93,11 @@ def _gateways(settings: Settings, seen: View) -> Iterator[Finding]:
         interface = seen.interfaces.get(uplink.interface)
         if interface is None or not interface.up:
             continue
-        gateways = {path.neighbor or seen.gateways[uplink.name] for path in uplink.paths}
+        legs = (seen.gateways[PathKey(uplink.name, path.family)] for path in uplink.paths)
+        gateways = {leg.gateway for leg in legs if isinstance(leg, Leg) and leg.gateway}
         for gateway in sorted(gateways, key=str):
             # One that is not known as a neighbor was not needed for a while.
-            state = (
-                "" if isinstance(gateway, str) else seen.neighbors.get((interface.index, gateway))
-            )
+            state = seen.neighbors.get((interface.index, gateway))
             if state in _UNRESOLVED:
                 yield GATEWAY_UNRESOLVED.found(
                     uplink.interface, f"{gateway}, the address of {uplink.name}, is {state}"

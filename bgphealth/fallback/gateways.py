@@ -1,8 +1,9 @@
-"""Which router is at the other end of an unnumbered link.
+"""Which router is at the other end of a link for which the file does not say it.
 
-Nobody writes down its link-local address. The kernel learns it, from router advertisements
-(RFC 4861, section 6.3.4), and marks the neighbor as a router, whether or not the interface takes
-anything else from them (``accept_ra``). Until there is one, the routers are asked.
+On an unnumbered link nobody writes down the ToR's link-local address. The kernel learns it, from
+router advertisements (RFC 4861, section 6.3.4), and marks the neighbor as a router, whether or not
+the interface takes anything else from them (``accept_ra``). Until there is one, the routers are
+asked. In local mode a gateway is learned from whoever configures the host (`learned`).
 """
 
 from __future__ import annotations
@@ -13,8 +14,12 @@ import struct
 import time
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv6Address
+from typing import TypeAlias
 
-from bgphealth.core.settings import Address, Settings
+from bgphealth.core.health import PathKey
+from bgphealth.core.settings import Address, Family, Mode, Settings, UplinkPath, UplinkSettings
+from bgphealth.core.truth import Leg
+from bgphealth.fallback.learned import Learner
 from bgphealth.fallback.netlink import Interface, Netlink, Router
 
 SOLICIT_S = 4.0
@@ -25,12 +30,12 @@ _HOP_LIMIT = 255  # Anything less, and it is dropped: it might have come through
 _SOLICITATION = struct.pack("!BBHI", 133, 0, 0, 0)
 """RFC 4861, section 4.1; the kernel fills in the checksum (RFC 3542, section 3.1)."""
 
-Gateways = Mapping[str, Address | str]
-"""By uplink: the gateway of an unnumbered link, or in words why none is known."""
+Gateways: TypeAlias = Mapping[PathKey, Leg | str]
+"""By path: where its defaults lead, or in words why that is not known."""
 
 
 class GatewaySearch:
-    """Finds the gateways of a file's unnumbered uplinks, and remembers them.
+    """Finds the gateways that a file does not write down, and remembers them.
 
     Args:
         settings: the file.
@@ -38,16 +43,19 @@ class GatewaySearch:
     """
 
     def __init__(self, settings: Settings, *, ask: bool = True) -> None:
-        self._uplinks = [uplink for uplink in settings.uplinks if uplink.is_unnumbered]
+        self._settings = settings
         self._ask = ask
+        self._learner = Learner(settings)
         self._known: dict[str, IPv6Address] = {}
         self._asked_at: dict[str, float] = {}
         self._trouble: dict[str, str] = {}
-
-    @property
-    def is_needed(self) -> bool:
-        """Return whether the file has an unnumbered uplink."""
-        return bool(self._uplinks)
+        is_local = settings.mode is Mode.LOCAL
+        paths = (path for uplink in settings.uplinks for path in uplink.paths)
+        families = {path.family for path in paths if path.neighbor is None}
+        self.needs_routers = bool(families & ({Family.IPV6} if is_local else set(Family)))
+        """Whether it matters who is a router on the links."""
+        self.needs_defaults = is_local and bool(families)
+        """Whether it matters which defaults others have in the main table."""
 
     async def look(self, interfaces: Mapping[str, Interface], netlink: Netlink) -> Gateways:
         """Return the gateways as the kernel knows them now; ask where it knows none.
@@ -55,23 +63,51 @@ class GatewaySearch:
         Raises:
             HostError: the kernel does not tell.
         """
-        if not self._uplinks:
-            return {}
-        routers = await netlink.routers()
-        found: dict[str, Address | str] = {}
-        for uplink in self._uplinks:
-            interface = interfaces.get(uplink.interface)
-            if interface is None:
-                found[uplink.name] = f"{uplink.interface} does not exist"
-                continue
-            here = [router for router in routers if router.interface == interface.index]
-            gateway = choose(uplink.interface, here, self._known.get(uplink.name))
-            if isinstance(gateway, IPv6Address):
-                self._known[uplink.name] = gateway
-            elif not here and interface.up and self._ask:
-                gateway += self._solicit(uplink.interface)
-            found[uplink.name] = gateway
+        routers = await netlink.routers() if self.needs_routers else []
+        learned = await self._learner.look(interfaces, netlink)
+        found: dict[PathKey, Leg | str] = {}
+        for uplink in self._settings.uplinks:
+            for path in uplink.paths:
+                key = PathKey(uplink.name, path.family)
+                leg = learned.get(key) or self._leg(uplink, path, interfaces, routers)
+                found[key] = leg
         return found
+
+    def _leg(
+        self,
+        uplink: UplinkSettings,
+        path: UplinkPath,
+        interfaces: Mapping[str, Interface],
+        routers: Iterable[Router],
+    ) -> Leg | str:
+        interface = interfaces.get(uplink.interface)
+        if path.neighbor is not None:
+            return Leg(uplink.interface, path.neighbor)
+        if interface is None:
+            return f"{uplink.interface} does not exist"
+        if self._settings.mode is not Mode.LOCAL:
+            return self._router(uplink, interface, routers)
+        nothing = (
+            f"no {path.family} gateway is known on {uplink.interface}: nobody has a default in the "
+            "main table that leads through it (DHCP, a router advertisement or you would make one)"
+        )
+        if path.family is Family.IPV4:
+            return nothing
+        router = self._router(uplink, interface, routers)
+        return f"{nothing}, and {router}" if isinstance(router, str) else router
+
+    def _router(
+        self, uplink: UplinkSettings, interface: Interface, routers: Iterable[Router]
+    ) -> Leg | str:
+        """Return the one router on a link; ask who is one if nobody is seen."""
+        here = [router for router in routers if router.interface == interface.index]
+        gateway = choose(uplink.interface, here, self._known.get(uplink.name))
+        if isinstance(gateway, IPv6Address):
+            self._known[uplink.name] = gateway
+            return Leg(uplink.interface, gateway)
+        if not here and interface.up and self._ask:
+            gateway += self._solicit(uplink.interface)
+        return gateway
 
     def _solicit(self, interface: str) -> str:
         """Ask the routers of a link to show themselves; return in words what stands in the way."""
@@ -81,6 +117,16 @@ class GatewaySearch:
             self._asked_at[interface] = now
             self._trouble[interface] = _try_to_solicit(interface)
         return self._trouble[interface]
+
+
+def gateway_of(leg: Leg | str) -> Address | str:
+    """Return whom one can ask whether the gateway is there, or in words why there is nobody."""
+    if isinstance(leg, str):
+        return leg
+    return leg.gateway or (
+        f"the default through {leg.interface} has no gateway that could be asked: ask {{link: "
+        "carrier}, or something behind it"
+    )
 
 
 def choose(
@@ -100,7 +146,7 @@ def choose(
         return f"no router was seen on {interface} yet"
     if len(candidates) > 1:
         listed = ", ".join(map(str, candidates))
-        return f"{interface} leads to {len(candidates)} routers ({listed}), not to the ToR alone"
+        return f"{interface} leads to {len(candidates)} routers ({listed}), not to one alone"
     return candidates[0]
 
 

@@ -1,7 +1,8 @@
 """A thin edge over rtnetlink(7): plain data in and out, errors mapped in one place.
 
 Everything that is written carries `PROTOCOL`, is created exclusively (NLM_F_EXCL) and deleted by
-exact match: a route or a rule that we did not make is never replaced nor removed.
+exact match: a route or a rule that we did not make is never replaced nor removed. The exception is
+a route that is put before one with the same key, which stays as it is (`Netlink.put_first`).
 """
 
 from __future__ import annotations
@@ -24,8 +25,12 @@ from types import TracebackType
 from typing import Any, Self, TypeAlias
 
 from pyroute2 import AsyncIPRoute
+from pyroute2.iproute.linux import get_arguments_processor
+from pyroute2.netlink import NLM_F_ACK, NLM_F_CREATE, NLM_F_REQUEST
 from pyroute2.netlink.exceptions import NetlinkError
+from pyroute2.netlink.nlsocket import NetlinkRequest
 from pyroute2.netlink.rtnl import (
+    RTM_NEWROUTE,
     RTMGRP_IPV4_IFADDR,
     RTMGRP_IPV4_ROUTE,
     RTMGRP_IPV4_RULE,
@@ -35,10 +40,11 @@ from pyroute2.netlink.rtnl import (
     RTMGRP_LINK,
     RTMGRP_NEIGH,
 )
+from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from bgphealth.core.errors import BgphealthError, HostError, PermissionDeniedError
 from bgphealth.core.settings import Address, Family, Prefix
-from bgphealth.core.truth import OURS, KernelDefault, Leg
+from bgphealth.core.truth import FRR_STATIC, OURS, KernelDefault, Leg
 
 PROTOCOL = 179
 """Our mark on routes and rules (rtm_protocol) and, since Linux 5.18, on addresses (IFA_PROTO).
@@ -49,6 +55,7 @@ Unassigned in rt_protos and rt_addrprotos, unknown to FRR.
 _AF = {Family.IPV4: socket.AF_INET, Family.IPV6: socket.AF_INET6}
 _IFF_UP = 0x1
 _IFF_RUNNING = 0x40  # RFC 2863: operationally up.
+_IFA_F_TEMPORARY_OR_DEPRECATED = 0x01 | 0x20  # RFC 8981, RFC 4862; in IPv4 0x01 is secondary.
 _IFA_F_TENTATIVE = 0x40  # RFC 4862: duplicate address detection has not ended.
 MAIN = 254
 """The main table (RT_TABLE_MAIN)."""
@@ -62,11 +69,13 @@ _PROTOCOLS = {
     16: "dhcp",
     PROTOCOL: OURS,
     _BGP: "bgp",
-    196: "static",
+    196: FRR_STATIC,
 }
+_SCOPE_SITE, _SCOPE_LINK = 200, 253  # RT_SCOPE_SITE, RT_SCOPE_LINK
 _NOT_ADD = "set address: expect for the service, and add it by other means"
 _RTA_NH_ID = 30
 _RTNH_F_DEAD_OR_LINKDOWN = 0x1 | 0x10
+_RTNH_F_ONLINK = 0x4
 _NTF_ROUTER = 0x80  # RFC 4861, section 5.1: IsRouter.
 _NUD_UNREACHABLE = 0x01 | 0x20  # Never resolved, or no answer any more (linux/neighbour.h).
 
@@ -103,7 +112,8 @@ class Router:
 class Route:
     """A unicast route in one table. `gateway` is None on the link; `metric` is its priority.
 
-    The gateway of an IPv4 route can be an IPv6 address (RFC 8950, RTA_VIA).
+    The gateway of an IPv4 route can be an IPv6 address (RFC 8950, RTA_VIA). With `onlink` it need
+    not be in any subnet of the interface.
     """
 
     table: int
@@ -112,11 +122,21 @@ class Route:
     gateway: Address | None = None
     source: Address | None = None
     metric: int = 0
+    onlink: bool = False
 
     @property
     def family(self) -> Family:
         """The address family of the prefix."""
         return Family.of(self.prefix)
+
+    @property
+    def is_first(self) -> bool:
+        """Whether it is an IPv4 default that no metric is below, with a scope of its own.
+
+        By that the kernel tells it from ours with a metric: a request to delete a route without
+        metric is about any metric.
+        """
+        return self.prefix == Family.IPV4.default_prefix and self.metric == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,16 +168,22 @@ class Netlink:
         await self._ipr.__aexit__(kind, error, traceback)
 
     async def interfaces(self) -> dict[str, Interface]:
-        """Return all interfaces by name, with the addresses that can be used already."""
+        """Return all interfaces by name, with the addresses that can be used already.
+
+        Those that are temporary or deprecated come last.
+        """
         with _mapped("reading the interfaces"):
             addresses: dict[int, list[InterfaceAddress]] = {}
+            last: dict[int, list[InterfaceAddress]] = {}
             ours: dict[int, set[InterfaceAddress]] = {}
             for af in _AF.values():
                 async for message in await self._ipr.addr("dump", family=af):
-                    if (message.get_attr("IFA_FLAGS") or message["flags"]) & _IFA_F_TENTATIVE:
+                    flags = message.get_attr("IFA_FLAGS") or message["flags"]
+                    if flags & _IFA_F_TENTATIVE:
                         continue
                     index, address = message["index"], _address(message)
-                    addresses.setdefault(index, []).append(address)
+                    place = last if flags & _IFA_F_TEMPORARY_OR_DEPRECATED else addresses
+                    place.setdefault(index, []).append(address)
                     if message.get_attr("IFA_PROTO") == PROTOCOL:
                         ours.setdefault(index, set()).add(address)
             return {
@@ -165,7 +191,9 @@ class Netlink:
                     index=message["index"],
                     name=message.get_attr("IFLA_IFNAME"),
                     up=message["flags"] & (_IFF_UP | _IFF_RUNNING) == _IFF_UP | _IFF_RUNNING,
-                    addresses=tuple(addresses.get(message["index"], ())),
+                    addresses=tuple(
+                        addresses.get(message["index"], []) + last.get(message["index"], [])
+                    ),
                     enabled=bool(message["flags"] & _IFF_UP),
                     ours=frozenset(ours.get(message["index"], ())),
                     mtu=message.get_attr("IFLA_MTU"),
@@ -240,6 +268,26 @@ class Netlink:
         """Create a route; one with its key that is not ours is an error, never overwritten."""
         with _mapped(f"adding {route.prefix} to table {route.table}"):
             await self._ipr.route("add", **_route_request(route))
+
+    async def put_first(self, route: Route) -> None:
+        """Create a route before those with its key, all of which stay: ``ip route prepend``.
+
+        Exactly this one twice is an error.
+        """
+        with _mapped(f"putting {route.prefix} first in table {route.table}"):
+            flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE
+            request = {**_route_request(route), "type": "unicast"}
+            arguments = get_arguments_processor("route", "add", request, {"strict_check": True})
+            asked = NetlinkRequest(
+                self._ipr,
+                rtmsg(),
+                request_filter=arguments,
+                msg_type=RTM_NEWROUTE,
+                msg_flags=flags,
+            )
+            await asked.send()
+            async for _ in asked.response():
+                pass
 
     async def delete_route(self, route: Route) -> None:
         """Delete exactly this route; one that is gone already is no error."""
@@ -386,6 +434,7 @@ def _route(message: Any, family: Family) -> Route:  # noqa: ANN401 - pyroute2 is
         gateway=ip_address(gateway) if gateway else None,
         source=ip_address(source) if source else None,
         metric=message.get_attr("RTA_PRIORITY") or 0,
+        onlink=bool(message["flags"] & _RTNH_F_ONLINK),
     )
 
 
@@ -450,7 +499,11 @@ def _route_request(route: Route) -> dict[str, Any]:
     elif route.gateway is not None:
         request["gateway"] = str(route.gateway)
     elif route.family is Family.IPV4:
-        request["scope"] = 253  # RT_SCOPE_LINK
+        request["scope"] = _SCOPE_LINK
+    if route.is_first:
+        request["scope"] = _SCOPE_SITE
+    if route.onlink:
+        request["flags"] = _RTNH_F_ONLINK
     if route.source is not None:
         request["prefsrc"] = str(route.source)
     return request

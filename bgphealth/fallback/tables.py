@@ -25,6 +25,8 @@ from bgphealth.core.settings import (
     UplinkPath,
     UplinkSettings,
 )
+from bgphealth.core.truth import Leg
+from bgphealth.fallback.foreign import News
 from bgphealth.fallback.gateways import Gateways
 from bgphealth.fallback.netlink import Interface, Netlink, OifRule, Route
 
@@ -32,6 +34,7 @@ _METRIC = 1
 """IPv6 has no metric 0: the kernel would make it 1024 and an exact delete would miss it."""
 
 _LINK_LOCAL = ip_network("fe80::/64")  # What Linux puts on every link (RFC 4291, section 2.5.6).
+_UNIQUE_LOCAL = ip_network("fc00::/7")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +63,20 @@ def plan(settings: Settings, interfaces: Mapping[str, Interface], gateways: Gate
         for path in uplink.paths:
             priority = settings.fallback.rule_priority + uplink.number
             rules.add(OifRule(path.family, uplink.interface, table, priority))
-            source = _source(uplink, path, interface, addresses)
+            key = PathKey(uplink.name, path.family)
+            leg = gateways[key]
+            if isinstance(leg, str):
+                absent[key] = leg
+                continue
+            source = _source(path, interface, leg, addresses)
             if settings.mode is Mode.DIRECT:
                 source = _on_link(source, uplink, interface)
-            gateway = path.neighbor or gateways[uplink.name]
-            if isinstance(source, str) or isinstance(gateway, str):
-                why = source if isinstance(source, str) else gateway
-                absent[PathKey(uplink.name, path.family)] = str(why)
+            if isinstance(source, str):
+                absent[key] = source
                 continue
-            sources[PathKey(uplink.name, path.family)] = source
+            sources[key] = source
             if interface is not None and interface.up:
-                routes |= _routes(table, path, interface, gateway, source)
+                routes |= _routes(table, path, interface, leg, source)
     return Plan(frozenset(routes), frozenset(rules), sources, absent)
 
 
@@ -91,12 +97,15 @@ class Applied:
     """What was changed in the kernel, in words, and what could not be, per uplink.
 
     `unwritten` says which fallback defaults could not be written, and why: that is no reason not
-    to probe the uplink.
+    to probe the uplink. In local mode `beaten` says which are there and yet not used, and why, and
+    `others` which of somebody else's defaults appeared or went.
     """
 
     done: tuple[str, ...]
     failed: Mapping[str, BgphealthError]
     unwritten: Mapping[PathKey, str] = field(default_factory=dict)
+    beaten: Mapping[PathKey, str] = field(default_factory=dict)
+    others: tuple[News, ...] = ()
 
 
 async def apply(settings: Settings, wanted: Plan, netlink: Netlink) -> Applied:
@@ -156,9 +165,9 @@ async def _apply_rules(family: Family, wanted: Set[OifRule], netlink: Netlink) -
 
 
 def _source(
-    uplink: UplinkSettings,
     path: UplinkPath,
     interface: Interface | None,
+    leg: Leg,
     addresses: Set[Address],
 ) -> Address | str:
     """Return the probe source of a path, or in words why there is none now."""
@@ -166,19 +175,41 @@ def _source(
         if path.probe_source in addresses:
             return path.probe_source
         return f"{path.probe_source} is not an address of this host"
-    return link_address(uplink, path, interface)
+    return link_address(path, interface, leg)
 
 
-def link_address(
-    uplink: UplinkSettings, path: UplinkPath, interface: Interface | None
-) -> Address | str:
-    """Return the address that a numbered link has itself, or in words why there is none now."""
+def link_address(path: UplinkPath, interface: Interface | None, leg: Leg) -> Address | str:
+    """Return the address that a link has itself, or in words why there is none now.
+
+    That is the one in the gateway's subnet. A gateway that was learned may be in none: link-local
+    (IPv6), beside a /32, or none at all on a link with one other side.
+    """
     if interface is None:
-        return f"{uplink.interface} does not exist"
-    for address in interface.addresses:
-        if path.neighbor in address.network:
+        return f"{leg.interface} does not exist"
+    usable = [a for a in interface.addresses if a.ip not in _LINK_LOCAL]
+    for address in usable:
+        if leg.gateway is not None and leg.gateway in address.network:
             return address.ip
-    return f"{uplink.interface} has no {path.family} address in the subnet of {path.neighbor}"
+    if path.neighbor is not None:
+        return f"{leg.interface} has no {path.family} address in the subnet of {path.neighbor}"
+    of_family = [a.ip for a in usable if Family.of(a.ip) is path.family]
+    # What is unique local (RFC 4193) gets no answer from the Internet.
+    return next(
+        iter(sorted(of_family, key=lambda address: address in _UNIQUE_LOCAL)),
+        f"{leg.interface} has no {path.family} address that reaches beyond the link",
+    )
+
+
+def is_beside_link(path: UplinkPath, interface: Interface, leg: Leg) -> bool:
+    """Return whether a learned gateway is in no subnet of the interface: it is on it all the same.
+
+    Where hosts have /32 addresses, their routes have the flag for it (RTNH_F_ONLINK). What the file
+    says is checked by the kernel.
+    """
+    gateway = leg.gateway
+    if path.neighbor is not None or gateway is None or gateway in _LINK_LOCAL:
+        return False
+    return not any(gateway in address.network for address in interface.addresses)
 
 
 def _on_link(
@@ -192,9 +223,10 @@ def _on_link(
 
 
 def _routes(
-    table: int, path: UplinkPath, interface: Interface, gateway: Address, source: Address
+    table: int, path: UplinkPath, interface: Interface, leg: Leg, source: Address
 ) -> set[Route]:
-    subnets = {a.network for a in interface.addresses if gateway in a.network}
+    gateway = leg.gateway
+    subnets = {a.network for a in interface.addresses if gateway and gateway in a.network}
     if path.family is Family.IPV6:
         # The rule leads every socket of that device here, bgpd's too: what is sent to a link-local
         # address must not take the default, which would give it the probes' source.
@@ -204,7 +236,8 @@ def _routes(
         for subnet in subnets
         if Family.of(subnet) is path.family
     }
-    default = Route(table, path.family.default_prefix, interface.index, gateway, source, _METRIC)
+    prefix, onlink = path.family.default_prefix, is_beside_link(path, interface, leg)
+    default = Route(table, prefix, interface.index, gateway, source, _METRIC, onlink)
     return {*on_link, default}
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from bgphealth.core.errors import BgphealthError
 from bgphealth.core.fallback_order import Rank
 from bgphealth.core.health import PathKey
-from bgphealth.core.settings import Address, Settings
+from bgphealth.core.settings import Address, Mode, Settings
 from bgphealth.fallback import metrics
 from bgphealth.fallback.addresses import AddressKeeper
-from bgphealth.fallback.gateways import Gateways, GatewaySearch
+from bgphealth.fallback.foreign import Others
+from bgphealth.fallback.gateways import Gateways, GatewaySearch, gateway_of
 from bgphealth.fallback.netlink import Interface, Netlink, changes
 from bgphealth.fallback.tables import Applied, apply, plan, require_interfaces
 
@@ -24,17 +25,22 @@ RECHECK_S = 5.0
 """How often to look although nothing was announced: the kernel does not tell of everything."""
 
 
+_NOT_YET = "not looked up yet"
+
+
 @dataclass(frozen=True, slots=True)
 class Sources:
     """The address that each path has to probe from now; in `absent`, why a path has none.
 
     `unsafe` says why a path that has an address must not be probed all the same: its table could
-    not be made, so that its probes might leave through another uplink.
+    not be made, so that its probes might leave through another uplink. `gateways` is where each
+    path leads.
     """
 
     addresses: Mapping[PathKey, Address]
     absent: Mapping[PathKey, str]
     unsafe: Mapping[PathKey, str]
+    gateways: Gateways = field(default_factory=dict)
 
     def of(self, path: PathKey) -> Address | str:
         """Return what to probe a path from, or in words why there is nothing."""
@@ -42,7 +48,11 @@ class Sources:
 
     def on_link(self, path: PathKey) -> Address | str:
         """Return the address that a path has, probed or not, or in words why it has none."""
-        return self.addresses.get(path) or self.absent.get(path, "not looked up yet")
+        return self.addresses.get(path) or self.absent.get(path, _NOT_YET)
+
+    def gateway(self, path: PathKey) -> Address | str:
+        """Return whom a path leads to, or in words why that is nobody."""
+        return gateway_of(self.gateways.get(path, _NOT_YET))
 
 
 class UplinkWatch:
@@ -71,6 +81,7 @@ class UplinkWatch:
         self._keeper = keeper
         self._gateways = GatewaySearch(settings, ask=settings.fallback.enabled)
         self._ranks: Mapping[PathKey, Rank] = {}
+        self._others = Others()
         self._changed = asyncio.Event()
 
     def order(self, ranks: Mapping[PathKey, Rank]) -> None:
@@ -121,8 +132,9 @@ class UplinkWatch:
         self._applied(Applied((), {uplink.name: error for uplink in self._settings.uplinks}))
 
     async def _follow(self) -> None:
-        routes = self._settings.fallback.enabled
-        async for _ in changes(routers=self._gateways.is_needed, routes=routes):
+        search = self._gateways
+        routes = self._settings.fallback.enabled or search.needs_defaults
+        async for _ in changes(routers=search.needs_routers, routes=routes):
             self._changed.set()
 
     async def _look(self, netlink: Netlink) -> None:
@@ -142,27 +154,41 @@ class UplinkWatch:
             applied = await apply(self._settings, wanted, netlink)
         failed = applied.failed
         unsafe = {p: str(failed[p.uplink]) for p in wanted.sources if p.uplink in failed}
-        self._sources(Sources(wanted.sources, wanted.absent, unsafe))
+        self._sources(Sources(wanted.sources, wanted.absent, unsafe, gateways))
         if self._settings.fallback.enabled:
-            done, lacking = await self._write_defaults(interfaces, gateways, netlink)
+            written = await self._write_defaults(interfaces, gateways, netlink)
             # What a path cannot be probed for, or a link that is down, is said already.
             unwritten = {
-                p: w for p, w in lacking.items() if p in wanted.sources and links[p.uplink]
+                p: w
+                for p, w in written.unwritten.items()
+                if p in wanted.sources and links[p.uplink]
             }
-            applied = replace(applied, done=(*applied.done, *done), unwritten=unwritten)
-        if applied.done or applied.failed or applied.unwritten:
+            done = (*applied.done, *written.done)
+            applied = replace(written, done=done, failed=applied.failed, unwritten=unwritten)
+        if applied != Applied((), {}):
             self._applied(applied)
 
     async def _write_defaults(
         self, interfaces: Mapping[str, Interface], gateways: Gateways, netlink: Netlink
-    ) -> tuple[tuple[str, ...], Mapping[PathKey, str]]:
+    ) -> Applied:
         """Return what was done, and why a path has no fallback default; neither stops a probe."""
+        settings, is_local = self._settings, self._settings.mode is Mode.LOCAL
+        families = settings.families if is_local else ()
         try:
             ours = await metrics.own(netlink)
-            defaults = metrics.plan(self._settings, interfaces, gateways, self._ranks, ours)
-            written = await metrics.apply(self._settings, defaults, ours, netlink)
+            defaults = metrics.plan(settings, interfaces, gateways, self._ranks, ours)
+            if is_local:
+                seen = {family: await netlink.defaults(family) for family in families}
+                defaults = metrics.ahead(defaults, seen, interfaces)
+            written = await metrics.apply(settings, defaults, ours, netlink)
+            news = [
+                each
+                for family in families
+                for each in self._others.look(family, await netlink.defaults(family))
+            ]
         except BgphealthError as error:
-            paths = (PathKey(u.name, p.family) for u in self._settings.uplinks for p in u.paths)
-            return (), dict.fromkeys(paths, str(error))
+            paths = (PathKey(u.name, p.family) for u in settings.uplinks for p in u.paths)
+            return Applied((), {}, dict.fromkeys(paths, str(error)))
         failed = {path: str(error) for path, error in written.failed.items()}
-        return written.done, {**defaults.absent, **failed}
+        unwritten = {**defaults.absent, **failed}
+        return Applied(written.done, {}, unwritten, defaults.beaten, tuple(news))

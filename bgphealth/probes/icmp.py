@@ -26,7 +26,7 @@ from bgphealth.core.events import Verdict
 from bgphealth.core.settings import Address, Family, ProbeSettings
 from bgphealth.probes import echo
 from bgphealth.probes.alarm import Alarm
-from bgphealth.probes.binding import Binding, CannotBindError, bind
+from bgphealth.probes.binding import Binding, CannotBindError, Source, bind
 from bgphealth.probes.outcome import Answer, Outcome, no_answer, unknown
 
 _LARGEST_REPLY = 1024
@@ -54,12 +54,19 @@ class _Pending(NamedTuple):
 
 
 class IcmpProber:
-    """Pings from one path. Needs a running event loop."""
+    """Pings from one path. Needs a running event loop.
 
-    def __init__(self, family: Family, binding: Binding) -> None:
+    Args:
+        family: of the requests.
+        binding: where they leave.
+        neighbor: whom a probe without a target is for, or in words why there is nobody.
+    """
+
+    def __init__(self, family: Family, binding: Binding, neighbor: Source | None = None) -> None:
         self._family = family
         self._request, self._reply = echo.REQUEST[family], echo.REPLY[family]
         self._binding = binding
+        self._neighbor = neighbor
         self._loop = asyncio.get_running_loop()
         self._socket: ICMPSocket | None = None
         self._bound_to: Address | None = None
@@ -73,9 +80,9 @@ class IcmpProber:
 
     def ask(self, probe: ProbeSettings, timeout_s: float, answer: Answer) -> None:
         """Send one echo request. See `Prober.ask`."""
-        destination = self._destinations.get(probe) or self._destination(probe)
         self._sequence = sequence = (self._sequence + 1) & 0xFFFF
         try:
+            destination = self._destinations.get(probe) or self._destination(probe)
             sock = self._ready_socket()
             if sock.is_privileged:
                 packet = _raw_request(sock, self._id, sequence)
@@ -106,9 +113,18 @@ class IcmpProber:
 
     def _destination(self, probe: ProbeSettings) -> tuple[str, int]:
         """Return where a probe goes, as the kernel writes it; there are few, and all come again."""
-        if probe.target is None:
+        if probe.target is not None:
+            return self._destinations.setdefault(probe, (str(probe.target), 0))
+        if self._neighbor is None:
             raise ValueError(f"{probe} has no target")
-        return self._destinations.setdefault(probe, (str(probe.target), 0))
+        # Not kept: another may take its place.
+        neighbor = self._neighbor()
+        if isinstance(neighbor, str):
+            raise CannotBindError(neighbor)
+        if Family.of(neighbor) is not self._family:
+            raise CannotBindError(f"the gateway {neighbor} cannot be asked in {self._family}")
+        # A link-local one is on the link that the socket is bound to.
+        return str(neighbor), 0
 
     def _is_stale(self) -> bool:
         """Tell whether the socket's device went away; if it came back, it is another one."""

@@ -237,5 +237,5 @@ def _nothing(_: object) -> str:
     return "simulated"
 
 
-_NO_KERNEL = KernelView(_nothing, _nothing, lambda _: None)
+_NO_KERNEL = KernelView(_nothing, _nothing, _nothing, lambda _: None)
 """Nobody asks it: the questions of a world bring their own answers."""

@@ -48,7 +48,7 @@ def wait_found(there: Doctor, words: frozenset[str], also: frozenset[str] = froz
         seen = {finding["word"] for finding in last}
         return [] if words <= seen <= words | also else [str(last)]
 
-    convergence.wait_until(f"exactly {sorted(words) or 'nothing'}", missing, 8)
+    convergence.wait_until(f"exactly {sorted(words) or 'nothing'}", missing, 30)
     return last
 
 

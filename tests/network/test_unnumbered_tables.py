@@ -175,7 +175,7 @@ async def test_two_routers_on_one_link_are_one_too_many() -> None:
         seen = Seen(unnumbered_host(1))
         async with watched(seen):
             assert seen.sources.of(PathKey("tor1", V4)) == (
-                "eth1 leads to 2 routers (fe80::1, fe80::77), not to the ToR alone"
+                "eth1 leads to 2 routers (fe80::1, fe80::77), not to one alone"
             )
             assert table() == table("-6") == ""
 

@@ -9,8 +9,7 @@ _ZEBRA_AGAIN = (
     "ip route add default via 10.0.1.0 dev eth1 metric 50 && sleep 0.1 && "
     "ip route del default via 10.0.1.0 dev eth1 metric 50"
 )
-# The kernel drops the IPv4 default with its source, and says nothing to zebra.
-_DROP_DEFAULT = """
+_DEFAULT = """
     while ip -4 route show default | grep -q 'proto bgp'; do
         ip addr del 10.255.10.1/32 dev lo; ip addr add 10.255.10.1/32 dev lo; sleep 0.2
     done
@@ -97,7 +96,7 @@ BROKEN = (
         also=("table_default_missing", "table_others"),
     ),
     _broken(
-        "no_router",
+        "no_gateway",
         how="ip -6 neigh flush dev eth1",
         file=(
             's/neighbor: {ipv4: 10.0.1.0, ipv6: "2001:db8:1::"}/neighbor: unnumbered, '
@@ -114,19 +113,33 @@ BROKEN = (
         is_mended=False,
     ),
     # ---- defaults
+    # The kernel drops the IPv4 default with its source, and refuses it until that is back.
+    _broken(
+        "only_fallback",
+        "loopback_missing",
+        how="ip addr del 10.255.10.1/32 dev lo",
+        undo=f"ip addr replace 10.255.10.1/32 dev lo; {_ZEBRA_AGAIN}",
+    ),
     _broken(
         "no_default",
+        "loopback_missing",
         is_stopped=True,
-        # zebra looks again at what is left when a default of the kernel's goes.
-        how=f"while ip -4 route del default proto 179; do :; done; {_DROP_DEFAULT}",
-        undo="bgphealth fallback apply",
+        how="""
+            ip addr del 10.255.10.1/32 dev lo
+            while ip -4 route del default proto 179; do :; done
+        """,
+        undo=f"ip addr replace 10.255.10.1/32 dev lo; {_ZEBRA_AGAIN}",
         also=("fallback_missing",),
     ),
-    _broken("only_fallback", is_stopped=True, how=_DROP_DEFAULT, undo=_ZEBRA_AGAIN),
     _broken(
         "foreign_default",
         how="ip route add default via 10.0.1.0 dev eth1 metric 100 proto dhcp",
         undo="ip route del default via 10.0.1.0 dev eth1 metric 100",
+    ),
+    _broken(
+        "foreign_default",
+        how="vtysh -c 'configure terminal' -c 'ipv6 route ::/0 2001:db8:1::'",
+        undo="vtysh -c 'configure terminal' -c 'no ipv6 route ::/0 2001:db8:1::'",
     ),
     *(
         _broken(
@@ -189,3 +202,21 @@ BROKEN = (
     ),
     _broken("cannot_look", file=_socket("/etc/passwd/no.sock"), is_mended=False),
 )
+
+BROKEN_LOCAL = (
+    _broken(
+        "foreign_default_first",
+        is_stopped=True,
+        how="ip route add default via 10.0.2.0 dev eth2",
+        undo="ip route del default via 10.0.2.0 dev eth2 metric 0 scope global",
+    ),
+    _broken(
+        "fallback_missing",
+        is_stopped=True,
+        how="ip route del default proto 179 metric 1",
+        also=("foreign_default_first",),
+    ),
+    _broken("table_default_missing", is_stopped=True, how="ip route del default table 17901"),
+    _broken("rule_missing", is_stopped=True, how="ip rule del priority 1792"),
+)
+"""The same in mode local, with the uplinks eth1 and eth2."""

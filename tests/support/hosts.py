@@ -86,6 +86,22 @@ def unnumbered_host(
     )
 
 
+def learning_host(
+    uplinks: int = 2, families: tuple[Family, ...] = (Family.IPV4, Family.IPV6)
+) -> Settings:
+    """Return a host in local mode whose gateways are not in the file; it asks them all the same."""
+    given = host(uplinks, families, mode=Mode.LOCAL)
+    ping = (ProbeSettings(ProbeKind.ICMP),)
+    return replace(
+        given,
+        uplinks=tuple(
+            replace(u, paths=tuple(replace(p, neighbor=None, gateway=ping) for p in u.paths))
+            for u in given.uplinks
+        ),
+        fallback=replace(given.fallback, defaults=True),
+    )
+
+
 def host(  # noqa: PLR0913 - what of a host a test may choose
     uplinks: int = 2,
     families: tuple[Family, ...] = (Family.IPV4,),

@@ -1,7 +1,8 @@
 """A router at the end of a link, as far as a host sees it: ``python -m tests.support.router IF``.
 
 It answers router solicitations (RFC 4861, section 4.1) with advertisements, and sends one from an
-address that a line of stdin names. Its kernel does the rest: it needs ``forwarding`` to say in its
+address that a line of stdin names, with a lifetime and a prefix if they follow, separated by
+commas. Its kernel does the rest: it needs ``forwarding`` to say in its
 neighbor advertisements that it is a router.
 """
 
@@ -12,7 +13,7 @@ import selectors
 import socket
 import struct
 import sys
-from pathlib import Path
+from ipaddress import IPv6Network
 
 SOLICITATION, ADVERTISEMENT = 133, 134
 STDIN = 0
@@ -20,22 +21,42 @@ HOP_LIMIT = 255
 ALL_NODES = "ff02::1"
 
 
-def _advertisement(interface: str) -> bytes:
-    """Return one with lifetime 0 and the link-layer address: a router, but nobody's default."""
-    mac = bytes.fromhex(
-        Path(f"/sys/class/net/{interface}/address").read_text(encoding="ascii").replace(":", "")
-    )
-    head = struct.pack("!BBHBBHII", ADVERTISEMENT, 0, 0, 64, 0, 0, 0, 0)
-    return head + struct.pack("!BB", 1, 1) + mac
+def _advertisement(interface: str, lifetime_s: int, prefix: str | None) -> bytes:
+    """Return one with the link-layer address; with lifetime 0 it is nobody's default.
+
+    Hosts give themselves an address in the prefix (RFC 4862), for an hour.
+    """
+    head = struct.pack("!BBHBBHII", ADVERTISEMENT, 0, 0, 64, 0, lifetime_s, 0, 0)
+    option = b""
+    if prefix is not None:
+        network = IPv6Network(prefix)
+        on_link_autonomous = 0x80 | 0x40
+        option = struct.pack("!BBBBIII", 3, 4, network.prefixlen, on_link_autonomous, 3600, 3600, 0)
+        option += network.network_address.packed
+    return head + struct.pack("!BB", 1, 1) + _mac(interface) + option
 
 
-def _advertise(interface: str, index: int, source: str | None) -> None:
+def _mac(interface: str) -> bytes:
+    # Not from /sys: that is still the one of the namespace that mounted it.
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sock:
+        sock.bind((interface, 0))
+        address: bytes = sock.getsockname()[4]
+        return address
+
+
+def _advertise(
+    interface: str,
+    index: int,
+    source: str | None,
+    lifetime_s: int = 0,
+    prefix: str | None = None,
+) -> None:
     with socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as sock:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, HOP_LIMIT)
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
         if source is not None:
             sock.bind((source, 0, 0, index))
-        sock.sendto(_advertisement(interface), (ALL_NODES, 0, 0, index))
+        sock.sendto(_advertisement(interface, lifetime_s, prefix), (ALL_NODES, 0, 0, index))
 
 
 def main() -> None:
@@ -57,8 +78,9 @@ def main() -> None:
                     lines = os.read(STDIN, 4096).decode().split()
                     if not lines:
                         return
-                    for source in lines:
-                        _advertise(interface, index, source)
+                    for line in lines:
+                        source, lifetime_s, prefix = (*line.split(","), "0", "")[:3]
+                        _advertise(interface, index, source, int(lifetime_s), prefix or None)
                 elif sock.recv(2048)[0] == SOLICITATION:
                     _advertise(interface, index, None)
 

@@ -73,11 +73,11 @@ class Router:
         """Give up an address."""
         self.run("ip", "addr", "del", f"{address}/64", "dev", "eth0")
 
-    def advertise(self, address: str) -> None:
-        """Send a router advertisement from that address."""
+    def advertise(self, address: str, lifetime_s: int = 0, prefix: str = "") -> None:
+        """Send a router advertisement from that address; with a lifetime, as a default router."""
         assert self._daemon is not None
         assert self._daemon.stdin is not None
-        self._daemon.stdin.write(f"{address}\n")
+        self._daemon.stdin.write(f"{address},{lifetime_s},{prefix}\n")
         self._daemon.stdin.flush()
 
     def _end_daemon(self) -> None:

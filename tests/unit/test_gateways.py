@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv6Address, ip_interface, ip_network
+from ipaddress import IPv6Address, ip_address, ip_interface, ip_network
 
 import pytest
 
 from bgphealth.core.health import PathKey
 from bgphealth.core.settings import Family, Mode
-from bgphealth.fallback.gateways import choose
+from bgphealth.core.truth import Leg
+from bgphealth.fallback.gateways import Gateways, choose
 from bgphealth.fallback.netlink import Interface, Route, Router
 from bgphealth.fallback.tables import plan
 from tests.support.hosts import host, unnumbered_host
@@ -50,10 +51,17 @@ def test_of_two_that_answer_the_known_one_stays() -> None:
 @pytest.mark.parametrize("reachable", [True, False])
 def test_two_are_too_many(reachable: bool) -> None:  # noqa: FBT001
     found = choose("eth1", [router(a, reachable=reachable) for a in (TWO, ONE)], None)
-    assert found == "eth1 leads to 2 routers (fe80::1, fe80::2), not to the ToR alone"
+    assert found == "eth1 leads to 2 routers (fe80::1, fe80::2), not to one alone"
 
 
 HELD = (ip_interface("10.255.11.1/32"), ip_interface("2001:db8:11:1::1/128"))
+
+
+BOTH = tuple(PathKey("tor1", family) for family in Family)
+
+
+def leading_to(gateway: IPv6Address) -> Gateways:
+    return dict.fromkeys(BOTH, Leg("eth1", gateway))
 
 
 def interfaces(*, up: bool = True) -> dict[str, Interface]:
@@ -64,7 +72,7 @@ def interfaces(*, up: bool = True) -> dict[str, Interface]:
 
 
 def test_both_defaults_go_to_the_link_local_address() -> None:
-    found = plan(unnumbered_host(1), interfaces(), {"tor1": ONE})
+    found = plan(unnumbered_host(1), interfaces(), leading_to(ONE))
     assert found.absent == {}
     assert found.routes == {
         Route(17901, ip_network("0.0.0.0/0"), 7, ONE, HELD[0].ip, 1),
@@ -75,14 +83,14 @@ def test_both_defaults_go_to_the_link_local_address() -> None:
 
 
 def test_without_a_gateway_there_are_rules_and_words() -> None:
-    found = plan(unnumbered_host(1), interfaces(), {"tor1": "no router was seen on eth1 yet"})
+    found = plan(unnumbered_host(1), interfaces(), dict.fromkeys(BOTH, "nobody was seen"))
     assert (found.routes, found.sources) == (frozenset(), {})
-    assert {str(why) for why in found.absent.values()} == {"no router was seen on eth1 yet"}
+    assert {str(why) for why in found.absent.values()} == {"nobody was seen"}
     assert len(found.rules) == 2
 
 
 def test_a_link_that_is_down_keeps_its_sources_and_has_no_routes() -> None:
-    found = plan(unnumbered_host(1), interfaces(up=False), {"tor1": ONE})
+    found = plan(unnumbered_host(1), interfaces(up=False), leading_to(ONE))
     assert (found.routes, len(found.sources)) == (frozenset(), 2)
 
 
@@ -97,7 +105,8 @@ def test_exabgp_needs_its_address_on_the_link(interface: str, is_there: bool) ->
         name: Interface(index, name, up=True, addresses=(source,) if name == interface else ())
         for index, name in enumerate(("lo", "eth1"), 1)
     }
-    found = plan(direct, here, {})
+    gateways = {PathKey("tor1", Family.IPV4): Leg("eth1", path.neighbor)}
+    found = plan(direct, here, gateways)
     assert bool(found.sources) is is_there
     assert list(found.absent.values()) == (
         [] if is_there else ["10.0.1.1 is an address of this host, but not on eth1"]
@@ -106,7 +115,8 @@ def test_exabgp_needs_its_address_on_the_link(interface: str, is_there: bool) ->
 
 def test_numbered_links_keep_link_local_addresses_off_the_default_too() -> None:
     link = {"eth1": Interface(7, "eth1", up=True, addresses=(ip_interface("2001:db8:1::1/127"),))}
-    found = plan(host(1, (Family.IPV6,)), link, {})
+    gateways = {PathKey("tor1", Family.IPV6): Leg("eth1", ip_address("2001:db8:1::"))}
+    found = plan(host(1, (Family.IPV6,)), link, gateways)
     assert str(found.sources[PathKey("tor1", Family.IPV6)]) == "2001:db8:1::1"
     assert {str(route.prefix) for route in found.routes} == {
         "2001:db8:1::/127",
