@@ -23,6 +23,9 @@ HARMLESS_METRIC = 254 << 24
 OURS = "bgphealth"
 """The protocol of the fallback defaults."""
 
+FRR_STATIC = "static (FRR)"
+"""The protocol of FRR's own static routes: their distance is not in their metric."""
+
 
 class Where(StrEnum):
     """Where an announcement was looked up."""
@@ -194,7 +197,7 @@ def in_bgpd(
 
 def tier(route: BgpRoute, view: KernelView) -> Tiered:
     """Return which tier serves, from the default in bgpd's table and those of the kernel."""
-    best = used(view.defaults)
+    best = used_of(view.defaults)
     if best is None:
         return Tiered(Tier.NONE, "no default")
     if best.protocol == "bgp":
@@ -205,7 +208,7 @@ def tier(route: BgpRoute, view: KernelView) -> Tiered:
     return Tiered(Tier.FALLBACK if behind else Tier.FOREIGN, str(best))
 
 
-def used(defaults: Iterable[KernelDefault]) -> KernelDefault | None:
+def used_of(defaults: Iterable[KernelDefault]) -> KernelDefault | None:
     """Return the default that the kernel uses: of those with a link that is up, the lowest.
 
     Of two of one metric, the first in the kernel's order.

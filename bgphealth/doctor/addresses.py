@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from bgphealth.core.health import PathKey
-from bgphealth.core.settings import LOOPBACK, Address, AddressUse
+from bgphealth.core.settings import LOOPBACK, Address, AddressUse, Mode
 from bgphealth.doctor.finding import Finding, Kind, Severity
 
 if TYPE_CHECKING:
@@ -38,12 +38,12 @@ NO_PROBE_SOURCE = Kind(
     "a path has no address to be probed from",
     "the path cannot be probed and never gets a verdict, so that nothing is announced for it",
 )
-NO_ROUTER = Kind(
-    "no_router",
+NO_GATEWAY = Kind(
+    "no_gateway",
     Severity.ERROR,
-    "no router, or more than one, was seen on an unnumbered link",
-    "the ToR's link-local address is learned from its router advertisements; without it the uplink "
-    "has no table, no probe and no fallback default",
+    "the gateway of an uplink has to be learned, and is not known",
+    "without it the uplink has no table, no probe and no fallback default. It is learned from "
+    "router advertisements (unnumbered links, IPv6) or from somebody's default (mode local)",
 )
 SEVERAL_ADDRESSES = Kind(
     "several_addresses",
@@ -58,7 +58,7 @@ KINDS = (
     SERVICE_ADDRESS_MISSING,
     ADDRESS_ON_LINK,
     NO_PROBE_SOURCE,
-    NO_ROUTER,
+    NO_GATEWAY,
     SEVERAL_ADDRESSES,
 )
 
@@ -104,27 +104,33 @@ def _probe_sources(settings: Settings, seen: View) -> Iterator[Finding]:
         interface = seen.interfaces.get(uplink.interface)
         if interface is None or not interface.enabled:
             continue
-        keys = [PathKey(uplink.name, path.family) for path in uplink.paths]
-        unknown = {leg for key in keys if isinstance(leg := seen.gateways[key], str)}
-        for why_unknown in sorted(unknown):
-            yield NO_ROUTER.found(
-                uplink.interface,
-                why_unknown,
-                "at the ToR: no ipv6 nd suppress-ra (FRR's name for it)",
-            )
+        unknown: dict[str, None] = {}
         for path in uplink.paths:
-            why = seen.plan.absent.get(PathKey(uplink.name, path.family))
-            if why is not None and why not in unknown:
+            key = PathKey(uplink.name, path.family)
+            leg, why = seen.gateways[key], seen.plan.absent.get(key)
+            if isinstance(leg, str):
+                unknown[leg] = None
+            elif why is not None:
                 yield NO_PROBE_SOURCE.found(
-                    f"{uplink.name} {path.family}", why, _mend(uplink, path)
+                    f"{uplink.name} {path.family}", why, _mend(settings, uplink, path)
                 )
+        mend = "at the ToR: no ipv6 nd suppress-ra (FRR's name for it)"
+        if settings.mode is Mode.LOCAL:
+            mend = f"in the file: uplinks.{uplink.name}.gateway"
+        for why in unknown:
+            yield NO_GATEWAY.found(uplink.interface, why, mend)
 
 
-def _mend(uplink: UplinkSettings, path: UplinkPath) -> str:
-    if path.probe_source is not None:
-        # In direct mode the session ends there, too, so that it must be the link's.
-        return _add(path.probe_source)
-    return f"ip address add ADDRESS/LENGTH dev {uplink.interface}, in the subnet of {path.neighbor}"
+def _mend(settings: Settings, uplink: UplinkSettings, path: UplinkPath) -> str:
+    if path.probe_source is None:
+        return (
+            f"ip address add ADDRESS/LENGTH dev {uplink.interface}, in the subnet of "
+            f"{path.neighbor}"
+        )
+    if settings.mode is Mode.DIRECT:
+        # ExaBGP's session with the ToR ends there, too: it must be the link's own.
+        return f"ip address add {path.probe_source}/LENGTH dev {uplink.interface}"
+    return _add(path.probe_source)
 
 
 def _several(settings: Settings, seen: View) -> Iterator[Finding]:
@@ -136,11 +142,12 @@ def _several(settings: Settings, seen: View) -> Iterator[Finding]:
             inside = [a.ip for a in interface.addresses if path.neighbor in a.network]
             if len(inside) > 1:
                 chosen = seen.chosen.get((uplink.name, path.family), inside[0])
+                source = f"uplinks.{uplink.name}.probe_source: {{{path.family}: {chosen}}}"
                 yield SEVERAL_ADDRESSES.found(
                     uplink.interface,
                     f"{', '.join(map(str, inside))} are all in the subnet of {path.neighbor}: the "
                     f"probes take {inside[0]}, the kernel chooses {chosen}",
-                    f"in the file: uplinks.{uplink.name}.probe_source: {{{path.family}: {chosen}}}",
+                    None if settings.mode is Mode.LOCAL else f"in the file: {source}",
                 )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bgphealth.core.health import PathKey
 from bgphealth.core.settings import Family, Mode
-from bgphealth.core.truth import OURS, used
+from bgphealth.core.truth import FRR_STATIC, OURS, used_of
 from bgphealth.doctor.finding import Finding, Kind, Severity
 from bgphealth.doctor.words import ip
 from bgphealth.fallback.metrics import in_words
@@ -35,8 +35,15 @@ FOREIGN_DEFAULT = Kind(
     "foreign_default",
     Severity.ERROR,
     "somebody else's default pushes BGP's aside",
-    "zebra takes the top byte of a kernel route's metric for its administrative distance, and that "
-    "beats 200 (injected) or even 20 (the ToR's): BGP's default is taken out of the kernel",
+    "its administrative distance, which for a route of the kernel zebra takes from the top byte of "
+    "its metric, beats 200 (injected) or even 20 (the ToR's): BGP's default is taken out of the "
+    "kernel",
+)
+FOREIGN_FIRST = Kind(
+    "foreign_default_first",
+    Severity.ERROR,
+    "in mode local, somebody else's default comes before that of the uplink in use",
+    "what the host sends leaves by it, whatever the probes say",
 )
 SOURCE_ANYCAST = Kind(
     "default_source_anycast",
@@ -60,19 +67,20 @@ FALLBACK_MISSING = Kind(
     "fallback_missing",
     Severity.WARNING,
     "an uplink has no fallback default",
-    "when FRR or its sessions are gone, this uplink is not used",
+    "when FRR or its sessions are gone, this uplink is not used; in mode local it never is",
 )
 FALLBACK_LEFT = Kind(
     "fallback_left",
     Severity.WARNING,
     "there is a fallback default that the file does not want",
-    "when FRR is gone it may be used before one that is right",
+    "when nothing better is there it may be used before one that is right",
 )
 
 KINDS = (
     NO_DEFAULT,
     ONLY_FALLBACK,
     FOREIGN_DEFAULT,
+    FOREIGN_FIRST,
     SOURCE_ANYCAST,
     SOURCE_LINK,
     SOURCE_OTHER,
@@ -88,7 +96,7 @@ def judge(settings: Settings, seen: View) -> Iterator[Finding]:
     """Yield what is wrong with the defaults."""
     for family in settings.families:
         defaults = seen.defaults[family]
-        best = used(defaults)
+        best = used_of(defaults)
         if best is None:
             mend = _again(settings, family) if settings.mode is Mode.FRR else None
             yield NO_DEFAULT.found(family, "there is no default that can be used", mend)
@@ -96,7 +104,12 @@ def judge(settings: Settings, seen: View) -> Iterator[Finding]:
             yield ONLY_FALLBACK.found(family, f"the kernel uses {best}", _again(settings, family))
         foreign = [d for d in defaults if settings.mode is Mode.FRR and _evicts(d)]
         yield from (_foreign(family, default) for default in foreign)
-        if best is not None and best not in foreign:
+        if best is None or best in foreign or best.protocol == OURS:
+            # A fallback default has the source that it should: `fallback_left` finds any other.
+            continue
+        if settings.mode is Mode.LOCAL:
+            yield from _first(settings, seen, family, best)
+        else:
             yield from _source(settings, seen, family, best)
     yield from _fallback(settings, seen)
 
@@ -114,16 +127,32 @@ def _evicts(default: KernelDefault) -> bool:
 
 
 def _distance(default: KernelDefault) -> int:
-    return default.metric >> _DISTANCE_SHIFT
+    return 1 if default.protocol == FRR_STATIC else default.metric >> _DISTANCE_SHIFT
 
 
 def _foreign(family: Family, default: KernelDefault) -> Finding:
-    return FOREIGN_DEFAULT.found(
-        family,
-        f"{default}: that is distance {_distance(default)} to zebra",
+    mend = (
         f"{_delete(family, default)}  # and in what made it, proto {default.protocol}: no default "
-        "from there",
+        "from there"
     )
+    if default.protocol == FRR_STATIC:
+        gateways = [leg.gateway for leg in default.legs or () if leg.gateway is not None]
+        remove = (f"-c 'no {_frr(family)} route {family.default_prefix} {g}'" for g in gateways)
+        mend = f"vtysh -c 'configure terminal' {' '.join(remove)}  # and out of frr.conf"
+    said = f"{default}: that is distance {_distance(default)} to zebra"
+    return FOREIGN_DEFAULT.found(family, said, mend)
+
+
+def _first(
+    settings: Settings, seen: View, family: Family, best: KernelDefault
+) -> Iterator[Finding]:
+    ours = [route.metric for route in seen.own_defaults if route.family is family]
+    if not ours or not settings.fallback.defaults:
+        return  # That is said.
+    mend = f"a metric above {min(ours)} in what made it, proto {best.protocol}"
+    if not best.metric:
+        mend = f"bgphealth fallback apply  # which a running bgphealth does; or {mend}"
+    yield FOREIGN_FIRST.found(family, str(best), mend)
 
 
 def _delete(family: Family, default: KernelDefault) -> str:
@@ -136,8 +165,7 @@ def _source(
     settings: Settings, seen: View, family: Family, best: KernelDefault
 ) -> Iterator[Finding]:
     wanted = settings.host.source_for(family)
-    if best.source == wanted or best.protocol == OURS:
-        # A fallback default has the link's, as wanted: `fallback_left` finds any other.
+    if best.source == wanted:
         return
     mend = _mend_source(settings, family, best, wanted)
     services = {a: s.name for s in settings.services for a in s.addresses}
@@ -189,14 +217,15 @@ def _fallback(settings: Settings, seen: View) -> Iterator[Finding]:
                 None if source is None else f"ip address add {source}/{source.max_prefixlen} dev lo"
             )
             yield FALLBACK_MISSING.found(_path(path), f"there can be none: {why}", mend)
-    for route in sorted(seen.own_defaults - set(wanted.values()) - seen.fallback.kept, key=str):
+    for route in sorted(seen.own_defaults - seen.fallback.all, key=str):
         yield FALLBACK_LEFT.found(route.family, in_words(route), _delete_ours(seen, route))
 
 
 def _delete_ours(seen: View, route: Route) -> str:
     names = {interface.index: interface.name for interface in seen.interfaces.values()}
+    via = "" if route.gateway is None else f" via {route.gateway}"
     return (
-        f"{ip(route.family)} route delete default via {route.gateway} "
+        f"{ip(route.family)} route delete default{via} "
         f"dev {names.get(route.interface, '?')} metric {route.metric} proto 179"
     )
 

@@ -47,7 +47,7 @@ ACK = Kind(
     "exabgp_ack",
     Severity.ERROR,
     "ExaBGP does not answer commands (`exabgp.api.ack`)",
-    "bgphealth counts an announcement as accepted only when ExaBGP has said so: it waits for ever",
+    "bgphealth counts an announcement as accepted only when ExaBGP has said so: none ever is",
 )
 TERMINATE = Kind(
     "exabgp_terminate",

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from bgphealth.core.health import PathKey
+from bgphealth.core.settings import Mode
+from bgphealth.core.truth import Leg
 from bgphealth.doctor.finding import Finding, Kind, Severity
 
 if TYPE_CHECKING:
@@ -35,8 +37,8 @@ MTU_DIFFERS = Kind(
 GATEWAY_UNRESOLVED = Kind(
     "gateway_unresolved",
     Severity.ERROR,
-    "the ToR does not answer ARP or neighbor discovery on its link",
-    "nothing can be sent to it: cable, port, VLAN, a wrong address, or the ToR itself",
+    "the ToR or gateway does not answer ARP or neighbor discovery",
+    "nothing can be sent to it: cable, port, VLAN, a wrong address, or the router itself",
 )
 
 KINDS = (UPLINK_ABSENT, UPLINK_DOWN, MTU_DIFFERS, GATEWAY_UNRESOLVED)
@@ -63,7 +65,9 @@ def judge(settings: Settings, seen: View) -> Iterator[Finding]:
             )
         elif not interface.up:
             yield UPLINK_DOWN.found(uplink.interface, f"the link to {uplink.name} has no carrier")
-    yield from _mtus(settings, seen)
+    # LAN, WLAN and VPN need not be alike: there is one in use at a time.
+    if settings.mode is not Mode.LOCAL:
+        yield from _mtus(settings, seen)
     yield from _gateways(settings, seen)
 
 
@@ -90,10 +94,11 @@ def _gateways(settings: Settings, seen: View) -> Iterator[Finding]:
         if interface is None or not interface.up:
             continue
         legs = (seen.gateways[PathKey(uplink.name, path.family)] for path in uplink.paths)
-        gateways = {leg.gateway for leg in legs if not isinstance(leg, str) and leg.gateway}
+        gateways = {leg.gateway for leg in legs if isinstance(leg, Leg) and leg.gateway}
         for gateway in sorted(gateways, key=str):
             # One that is not known as a neighbor was not needed for a while.
-            if (state := seen.neighbors.get((interface.index, gateway))) in _UNRESOLVED:
+            state = seen.neighbors.get((interface.index, gateway))
+            if state in _UNRESOLVED:
                 yield GATEWAY_UNRESOLVED.found(
                     uplink.interface, f"{gateway}, the address of {uplink.name}, is {state}"
                 )

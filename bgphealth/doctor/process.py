@@ -22,8 +22,8 @@ NOT_RUNNING = Kind(
     "not_running",
     Severity.NOTE,
     "bgphealth does not run with this file",
-    "nothing is probed or steered; what the program may do is judged by this command's own "
-    "permissions",
+    "nothing is probed or steered; what it may do once it runs is judged by what this command "
+    "could be given at most",
 )
 NO_NET_ADMIN = Kind(
     "no_net_admin",
@@ -47,7 +47,7 @@ _PATIENCE_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """What a process may do: its effective capabilities (as bits), and all its groups."""
+    """What a process may do: its capabilities (as bits), and all its groups."""
 
     pid: int
     capabilities: int
@@ -59,7 +59,7 @@ class Process:
 
 
 async def findings(settings: Settings, *, control_socket: Path) -> list[Finding]:
-    """Return what the running program lacks, or this one when none runs.
+    """Return what the running program lacks, or what none could have here when none runs.
 
     Raises:
         HostError: the kernel does not tell.
@@ -79,7 +79,7 @@ def judge(settings: Settings, process: Process, ping_group_range: str | None) ->
     if (settings.fallback.enabled or adds) and not process.has(_CAP_NET_ADMIN):
         yield NO_NET_ADMIN.found(
             subject,
-            "its effective capabilities are without CAP_NET_ADMIN",
+            "its capabilities are without CAP_NET_ADMIN",
             "in the unit: AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW (bgphealth render systemd)",
         )
     if ping_group_range is None or not _pings(settings) or process.has(_CAP_NET_RAW):
@@ -122,7 +122,7 @@ def _listener(path: Path) -> int | None:
 
 
 def _read(pid: int | None) -> Process:
-    """Read what proc(5) says of a process; None for this one."""
+    """Read what proc(5) says of a process; None for one like this, with all it could be given."""
     where = Path("/proc", "self" if pid is None else str(pid), "status")
     fields: dict[str, str] = {}
     try:
@@ -133,4 +133,5 @@ def _read(pid: int | None) -> Process:
         raise HostError(f"{where}: {error.strerror}") from error
     # The second one is the effective group, which counts; proc(5).
     groups = {int(fields["Gid"].split()[1]), *map(int, fields["Groups"].split())}
-    return Process(int(fields["Pid"]), int(fields["CapEff"], 16), frozenset(groups))
+    capabilities = fields["CapBnd" if pid is None else "CapEff"]
+    return Process(int(fields["Pid"]), int(capabilities, 16), frozenset(groups))

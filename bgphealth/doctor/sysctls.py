@@ -118,7 +118,8 @@ def _of_all(settings: Settings, seen: View) -> Iterator[Finding]:
             said = f"forwarding is on ({', '.join(forwarding)})"
             yield FORWARDING.found(family, said, sysctl({name: 0}))
         policy = f"{family}/fib_multipath_hash_policy"
-        if seen.sysctls.get(policy) == "0":
+        # In mode local there is one default in use.
+        if settings.mode is not Mode.LOCAL and seen.sysctls.get(policy) == "0":
             yield MULTIPATH_HASH.found(
                 family, "fib_multipath_hash_policy is 0", sysctl({policy: 1})
             )

@@ -18,8 +18,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from bgphealth.core.settings import Family
-from bgphealth.core.truth import OURS, KernelDefault, Leg
-from bgphealth.core.truth import used as used_of
+from bgphealth.core.truth import OURS, KernelDefault, Leg, used_of
 from bgphealth.fallback.netlink import Interface, Route
 
 

@@ -44,7 +44,7 @@ from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from bgphealth.core.errors import BgphealthError, HostError, PermissionDeniedError
 from bgphealth.core.settings import Address, Family, Prefix
-from bgphealth.core.truth import HARMLESS_METRIC, OURS, KernelDefault, Leg
+from bgphealth.core.truth import FRR_STATIC, HARMLESS_METRIC, OURS, KernelDefault, Leg
 
 PROTOCOL = 179
 """Our mark on routes and rules (rtm_protocol) and, since Linux 5.18, on addresses (IFA_PROTO).
@@ -69,7 +69,7 @@ PROTOCOLS = {
     16: "dhcp",
     PROTOCOL: OURS,
     _BGP: "bgp",
-    196: "static",
+    196: FRR_STATIC,
 }
 _SCOPE_SITE, _SCOPE_LINK = 200, 253  # RT_SCOPE_SITE, RT_SCOPE_LINK
 _NOT_ADD = "set address: expect for the service, and add it by other means"

@@ -13,7 +13,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
-from bgphealth.core.settings import Address, Family, Prefix, Settings
+from bgphealth.core.settings import Address, Family, Mode, Prefix, Settings
 from bgphealth.core.truth import KernelDefault
 from bgphealth.fallback import metrics
 from bgphealth.fallback.gateways import Gateways, GatewaySearch
@@ -164,16 +164,19 @@ async def look(settings: Settings) -> View:
     """
     async with Netlink() as netlink:
         interfaces = await netlink.interfaces()
+        defaults = {f: tuple(await netlink.defaults(f)) for f in settings.families}
         gateways = await GatewaySearch(settings, ask=False).look(interfaces, netlink)
         ours = await metrics.own(netlink)
-        wanted = plan(settings, interfaces, gateways)
+        fallback = metrics.plan(settings, interfaces, gateways, {}, ours)
+        if settings.mode is Mode.LOCAL:
+            fallback = metrics.ahead(fallback, defaults, interfaces)
         return View(
             interfaces=interfaces,
-            defaults={f: tuple(await netlink.defaults(f)) for f in settings.families},
+            defaults=defaults,
             neighbors=await _neighbors(netlink),
             gateways=gateways,
-            plan=wanted,
-            fallback=metrics.plan(settings, interfaces, gateways, {}, ours),
+            plan=plan(settings, interfaces, gateways),
+            fallback=fallback,
             own_defaults=frozenset(ours),
             tables={
                 (uplink.name, path.family): await _table(

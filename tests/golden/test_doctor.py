@@ -46,6 +46,12 @@ EXAMPLE
 - Run it as root, where bgphealth runs: in the same network namespace, and with its
   `RUNTIME_DIRECTORY` or `control.socket` if that is not `/run/bgphealth`. The program's permissions
   are those of the process that listens at the control socket.
+- **FRR** is asked by vtysh. Its running configuration is compared with what `bgphealth render frr`
+  writes: each line that is missing is found, and each line in a list or route-map `bgphealth-…`
+  that was not rendered. What else the host has in FRR is its own affair. `mend` enters the very
+  lines.
+- **ExaBGP** is looked at from outside: its process, its environment, its two files. In mode
+  `direct` a session is there when its TCP connection is.
 - A path that is down or degraded by its probes is no finding, nor is a drain: that is what
   bgphealth is for. What the probes get for an answer says
   [`bgphealth probe`](host.md#5-ask-everything-once).

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -337,19 +338,15 @@ def test_exabgp_does_not_run(patient: Patient) -> None:
 
 
 def test_bgphealth_may_not_ask_frr(patient: Patient) -> None:
-    """ExaBGP was started as root, and became nobody (E6)."""
+    """It runs as nobody, as when ExaBGP is started as root and told nothing else (E6)."""
     lab = patient.lab
-    script = (
-        "pid=$(cat /run/exabgp.pid); kill -9 $(ps -o ppid= -p $pid) $pid;"
-        "sed s/user=root/user=nobody/ /etc/lab/run-exabgp >/run/as-nobody;"
-        "setsid sh /run/as-nobody >>/var/log/exabgp.log 2>&1 </dev/null &"
-    )
-    lab.server("sh", "-c", script)
-    try:
-        patient.wait("exabgp_no_frrvty")
-    finally:
-        lab.server("sh", "-c", "pid=$(cat /run/exabgp.pid); kill -9 $(ps -o ppid= -p $pid) $pid")
-        lab.server("sh", "-c", "/run/services/systemctl start exabgp")
+    render = ("bgphealth", "-c", FILE, "render", "exabgp", "-o", "/etc/exabgp")
+    nobody = f"/usr/bin/{' '.join(AS_NOBODY)} --clear-groups {sys.executable} -m bgphealth"
+    lab.server(*render, "--program", nobody)
+    lab.restart_exabgp()
+    patient.wait("exabgp_no_frrvty")
+    lab.server(*render)
+    lab.restart_exabgp()
     patient.wait()
 
 

@@ -9,8 +9,7 @@ _ZEBRA_AGAIN = (
     "ip route add default via 10.0.1.0 dev eth1 metric 50 && sleep 0.1 && "
     "ip route del default via 10.0.1.0 dev eth1 metric 50"
 )
-# The kernel drops the IPv4 default with its source, and says nothing to zebra.
-_DROP_DEFAULT = """
+_DEFAULT = """
     while ip -4 route show default | grep -q 'proto bgp'; do
         ip addr del 10.255.10.1/32 dev lo; ip addr add 10.255.10.1/32 dev lo; sleep 0.2
     done
@@ -61,7 +60,7 @@ BROKEN = (
         also=("fallback_left",),
         is_mended=False,
     ),
-    _broken("uplink_down", how="ip link set eth1 down", undo="ip link set eth1 up"),
+    _broken("uplink_down", how="ip link set eth1 down", undo="ip link set eth1 up", disturbs=True),
     _broken("mtu_differs", how="ip link set eth1 mtu 1400", undo="ip link set eth1 mtu 1500"),
     _broken(
         "gateway_unresolved",
@@ -73,6 +72,7 @@ BROKEN = (
         """,
         undo="nft delete table arp broken",
         is_mended=False,
+        disturbs=True,
     ),
     # ---- addresses
     _broken(
@@ -97,7 +97,7 @@ BROKEN = (
         also=("table_default_missing", "table_others"),
     ),
     _broken(
-        "no_router",
+        "no_gateway",
         how="ip -6 neigh flush dev eth1",
         file=(
             's/neighbor: {ipv4: 10.0.1.0, ipv6: "2001:db8:1::"}/neighbor: unnumbered, '
@@ -114,34 +114,53 @@ BROKEN = (
         is_mended=False,
     ),
     # ---- defaults
+    # The kernel drops the IPv4 default with its source, and refuses it until that is back.
+    _broken(
+        "only_fallback",
+        "loopback_missing",
+        how="ip addr del 10.255.10.1/32 dev lo",
+        undo=f"ip addr replace 10.255.10.1/32 dev lo; {_ZEBRA_AGAIN}",
+        disturbs=True,
+    ),
     _broken(
         "no_default",
+        "loopback_missing",
         is_stopped=True,
-        # zebra looks again at what is left when a default of the kernel's goes.
-        how=f"while ip -4 route del default proto 179; do :; done; {_DROP_DEFAULT}",
-        undo="bgphealth fallback apply",
+        how="""
+            ip addr del 10.255.10.1/32 dev lo
+            while ip -4 route del default proto 179; do :; done
+        """,
+        undo=f"ip addr replace 10.255.10.1/32 dev lo; {_ZEBRA_AGAIN}",
         also=("fallback_missing",),
+        is_mended=False,
     ),
-    _broken("only_fallback", is_stopped=True, how=_DROP_DEFAULT, undo=_ZEBRA_AGAIN),
     _broken(
         "foreign_default",
         how="ip route add default via 10.0.1.0 dev eth1 metric 100 proto dhcp",
         undo="ip route del default via 10.0.1.0 dev eth1 metric 100",
     ),
+    _broken(
+        "foreign_default",
+        how="vtysh -c 'configure terminal' -c 'ipv6 route ::/0 2001:db8:1::'",
+        undo="vtysh -c 'configure terminal' -c 'no ipv6 route ::/0 2001:db8:1::'",
+    ),
     *(
-        _broken(
-            word, how=_DEFAULT.format(src=src), undo=_ZEBRA_AGAIN, is_mended=word.endswith("link")
-        )
+        _broken(word, how=_DEFAULT.format(src=src), undo=_ZEBRA_AGAIN, is_mended=False)
         for word, src in (
             ("default_source_anycast", "src 192.0.2.53"),
-            ("default_source_link", "src 10.0.1.1"),
             ("default_source_link", ""),
         )
     ),
     _broken(
+        "default_source_link",
+        how=_DEFAULT.format(src="src 10.0.1.1"),
+        undo=_ZEBRA_AGAIN,
+        disturbs=True,
+    ),
+    _broken(
         "default_source_other",
-        how=f"ip addr add 10.255.99.9/32 dev lo; {_DEFAULT.format(src='src 10.255.99.9')}",
-        undo=f"{_ZEBRA_AGAIN}; ip addr del 10.255.99.9/32 dev lo",
+        how=_DEFAULT.format(src="src 127.0.0.1"),
+        undo=_ZEBRA_AGAIN,
         is_mended=False,
     ),
     _broken("fallback_missing", is_stopped=True, how="ip route del default proto 179"),
@@ -189,3 +208,21 @@ BROKEN = (
     ),
     _broken("cannot_look", file=_socket("/etc/passwd/no.sock"), is_mended=False),
 )
+
+BROKEN_LOCAL = (
+    _broken(
+        "foreign_default_first",
+        is_stopped=True,
+        how="ip route add default via 10.0.2.0 dev eth2",
+        undo="ip route del default via 10.0.2.0 dev eth2 metric 0 scope global",
+    ),
+    _broken(
+        "fallback_missing",
+        is_stopped=True,
+        how="ip route del default proto 179 metric 1",
+        also=("foreign_default_first",),
+    ),
+    _broken("table_default_missing", is_stopped=True, how="ip route del default table 17901"),
+    _broken("rule_missing", is_stopped=True, how="ip rule del priority 1792"),
+)
+"""The same in mode local, with the uplinks eth1 and eth2."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address, ip_address, ip_interface
 from typing import Any
 
+from bgphealth.core.health import PathKey
 from bgphealth.core.settings import Family, Settings
 from bgphealth.core.truth import KernelDefault, Leg
 from bgphealth.fallback import metrics
@@ -45,15 +46,20 @@ def healthy(settings: Settings = SETTINGS, **interfaces: Interface) -> View:
     } | interfaces
     lo = [a for service in settings.services for a in service.addresses]
     there["lo"] = Interface(9, "lo", up=True, addresses=tuple(ip_interface(a) for a in lo))
-    wanted = plan(settings, there, {})
-    fallback = metrics.plan(settings, there, {}, {}, set())
+    gateways = {
+        PathKey(u.name, p.family): Leg(u.interface, p.neighbor)
+        for u in settings.uplinks
+        for p in u.paths
+    }
+    wanted = plan(settings, there, gateways)
+    fallback = metrics.plan(settings, there, gateways, {}, set())
     values = {"forwarding": 0, "ignore_routes_with_linkdown": 1, "accept_ra": 0, "rp_filter": 0}
     conf = {f"eth{n}/{key}": str(value) for n in (1, 2) for key, value in values.items()}
     return View(
         interfaces=there,
         defaults={V4: (DEFAULT,), V6: (replace(DEFAULT, source=ip_address("2001:db8:10::1")),)},
         neighbors={(1, IPv4Address("10.0.1.0")): "reachable"},
-        gateways={},
+        gateways=gateways,
         plan=wanted,
         fallback=fallback,
         own_defaults=frozenset(fallback.wanted.values()),

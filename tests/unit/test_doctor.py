@@ -15,7 +15,7 @@ from bgphealth.cli.app import app
 from bgphealth.core.errors import HostError
 from bgphealth.core.health import PathKey
 from bgphealth.core.settings import AddressUse, Family, Mode, Settings
-from bgphealth.core.truth import OURS, KernelDefault, Leg
+from bgphealth.core.truth import FRR_STATIC, OURS, KernelDefault, Leg
 from bgphealth.doctor import addresses, examine, host, links, process, sysctls
 from bgphealth.doctor.finding import Finding, Kind, Severity
 from bgphealth.doctor.process import Process
@@ -24,7 +24,7 @@ from bgphealth.fallback.netlink import Route
 from bgphealth.fallback.tables import plan
 from bgphealth.fallback.view import OtherRoute, OtherRule, Table, View
 from tests.support import hosts
-from tests.support.broken_host import BROKEN
+from tests.support.broken_host import BROKEN, BROKEN_LOCAL
 from tests.support.healthy import DEFAULT, SETTINGS, healthy, interface
 
 V4, V6 = Family.IPV4, Family.IPV6
@@ -53,7 +53,8 @@ def with_defaults(*given: KernelDefault) -> View:
 
 def test_every_word_is_broken_somewhere() -> None:
     of_host = {kind.word for kind in (examine.CANNOT_LOOK, *host.KINDS, *process.KINDS)}
-    assert {word for broken in BROKEN for word in broken.words} == of_host
+    broken = (*BROKEN, *BROKEN_LOCAL)
+    assert {word for each in broken for word in each.words} == of_host
 
 
 def test_a_healthy_host_has_nothing() -> None:
@@ -121,6 +122,21 @@ def test_the_kernel_may_choose_another_one_of_several() -> None:
     assert finding.mend == "in the file: uplinks.tor1.probe_source: {ipv6: 2001:db8:1::5}"
 
 
+def test_exabgps_end_of_the_session_is_on_the_link() -> None:
+    (tor1, tor2) = SETTINGS.uplinks
+    (v4, v6) = tor1.paths
+    ours = replace(v4, probe_source=ip_address("10.255.10.1"))
+    uplinks = (replace(tor1, paths=(ours, v6)), tor2)
+    direct = replace(SETTINGS, mode=Mode.DIRECT, uplinks=uplinks, fallback=hosts.host().fallback)
+    seen = healthy()
+    seen = replace(seen, plan=plan(direct, seen.interfaces, seen.gateways))
+    (finding,) = addresses.judge(direct, seen)
+    assert (finding.word, finding.mend) == (
+        "no_probe_source",
+        "ip address add 10.255.10.1/LENGTH dev eth1",
+    )
+
+
 # ---- defaults
 
 
@@ -131,6 +147,16 @@ def test_a_default_with_a_better_distance_evicts(protocol: str, distance: int) -
     (finding,) = found(with_defaults(other, DEFAULT))
     assert finding.word == "foreign_default"
     assert f"that is distance {distance} to zebra" in finding.found
+
+
+def test_a_static_default_of_frrs_goes_out_of_frr() -> None:
+    other = KernelDefault(FRR_STATIC, 20, None, DEFAULT.legs)
+    (finding,) = found(with_defaults(other))
+    assert "that is distance 1 to zebra" in finding.found
+    assert finding.mend == (
+        "vtysh -c 'configure terminal' -c 'no ip route 0.0.0.0/0 10.0.1.0' "
+        "-c 'no ip route 0.0.0.0/0 10.0.2.0'  # and out of frr.conf"
+    )
 
 
 @pytest.mark.parametrize("metric", [200 << 24, 255 << 24])
@@ -287,15 +313,14 @@ def test_unnumbered_links_speak_no_arp() -> None:
 def test_a_path_without_its_probe_address_has_none() -> None:
     settings = hosts.unnumbered_host(families=(V4,))
     seen = healthy()
-    gateways: dict[PathKey, Leg | str] = {
+    gateways: Mapping[PathKey, Leg | str] = {
         PathKey("tor1", V4): "no router was seen on eth1 yet",
         PathKey("tor2", V4): Leg("eth2", ip_address("fe80::2")),
     }
     seen = replace(seen, gateways=gateways, plan=plan(settings, seen.interfaces, gateways))
     said = [(f.word, f.subject) for f in addresses.judge(settings, seen)]
     assert said == [
-        ("no_router", "eth1"),
-        ("no_probe_source", "tor1 ipv4"),
+        ("no_gateway", "eth1"),
         ("no_probe_source", "tor2 ipv4"),
     ]
 
