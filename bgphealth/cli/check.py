@@ -325,6 +325,22 @@ def _session(uplink: UplinkSettings) -> str:
 
 def _notes(settings: Settings) -> list[str]:
     """Return what is right by itself and yet hardly meant."""
+    return [*_unwatched(settings), *_shared(settings)]
+
+
+def _shared(settings: Settings) -> Iterator[str]:
+    """Return which pins have a source that others may announce as well."""
+    for pin in settings.sources.pins:
+        for service in settings.services:
+            if service.name != LOOPBACK and any(pin.source in p for p in service.prefixes):
+                yield (
+                    f"the pin {pin} is right only if no other host announces the service "
+                    f"{service.name}: replies go to whoever does"
+                )
+
+
+def _unwatched(settings: Settings) -> list[str]:
+    """Return which BFD sessions are asked for and not rendered."""
     unwatched = [
         u.name
         for u in settings.uplinks

@@ -61,10 +61,13 @@ def pins(parts: Parts) -> Iterator[Finding]:
             yield (*at, "to"), f"{pin.to}: no uplink has {label(family)}"
         if (why := _not_ours(parts, pin.source)) is not None:
             yield (*at, "from"), why
-        elif (service := parts.service_of(pin.source)) is not None:
+        elif (service := _checked_service(parts, pin.source)) is not None:
             yield (
                 (*at, "from"),
-                f"{pin.source} is inside a prefix of {service}: replies would go where that goes",
+                (
+                    f"{pin.source} is inside a prefix of the service {service}: replies would go "
+                    "where that goes; an address of this host alone is a service without checks"
+                ),
             )
         elif (uplink := _probed_from(parts, pin.source)) is not None:
             yield (
@@ -173,6 +176,14 @@ def _not_ours(parts: Parts, address: Address) -> str | None:
             )
     if address in parts.discard_next_hops:
         return f"{address} is the discard next hop (host.discard_next_hop)"
+    return None
+
+
+def _checked_service(parts: Parts, address: Address) -> str | None:
+    """Return the service that an address belongs to and that may go elsewhere: one with checks."""
+    for name, service in parts.services.items():
+        if (service.checks or service.requires) and any(address in p for p in service.prefixes):
+            return name
     return None
 
 

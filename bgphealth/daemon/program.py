@@ -13,6 +13,7 @@ from collections.abc import Mapping, Set
 from dataclasses import replace
 from functools import partial
 from ipaddress import ip_network
+from operator import attrgetter
 from typing import NamedTuple, TextIO
 
 from structlog.typing import FilteringBoundLogger
@@ -224,7 +225,8 @@ class Program:
             self._closed_loop.configure(settings, self._owned)
         # New ones are asserted as soon as they are decided, like all that is ours at a start.
         driver.doubt(owned_before ^ self._owned)
-        if (before.uplinks, before.fallback) != (settings.uplinks, settings.fallback):
+        in_kernel = attrgetter("uplinks", "fallback", "sources")
+        if in_kernel(before) != in_kernel(settings):
             await self._watch_others(before)
         if is_asked_otherwise:
             probing = Probing(settings, self._kernel, self._post)

@@ -531,6 +531,28 @@ async def test_source_nat_gives_the_hosts_source_to_what_carries_the_links() -> 
             assert seen_as("198.51.100.1") == "10.0.1.1"
 
 
+@isolated
+async def test_a_connection_keeps_the_source_that_it_was_given_when_its_uplink_dies() -> None:
+    two_uplinks()
+    with tempfile.TemporaryDirectory() as directory:
+        settings = load(written(directory, FILE.partition("sources:")[0]))
+        text = nftables.render(settings, Path("any"), "daemon")
+        nft("-f", str(written(directory, text)))
+    ip("route", "replace", "default", "via", "10.0.1.0", "metric", "20", "proto", "bgp")
+    with udp("198.51.100.1") as sock, ExitStack() as stack:
+        sock.connect(("198.51.100.1", 9))
+        assert sock.getsockname()[0] == "10.0.1.1"
+        for n in (1, 2):
+            end = stack.enter_context(socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM))
+            end.bind((f"far{n}", 0x0800))  # ETH_P_IP
+            end.settimeout(10)
+            ip("route", "replace", "default", "via", TOR["-4"][n], "metric", "20", "proto", "bgp")
+            sock.send(b"still me")
+            packet = end.recv(2048)
+            assert packet.endswith(b"still me")
+            assert packet[12:16] == ip_address(LOOPBACK["-4"]).packed
+
+
 ECHO = """
 import select, socket, sys
 servers = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in sys.argv[1:]]

@@ -89,7 +89,7 @@ def events() -> set[str]:
 def keys_of(model: type[BaseModel], above: str = "") -> Iterator[str]:
     """Yield every key of the file in dotted form, NAME standing for what the user names."""
     for name, field in model.model_fields.items():
-        key = f"{above}{name}"
+        key = f"{above}{field.alias or name}"
         yield key
         is_text = any(isinstance(each, PlainValidator) for each in field.metadata)
         if key not in PLACES and not is_text:
