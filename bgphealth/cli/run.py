@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from bgphealth import config
+from bgphealth.core.settings import Mode
 from bgphealth.daemon import life, log
 from bgphealth.daemon.recorder import Recorder
 
@@ -27,7 +28,7 @@ _MIB = 2**20
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Probe and decide, print what ExaBGP would be sent, and change nothing.",
+    help="Probe and decide, print what ExaBGP would be sent (or what would be used), no more.",
 )
 @click.option(
     "--record",
@@ -57,11 +58,14 @@ def run(
     record_mib: int,
     verbose: bool,
 ) -> None:
-    """Probe, decide and steer, as ExaBGP's process.
+    """Probe, decide and steer, as ExaBGP's process; in mode local alone.
 
     ExaBGP starts it (see `bgphealth render exabgp`) and reads its stdout as commands; logs go to
     stderr. Ends with status 0 when ExaBGP goes away or a signal says so. SIGHUP reads the file
     again. A file that is wrong is waited for; what is announced stays as it is meanwhile.
+
+    In mode local the service manager starts it (see `bgphealth render systemd`), or you do; stdin
+    and stdout are not used. The defaults stay when it ends.
     """
     if invocation.commands_fd is None:
         raise AssertionError("stdout is not guarded")  # The entry point does it for `run`.
@@ -75,6 +79,14 @@ def run(
         with os.fdopen(invocation.commands_fd, "w", encoding="ascii") as stdout:
             asyncio.run(life.dry_run(settings, logger, stdout, recorder))
         return
+    is_exabgp = _is_channel(sys.stdin.fileno())
+    mode = config.mode_of(invocation.file)
+    if mode is None and not is_exabgp:
+        config.load(invocation.file)  # It says what is wrong, to somebody who can mend it.
+    if mode is Mode.LOCAL:
+        os.close(invocation.commands_fd)
+        asyncio.run(_run_alone(invocation.file, logger, recorder))
+        return
     if sys.stdin.isatty():
         raise click.UsageError(
             "stdin is a terminal, not ExaBGP; 'bgphealth render exabgp' writes the configuration "
@@ -86,6 +98,16 @@ def run(
         )
     with os.fdopen(invocation.commands_fd, "wb", buffering=0) as stdout_pipe:
         asyncio.run(_run(invocation.file, logger, stdout_pipe, recorder))
+
+
+def _is_channel(descriptor: int) -> bool:
+    """Return whether somebody may be at the other end, as ExaBGP would be."""
+    kind = os.fstat(descriptor).st_mode
+    return stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind)
+
+
+async def _run_alone(file: Path, logger: FilteringBoundLogger, recorder: Recorder | None) -> None:
+    await life.Life(file, logger, recorder).run_alone()
 
 
 async def _run(

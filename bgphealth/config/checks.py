@@ -372,7 +372,7 @@ def _targets(parts: Parts) -> Iterator[Finding]:
 
 def _fallback(parts: Parts) -> Iterator[Finding]:
     given = parts.fallback
-    if given is None or not given.enabled or not parts.uplinks:
+    if given is None or not given.enabled or not parts.number_of:
         return
     name, highest = max(parts.number_of.items(), key=lambda item: item[1])
     if given.rule_priority + highest > LARGEST_RULE_PRIORITY:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, get_args, get_origin
 
 from pydantic import BaseModel
 
+from bgphealth.config.local import INSTEAD, LocalFile
 from bgphealth.config.model import LATER, File
 from bgphealth.config.problems import KeyPath, shown
 
@@ -81,12 +82,29 @@ def _unknown_key(path: KeyPath, root: type[BaseModel]) -> tuple[str, str | None]
     model = _model_at(path[:-1], root)
     allowed = list(_fields(model))
     key = str(path[-1])
-    if root is File and any(_matches(path, later) for later in LATER):
+    if root in (File, LocalFile) and any(_matches(path, later) for later in LATER):
         return "arrives in a later version; remove it for now", None
+    if root is LocalFile and _is_known(path, File):
+        return _not_local(path), None
+    if root is File and _is_known(path, LocalFile):
+        return "is for mode local only: remove it", None
     close = get_close_matches(key, allowed, n=1)
     meant = close[0] if close else None
     guess = f"; did you mean {shown(meant)}?" if meant else ""
     return f"unknown key{guess} (allowed: {', '.join(allowed)})", meant
+
+
+def _is_known(path: KeyPath, root: type[BaseModel]) -> bool:
+    return str(path[-1]) in _fields(_model_at(path[:-1], root))
+
+
+def _not_local(path: KeyPath) -> str:
+    key = str(path[-1])
+    if path == ("services",):
+        return "mode local does without BGP: there is nobody to announce services to; remove it"
+    if key in INSTEAD:
+        return f"is for BGP; in mode local it is {INSTEAD[key]}"
+    return "is for BGP, which mode local does without: remove it"
 
 
 def _matches(path: KeyPath, pattern: tuple[str, ...]) -> bool:

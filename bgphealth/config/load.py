@@ -8,25 +8,25 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from bgphealth.config import document
-from bgphealth.config.checks import Parts, check
+from bgphealth.config import document, load_local, local, paths
+from bgphealth.config.checks import Finding, Parts, check
 from bgphealth.config.explain import explain
+from bgphealth.config.local import LocalFile, LocalParts, LocalUplink
 from bgphealth.config.model import (
     BfdProfile,
     Fallback,
     File,
-    FlapDamping,
     Host,
     Paths,
     Service,
     Uplink,
 )
 from bgphealth.config.problems import InvalidFileError, KeyPath, Problem
+from bgphealth.core.errors import ConfigurationError
 from bgphealth.core.settings import (
     LOOPBACK,
     Address,
     Bfd,
-    Damping,
     FallbackSettings,
     Family,
     HostSettings,
@@ -34,10 +34,8 @@ from bgphealth.core.settings import (
     Mode,
     ProbeKind,
     ProbeSettings,
-    Quality,
     ServiceSettings,
     Settings,
-    Timing,
     UplinkPath,
     UplinkSettings,
 )
@@ -49,9 +47,6 @@ if TYPE_CHECKING:
 
 _ASKS_NEIGHBOR = (ProbeKind.ICMP, ProbeKind.BFD, ProbeKind.BGP)
 """Kinds of gateway probe that need not say whom they ask."""
-
-_FEWEST_ANSWERS, _MOST_ANSWERS = 20, 1000
-"""A window of fewer answers says nothing about loss; one of more costs memory for nothing."""
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -82,18 +77,38 @@ def check_document(read: Document) -> Settings:
     Raises:
         InvalidFileError: It is wrong; the error lists every problem.
     """
-    found: list[tuple[KeyPath, str]] = []
-    file: File | None = None
-    try:
-        file = File.model_validate(read.data)
-    except ValidationError as error:
-        found += explain(error)
+    if _mode(read.data.get("mode")) is Mode.LOCAL:
+        ways = _local_parts(read)
+        return load_local.settings(
+            _checked(read, LocalFile, [*check(ways), *local.check(ways)]), ways.number_of
+        )
     parts = _parts(read)
-    found += check(parts)
+    return _settings(_checked(read, File, check(parts)), parts.number_of)
+
+
+def _checked(read: Document, model: type[_Model], found: list[Finding]) -> _Model:
+    """Return the whole file, if nothing is wrong with it; `found` is what is already known."""
+    file: _Model | None = None
+    try:
+        file = model.model_validate(read.data)
+    except ValidationError as error:
+        found = [*explain(error, model), *found]
     problems = problems_of(read, found)
     if problems or file is None:
         raise InvalidFileError(problems)
-    return _settings(file, parts.number_of)
+    return file
+
+
+def mode_of(path: Path) -> Mode | None:
+    """Return the mode that a file names, whatever else is wrong with it; None if that is not known.
+
+    Raises:
+        PermissionDeniedError: The file may not be read.
+    """
+    try:
+        return _mode(document.read(path).data.get("mode"))
+    except ConfigurationError:
+        return None
 
 
 def problems_of(read: Document, found: list[tuple[KeyPath, str]]) -> list[Problem]:
@@ -126,6 +141,27 @@ def _parts(read: Document) -> Parts:
             and all(uplink.families for uplink in uplinks.values())
             and ("uplinks",) not in read.lossy
         ),
+    )
+
+
+def _local_parts(read: Document) -> LocalParts:
+    data = read.data
+    given = data.get("uplinks")
+    ways = _each(LocalUplink, given)
+    return LocalParts(
+        mode=Mode.LOCAL,
+        host=None,
+        uplinks={},
+        paths=_valid(Paths, data.get("paths", {})),
+        services={},
+        fallback=_valid(Fallback, data.get("fallback", {})),
+        uplink_names=_keys(given),
+        service_names=(),
+        bfd_profiles=(),
+        whole_uplinks=isinstance(given, dict)
+        and 0 < len(given) == len(ways)
+        and ("uplinks",) not in read.lossy,
+        ways=ways,
     )
 
 
@@ -175,10 +211,10 @@ def _settings(file: File, number_of: dict[str, int]) -> Settings:
             )
             for name, uplink in file.uplinks.items()
         ),
-        path_timing=_timing(file.paths),
-        suspect_interval_s=_suspect_interval(file.paths),
-        quality=_quality(file.paths),
-        damping=_damping(file.paths.damping),
+        path_timing=paths.timing(file.paths),
+        suspect_interval_s=paths.suspect_interval(file.paths),
+        quality=paths.quality(file.paths),
+        damping=paths.damping(file.paths.damping),
         services=(_loopback(file), *(_service(file, name) for name in file.services)),
         all_down=file.policy.all_down,
         drain_settle_s=file.policy.drain_settle,
@@ -208,25 +244,20 @@ def _bfd(uplink: Uplink, profiles: dict[str, BfdProfile]) -> Bfd | None:
     )
 
 
-def _path(uplink: Uplink, family: Family, paths: Paths) -> UplinkPath:
+def _path(uplink: Uplink, family: Family, asked: Paths) -> UplinkPath:
     neighbor = uplink.neighbor.get(family) if uplink.neighbor else None
     next_hop = _get((uplink.next_hop.get(family) if uplink.next_hop else None) or neighbor)
-    gateway = [_of_neighbor(probe.probe, neighbor, next_hop) for probe in paths.gateway]
-    beyond = _only(family, [probe.probe for probe in paths.beyond.of] if paths.beyond else [])
+    gateway = [_of_neighbor(probe.probe, neighbor, next_hop) for probe in asked.gateway]
+    beyond = paths.only(family, [probe.probe for probe in asked.beyond.of] if asked.beyond else [])
     return UplinkPath(
         family=family,
         neighbor=neighbor,
         next_hop=next_hop,
         probe_source=uplink.probe_source.get(family) if uplink.probe_source else None,
-        gateway=_only(family, gateway),
+        gateway=paths.only(family, gateway),
         beyond=beyond,
-        beyond_need=paths.beyond.need if paths.beyond and beyond else 0,
+        beyond_need=asked.beyond.need if asked.beyond and beyond else 0,
     )
-
-
-def _only(family: Family, probes: list[ProbeSettings]) -> tuple[ProbeSettings, ...]:
-    """Return what is asked in a family: what has no target (exec, link) is asked in each."""
-    return tuple(p for p in probes if p.target is None or Family.of(p.target) is family)
 
 
 def _of_neighbor(
@@ -247,41 +278,6 @@ def _get(address: Address | None) -> Address:
     return address
 
 
-def _timing(section: Paths | Service) -> Timing:
-    return Timing(
-        interval_s=section.interval,
-        timeout_s=section.timeout,
-        fall=section.fall,
-        rise=section.rise,
-    )
-
-
-def _suspect_interval(paths: Paths) -> float | None:
-    suspect_s = paths.suspect_interval
-    return suspect_s if suspect_s is not None and suspect_s < paths.interval else None
-
-
-def _quality(paths: Paths) -> Quality:
-    degraded = paths.degraded
-    answers = round(degraded.window / paths.interval)
-    return Quality(
-        window=min(max(answers, _FEWEST_ANSWERS), _MOST_ANSWERS),
-        loss=degraded.loss.threshold,
-        latency_s=degraded.latency.threshold if degraded.latency else None,
-    )
-
-
-def _damping(section: FlapDamping | None) -> Damping | None:
-    if section is None or section.suppress is None:
-        return None
-    return Damping(
-        half_life_s=section.half_life,
-        suppress=section.suppress,
-        reuse=section.reuse,
-        max_suppress_s=section.max_suppress,
-    )
-
-
 def _service(file: File, name: str) -> ServiceSettings:
     service = file.services[name]
     return ServiceSettings(
@@ -289,8 +285,8 @@ def _service(file: File, name: str) -> ServiceSettings:
         prefixes=tuple(service.prefixes),
         checks=tuple(check.probe for check in service.checks),
         need=service.needed,
-        timing=_timing(service),
-        damping=_damping(service.damping),
+        timing=paths.timing(service),
+        damping=paths.damping(service.damping),
         on_injector_loss=service.on_injector_loss,
         address=service.address,
         on_down=service.on_down,
@@ -323,4 +319,4 @@ def _loopback(file: File) -> ServiceSettings:
     defaults = Service.model_validate({"prefixes": [str(prefix) for prefix in prefixes]})
     # Without FRR nothing is left that could keep it.
     loss = file.host.on_injector_loss if file.mode is Mode.FRR else InjectorLoss.WITHDRAW
-    return ServiceSettings(LOOPBACK, prefixes, (), 0, _timing(defaults), None, loss)
+    return ServiceSettings(LOOPBACK, prefixes, (), 0, paths.timing(defaults), None, loss)

@@ -377,13 +377,14 @@ def _version(value: object) -> int:
     return 1
 
 
-class File(Section):
-    """The whole file."""
+Version = Annotated[Literal[1], PlainValidator(_version)]
 
-    version: Annotated[Literal[1], PlainValidator(_version)] = Field(
-        description="the version of the file's format", examples=["1"]
-    )
-    mode: Annotated[Mode, BeforeValidator(fields.choice(*Mode, later=("local",)))] = Field(
+
+class File(Section):
+    """The whole file, but for local mode (`local`)."""
+
+    version: Version = Field(description="the version of the file's format", examples=["1"])
+    mode: Annotated[Mode, BeforeValidator(fields.choice(*Mode))] = Field(
         description="who speaks BGP and who installs the default", examples=["frr"]
     )
     host: Host = Field(description="the host's own identity in BGP")

@@ -4,6 +4,7 @@
 - A drained one only while no other works and its drain was not forced.
 - While none of them works, `all_down` decides; by default the last usable ones are kept, because
   taking the last path away never makes anything better; or the best of them.
+- In local mode one of them, the one that `preference` has chosen.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from bgphealth.core.guard import Guard
 from bgphealth.core.health import Judgement, PathHealth, PathKey, Standing
 from bgphealth.core.hysteresis import Level
 from bgphealth.core.reasons import Reason
-from bgphealth.core.settings import Address, AllDown, Prefix, Scope, Settings
+from bgphealth.core.settings import Address, AllDown, Family, Mode, Prefix, Scope, Settings
 
 
 class Usable(NamedTuple):
@@ -33,7 +34,8 @@ class Verdicts:
 
     `health` is what the verdicts on paths are made of; `last_usable` remembers which uplinks last
     carried, drained ones apart; `settled` is False while a start may still bring first verdicts;
-    `missing` are addresses that this host should have.
+    `missing` are addresses that this host should have; `in_use` is the uplink that was chosen for
+    each family, in local mode.
     """
 
     paths: Mapping[PathKey, Judgement]
@@ -44,6 +46,7 @@ class Verdicts:
     drains: Drains = field(default_factory=Drains)
     missing: frozenset[Address] = frozenset()
     guards: Mapping[Prefix, Guard] = field(default_factory=dict)
+    in_use: Mapping[Family, str] = field(default_factory=dict)
 
     def awaits(self, scope: Scope) -> bool:
         """Return whether a path of this scope will soon have its first verdict.
@@ -114,10 +117,21 @@ def _at(levels: Mapping[str, Level], wanted: Level) -> frozenset[str]:
     return frozenset(name for name, level in levels.items() if level is wanted)
 
 
-def usable(  # noqa: PLR0911 - one for each case
+def usable(settings: Settings, verdicts: Verdicts, scope: Scope) -> Usable:
+    """Return which uplinks carry a scope: all that can; in local mode the one that is in use."""
+    carrier = able(settings, verdicts, scope)
+    if settings.mode is not Mode.LOCAL or not carrier.uplinks:
+        return carrier
+    in_use = verdicts.in_use.get(scope.family)
+    if in_use not in carrier.uplinks:
+        return Usable(frozenset(), Reason.INIT)  # A more preferred one is waited for.
+    return carrier._replace(uplinks=frozenset({in_use}))
+
+
+def able(  # noqa: PLR0911 - one for each case
     settings: Settings, verdicts: Verdicts, scope: Scope
 ) -> Usable:
-    """Return which uplinks carry a scope: the clean ones, else the degraded, else `all_down`.
+    """Return which uplinks can carry a scope: the clean ones, else the degraded, else `all_down`.
 
     Drained ones do not, unless no other works and they may stand in for it.
     """

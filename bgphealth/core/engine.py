@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
 
-from bgphealth.core import addresses, damping, drain, guard, policy
+from bgphealth.core import addresses, damping, drain, guard, policy, preference
 from bgphealth.core.addresses import Addresses
 from bgphealth.core.carrying import Verdicts, suspended, usable
 from bgphealth.core.drain import Drains, Leg
@@ -35,7 +35,7 @@ from bgphealth.core.guard import Guard
 from bgphealth.core.health import Judgement, PathHealth, PathKey, ServiceHealth
 from bgphealth.core.hysteresis import Level
 from bgphealth.core.reasons import Reason
-from bgphealth.core.settings import AllDown, Family, Scope, Settings
+from bgphealth.core.settings import AllDown, Family, Mode, Scope, Settings
 from bgphealth.core.state import (
     AlternativesWanted,
     DecisionChanged,
@@ -126,7 +126,10 @@ def step(  # noqa: C901, PLR0911, PLR0912 - one for each kind of event
             left, gone = addresses.late(state.addresses, event.at, state.settings)
             outcome = drain.after(state.drains, event, state.settings)
             if outcome.drains == state.drains:
-                return state._replace(addresses=left), (*gone, *outcome.effects)
+                state = state._replace(addresses=left)
+                if state.preference.is_due(event.at):
+                    return decide(state, event.at, (*gone, *outcome.effects))
+                return state, (*gone, *outcome.effects)
             state = state._replace(addresses=left, drains=outcome.drains)
             state, renewed = _renew(state, event.at, outcome.released)
             return decide(state, event.at, (*gone, *outcome.effects, *renewed))
@@ -226,7 +229,10 @@ def _share_fate(
             # Those that are kept carry already: while all of them answer, they come up together.
             kept = {PathKey(uplink, family) for uplink in state.last_usable.get(Scope(family), ())}
             rising = {k for k, v in judged.items() if k.family is family and v.level.works}
-            if rising < kept and all(state.paths[key].is_answering for key in kept - rising):
+            late = kept - rising
+            # In local mode the one that is kept waits with others that could take over.
+            together = rising < kept or (late and state.settings.mode is Mode.LOCAL)
+            if together and all(state.paths[key].is_answering for key in late):
                 held = _hold(state, at, rising, _longest_wait_s(state.settings))
                 held_since |= held
                 verdicts.update({key: state.path_verdicts[key] for key in held})
@@ -356,6 +362,9 @@ def decide(
     state: State, at: float, effects: tuple[Effect, ...]
 ) -> tuple[State, tuple[Effect, ...]]:
     """Ask the policy about the whole host; return the state, and these effects with its own."""
+    if state.settings.mode is Mode.LOCAL:
+        chosen = preference.choose(state.preference, at, state.settings, verdicts_of(state))
+        state = state._replace(preference=chosen)
     state = state._replace(last_usable=_last_usable(state))
     state, drained = _suspend(state, at)
     state, sought = _seek(state, at)
@@ -383,6 +392,7 @@ def verdicts_of(state: State) -> Verdicts:
         state.drains,
         state.addresses.missing,
         state.guards,
+        state.preference.in_use,
     )
 
 

@@ -2,7 +2,8 @@
 
 The order is the policy's own: who carries the family comes first, whatever that is worth (while
 no path works, those that are kept), then what works all the same (degraded, damped, drained), then
-what is down. A path without a verdict is not ranked: it stays where it is.
+what is down. A path without a verdict is not ranked: it stays where it is. In local mode, where the
+order is all that there is, none is ranked while nobody carries: nothing changes then.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from enum import IntEnum
 from bgphealth.core.carrying import Verdicts, usable
 from bgphealth.core.health import PathKey
 from bgphealth.core.hysteresis import Level
-from bgphealth.core.settings import Scope, Settings
+from bgphealth.core.settings import Mode, Scope, Settings
 
 
 class Rank(IntEnum):
@@ -29,6 +30,8 @@ def ranks(settings: Settings, verdicts: Verdicts) -> Mapping[PathKey, Rank]:
     found: dict[PathKey, Rank] = {}
     for family in settings.families:
         carriers = usable(settings, verdicts, Scope(family)).uplinks
+        if settings.mode is Mode.LOCAL and not carriers:
+            continue
         for uplink, level in verdicts.levels_in(Scope(family)).items():
             if level is Level.INIT:
                 continue

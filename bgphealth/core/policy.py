@@ -6,6 +6,7 @@
 - Which uplinks carry what is in `carrying`, and how services go to their ToRs in `policy_services`.
 - A drained uplink carries nothing; before that, while it settles, its default is there with a local
   preference that is lower still.
+- In local mode nothing is announced: see `policy_local`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from bgphealth.core.drain import Leg
 from bgphealth.core.health import Judgement
 from bgphealth.core.hysteresis import Level
 from bgphealth.core.intents import Announcement, Intents, RouteKey
+from bgphealth.core.policy_local import decide_local
 from bgphealth.core.policy_services import decide_service, decide_sessions, over
 from bgphealth.core.reasons import Reason
 from bgphealth.core.settings import Mode, Scope, Settings
@@ -60,6 +62,8 @@ def decide(settings: Settings, verdicts: Verdicts) -> Decisions:
         for service in settings.services:
             decisions.update(decide_sessions(settings, service, verdicts, usable_in))
         return decisions
+    if settings.mode is Mode.LOCAL:
+        return decide_local(settings, verdicts, usable_in)
     for uplink in settings.uplinks:
         for path in uplink.paths:
             key, leg = default_key(path.family, uplink.number), Leg(Scope(path.family), uplink.name)

@@ -16,6 +16,8 @@ class About(StrEnum):
     PATH = "path"
     SERVICE = "service"
     ANNOUNCEMENT = "announcement"
+    DEFAULT = "default"
+    """Of an uplink, in local mode."""
     DRAIN = "drain"
 
 
@@ -23,7 +25,8 @@ class Meaning(NamedTuple):
     """What a word says of one kind of thing.
 
     `outcome` is what has this reason: the verdict on a path or a service, what is done with an
-    announcement, the event of a drain. `do` is for whoever is called at night.
+    announcement or, in local mode, with a default, the event of a drain. `do` is for whoever is
+    called at night.
     """
 
     about: About
@@ -50,6 +53,14 @@ def _withdrawn(means: str, do: str = "nothing") -> Meaning:
 
 def _left_alone(means: str, do: str = "nothing") -> Meaning:
     return Meaning(About.ANNOUNCEMENT, "left as it is", means, do)
+
+
+def _in_use(means: str, do: str = "nothing") -> Meaning:
+    return Meaning(About.DEFAULT, "in use", means, do)
+
+
+def _spare(means: str, do: str = "nothing") -> Meaning:
+    return Meaning(About.DEFAULT, "spare", means, do)
 
 
 def _drain_ended(means: str, do: str = "nothing") -> Meaning:
@@ -82,6 +93,12 @@ class Reason(StrEnum):
             "what decides it has no verdict yet: neither announced nor withdrawn; an announcement "
             "of an earlier run stays",
             "look at the paths and services that are `init`",
+        ),
+        Meaning(
+            About.DEFAULT,
+            "left as it is",
+            "its path, or a more preferred one that could be used, has no verdict yet",
+            "as for the path",
         ),
     )
     PROBES_OK = "probes_ok", _path("up", "all gateway probes and enough beyond probes are up")
@@ -156,6 +173,7 @@ class Reason(StrEnum):
             "service: it is damped itself",
             "as for the path, or the service",
         ),
+        _spare("its path is damped, and another one of the family works", "as for the path"),
     )
     # A service.
     NO_CHECKS = (
@@ -172,12 +190,22 @@ class Reason(StrEnum):
         ),
     )
     # An announcement.
-    PATH_UP = "path_up", _announced("a default: its path is up")
+    PATH_UP = (
+        "path_up",
+        _announced("a default: its path is up"),
+        _in_use("its path is up, and no more preferred one is, or not for `stable_for` yet"),
+    )
     PATH_DEGRADED = (
         "path_degraded",
         _announced(
             "a default: its path is degraded; local preference 90. In mode direct also a service "
             "with `on_degraded`, as a worse path",
+            "as for the path",
+        ),
+        Meaning(
+            About.DEFAULT,
+            "in use or spare",
+            "its path is degraded: in use only while none of the family is clean",
             "as for the path",
         ),
     )
@@ -187,11 +215,28 @@ class Reason(StrEnum):
             "a default: its path is down, and another one of the family is up or degraded",
             "as for the path",
         ),
+        _spare("its path is down, and another one of the family is in use", "as for the path"),
+    )
+    LESS_PREFERRED = (
+        "less_preferred",
+        _spare("its path is up, and so is a more preferred one, which is in use"),
+    )
+    NOT_STABLE = (
+        "not_stable",
+        _spare(
+            "its path is up, and preferred to the one in use, but has not been up for "
+            "`policy.stable_for` without a break yet",
+            "nothing: it is used again by itself. To use it at once: drain the one in use",
+        ),
     )
     DAMPED_LAST = (
         "damped_last",
         _announced(
             "all paths of the family that work are damped: they are used all the same",
+            "look why all of them fall; nothing is held in reserve",
+        ),
+        _in_use(
+            "all paths of the family that work are damped: one of them is used all the same",
             "look why all of them fall; nothing is held in reserve",
         ),
     )
@@ -256,6 +301,10 @@ class Reason(StrEnum):
             "no path of the family is up; the ones that were up last are kept",
             "the host is cut off, or the probes are wrong: look at the targets, then at the ToRs",
         ),
+        _in_use(
+            "no path of the family is up; the one that was in use last is kept",
+            "the host is cut off, or the probes are wrong: look at the targets first",
+        ),
     )
     ALL_DOWN_KEEP_BEST = (
         "all_down_keep_best",
@@ -271,6 +320,11 @@ class Reason(StrEnum):
             "`keep_last`, and they went down together: all of them are kept",
             "look at the targets and at what is behind both ToRs: the probes may be wrong, and "
             "then nothing is broken",
+        ),
+        _in_use(
+            "no path of the family is up, and they went down together: the one in use is kept",
+            "look at the targets, and at what all uplinks share: the probes may be wrong, and then "
+            "nothing is broken",
         ),
     )
     ALL_DOWN_WITHDRAW = (
@@ -289,6 +343,12 @@ class Reason(StrEnum):
             "after a change of the file: the targets of `paths.beyond` are wrong, run `bgphealth "
             "probe`; else look at the ToRs",
         ),
+        Meaning(
+            About.DEFAULT,
+            "left as it is",
+            "no path of the family was up since the start: the kernel's defaults stay as they are",
+            "look at the targets, then at the gateways; run `bgphealth probe`",
+        ),
     )
     NOT_IN_FILE = (
         "not_in_file",
@@ -296,6 +356,7 @@ class Reason(StrEnum):
             "it left the file, in a reload or while bgphealth was away",
             "if that was not meant: put it back, reload",
         ),
+        _spare("it left the file, in a reload", "if that was not meant: put it back, reload"),
         _drain_ended("what was drained left the file"),
     )
     DRAINING = (
@@ -311,11 +372,16 @@ class Reason(StrEnum):
         _withdrawn(
             "it was drained, and has settled", "nothing; `bgphealth undrain` when the work is done"
         ),
+        _spare("its uplink is drained", "nothing; `bgphealth undrain` when the work is done"),
     )
     DRAIN_SUSPENDED = (
         "drain_suspended",
         _announced(
             "its uplink is drained, but no other one that may carry it works",
+            "stop the work on that uplink: it carries the traffic. Look at the other uplinks",
+        ),
+        _in_use(
+            "its uplink is drained, but no other one works",
             "stop the work on that uplink: it carries the traffic. Look at the other uplinks",
         ),
     )

@@ -95,6 +95,7 @@ def reconfigure(state: State, settings: Settings, at: float) -> tuple[State, tup
         drains=drains,
         guards=state.guards,
         addresses=kept_addresses,
+        preference=state.preference,
     )
     return engine.decide(after, at, (*ended, *judged, *removed, *asked))
 

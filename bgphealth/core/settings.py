@@ -236,12 +236,13 @@ class UplinkPath:
     interface's own address on the neighbor's subnet, looked up at start. An unnumbered link has no
     such address: its paths always have a `probe_source`, and a `next_hop` that is the ToR's own.
     In direct mode `neighbor` and `probe_source` are the two ends of ExaBGP's session with the ToR,
-    so that both are always there, and nobody uses the `next_hop`.
+    so that both are always there, and nobody uses the `next_hop`. In local mode `neighbor` is the
+    gateway, and the `next_hop` as well; both are None where the gateway is learned.
     """
 
     family: Family
     neighbor: Address | None
-    next_hop: Address
+    next_hop: Address | None
     probe_source: Address | None
     gateway: tuple[ProbeSettings, ...]
     beyond: tuple[ProbeSettings, ...]
@@ -267,7 +268,8 @@ class UplinkSettings:
     """The link to one ToR.
 
     `number` (from 1) is its path identifier on the injector session (RFC 7911), the low half of
-    its steering community, and its offset in the numbers of tables and rules.
+    its steering community, and its offset in the numbers of tables and rules. In local mode it is
+    the priority as well: the lowest is preferred.
     `neighbor_asn` is None for "any external AS" (FRR's ``remote-as external``).
     `password_file` holds the password of its sessions (RFC 2385), None for none; with
     `ttl_security` they take packets from the link only (RFC 5082). `bfd` is None where bgpd does
@@ -430,6 +432,10 @@ class HostSettings:
         return next(a for a in self.discard_next_hop if Family.of(a) is family)
 
 
+NO_BGP = HostSettings(0, IPv4Address(0), (), 0, (), IPv4Address(0))
+"""The host in local mode, which speaks no BGP (AS 0: RFC 7607)."""
+
+
 @dataclass(frozen=True, slots=True)
 class FallbackSettings:
     """What is written over netlink.
@@ -458,7 +464,8 @@ class Settings:
     faster than `path_timing` says. `damping` is None where falls do not count. `drain_settle_s` is
     how long what is drained is still announced, `guarded_settle_s` how long another host's healthy
     path must have been there before a guarded service is withdrawn. `control_socket` is where
-    operators are listened to; None for the runtime directory.
+    operators are listened to; None for the runtime directory. `stable_for_s` is how long, in local
+    mode, a more preferred path must have been up before it is used again.
     """
 
     mode: Mode
@@ -474,6 +481,7 @@ class Settings:
     guarded_settle_s: float
     fallback: FallbackSettings
     control_socket: str | None
+    stable_for_s: float = 0.0
 
     @property
     def families(self) -> tuple[Family, ...]:

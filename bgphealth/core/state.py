@@ -14,6 +14,7 @@ from bgphealth.core.drain import DrainEffect, Drains
 from bgphealth.core.guard import Guard
 from bgphealth.core.health import Judgement, PathHealth, PathKey, ServiceHealth
 from bgphealth.core.intents import Intents, RouteKey
+from bgphealth.core.preference import Preference
 from bgphealth.core.settings import Prefix, Scope, Settings
 
 
@@ -95,7 +96,7 @@ class State(NamedTuple):
     `held_since` are the paths that would be down, or up again, were it not for shared fate;
     `suspects` those that are probed at the faster pace. The penalties are of those that have fallen
     since the start. `settled`: the start is over, and no path is waited for any more. `guards` are
-    the prefixes of guarded services that are down.
+    the prefixes of guarded services that are down. `preference` is what is in use, in local mode.
     """
 
     settings: Settings
@@ -113,11 +114,12 @@ class State(NamedTuple):
     drains: Drains
     guards: Mapping[Prefix, Guard]
     addresses: Addresses = Addresses()
+    preference: Preference = Preference()
 
     @property
     def next_at(self) -> float | None:
         """When `TimePassed` is needed next; None for never."""
-        times = (self.drains.next_at, self.addresses.next_at)
+        times = (self.drains.next_at, self.addresses.next_at, self.preference.next_at)
         return min((at for at in times if at is not None), default=None)
 
     @property
@@ -144,4 +146,5 @@ class State(NamedTuple):
             drains=self.drains,
             guards=self.guards,
             addresses=self.addresses,
+            preference=self.preference,
         )

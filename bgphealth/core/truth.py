@@ -9,7 +9,7 @@ What differs is said in words for whoever reads them at night.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, TypeAlias
@@ -194,7 +194,7 @@ def in_bgpd(
 
 def tier(route: BgpRoute, view: KernelView) -> Tiered:
     """Return which tier serves, from the default in bgpd's table and those of the kernel."""
-    best = _used(view)
+    best = used_of(view.defaults)
     if best is None:
         return Tiered(Tier.NONE, "no default")
     if best.protocol == "bgp":
@@ -205,9 +205,12 @@ def tier(route: BgpRoute, view: KernelView) -> Tiered:
     return Tiered(Tier.FALLBACK if behind else Tier.FOREIGN, str(best))
 
 
-def _used(view: KernelView) -> KernelDefault | None:
-    """Return the default that the kernel uses: of those with a link that is up, the lowest."""
-    alive = [default for default in view.defaults if default.legs is None or default.legs]
+def used_of(defaults: Iterable[KernelDefault]) -> KernelDefault | None:
+    """Return the default that the kernel uses: of those with a link that is up, the lowest.
+
+    Of two of one metric, the first in the kernel's order.
+    """
+    alive = [default for default in defaults if default.legs is None or default.legs]
     return min(alive, key=lambda default: default.metric, default=None)
 
 

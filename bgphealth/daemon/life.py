@@ -1,23 +1,26 @@
-"""The life of the process under ExaBGP, from the first byte on its pipe to the last.
+"""The life of the process under ExaBGP, from the first byte on its pipe to the last; or alone.
 
 Whatever happens, ExaBGP must neither be frozen by unread replies nor ended by a helper that keeps
 dying. So the pipe is read from the beginning, a start that comes too soon after others waits, and a
 file that is wrong is waited for, not died of: what was announced stays announced meanwhile.
+
+In local mode there is no ExaBGP: the service manager starts the program, and signals end it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Coroutine
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from structlog.typing import FilteringBoundLogger
 
 from bgphealth import config
-from bgphealth.core.errors import BgphealthError
-from bgphealth.core.settings import Settings
+from bgphealth.core.errors import BgphealthError, ConfigurationError
+from bgphealth.core.settings import Mode, Settings
 from bgphealth.daemon import places, reload, starts
 from bgphealth.daemon.control import Control
 from bgphealth.daemon.drained import DrainMemory
@@ -56,21 +59,39 @@ class Life:
         self._lifeline = Lifeline()
         self._notifier = Notifier()
         self._program: Program | None = None
+        self._is_alone = False
 
     async def run(self, stdin: BinaryIO, stdout: BinaryIO) -> None:
         """Run until ExaBGP goes away or a signal says so."""
-        lifeline = self._lifeline
-        await lifeline.connect(stdin, stdout)
+        await self._lifeline.connect(stdin, stdout)
+        try:
+            await self._hold(self._live())
+        finally:
+            self._lifeline.writer.close()
+
+    async def run_alone(self) -> None:
+        """Run in local mode until a signal says so."""
+        self._is_alone = True
+        self._lifeline.follow_reloads()
+        await self._hold(self._live_alone())
+
+    async def _hold(self, work: Coroutine[Any, Any, None]) -> None:
         pid_file = self._write_pid()
         try:
-            reason = await lifeline.hold(self._live())
+            reason = await self._lifeline.hold(work)
             self._notifier.stopping()
             self._log.info("stopped", reason=reason)
         finally:
-            lifeline.writer.close()
             with suppress(OSError):
                 if pid_file.read_text(encoding="ascii") == f"{os.getpid()}\n":
                     pid_file.unlink()
+
+    async def _live_alone(self) -> None:
+        beating = asyncio.create_task(self._beat())
+        try:
+            await self._steer(await self._first_good_file())
+        finally:
+            beating.cancel()
 
     async def _live(self) -> None:
         start = await asyncio.to_thread(starts.note, self._start_files())
@@ -103,24 +124,40 @@ class Life:
             looked = _signature(self._file)
             self._lifeline.reload.clear()
             try:
-                return await asyncio.to_thread(self._load, self._file)
+                settings = await asyncio.to_thread(self._load, self._file)
+                self._require_place(settings)
             except BgphealthError as error:
                 if said != (said := str(error).splitlines()):
                     self._log.error("file_refused", file=str(self._file), problems=said)
                     self._notifier.status(f"waiting: {said[0]}")
+            else:
+                return settings
             while looked == _signature(self._file) and not self._lifeline.reload.is_set():
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._lifeline.reload.wait(), _LOOK_S)
 
+    def _require_place(self, settings: Settings) -> None:
+        """Raise `ConfigurationError` where the mode cannot be done from where we were started."""
+        if (settings.mode is Mode.LOCAL) is self._is_alone:
+            return
+        place = "ExaBGP, which starts bgphealth" if self._is_alone else "no ExaBGP around it"
+        raise ConfigurationError(
+            f"{self._file}: mode {settings.mode} needs {place}: 'bgphealth render all -o DIR' "
+            "writes the units and configurations for it"
+        )
+
     async def _steer(self, settings: Settings) -> None:
         program = self._program = Program(settings, self._log, self._recorder)
         program.notifier = self._notifier
-        remembered = Remembered(places.state_file(self._file), self._log)
         drained = DrainMemory(places.state_file(self._file, "drains"), self._log)
         control = Control(places.control_socket(self._file, settings), Operator(program), self._log)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._listen(program, control))
-            group.create_task(program.run(self._lifeline, remembered, drained))
+            if self._is_alone:
+                group.create_task(program.run_alone(drained))
+            else:
+                remembered = Remembered(places.state_file(self._file), self._log)
+                group.create_task(program.run(self._lifeline, remembered, drained))
             group.create_task(self._reload(program))
 
     async def _listen(self, program: Program, control: Control) -> None:

@@ -29,7 +29,7 @@ class Lifeline:
         self._ended: asyncio.Future[str] = self._loop.create_future()
         self._line: Callable[[str], None] = self._keep
         self._said_last: dict[str, str] = {}
-        self._parent = os.getppid()
+        self._parent: int | None = None
         self.reload = asyncio.Event()
         self.writer = pipe.Writer()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -41,9 +41,14 @@ class Lifeline:
         Raises:
             ValueError: one of them is neither a pipe, nor a socket, nor a character device.
         """
-        self._loop.add_signal_handler(signal.SIGHUP, self.reload.set)
+        self._parent = os.getppid()
+        self.follow_reloads()
         await pipe.connect(stdin, stdout, self.writer, self._received, self._gone)
         self._loop.call_later(PARENT_S, self._look_at_parent)
+
+    def follow_reloads(self) -> None:
+        """Listen for SIGHUP: all there is to listen for where there is no ExaBGP."""
+        self._loop.add_signal_handler(signal.SIGHUP, self.reload.set)
 
     def listen(self, line: Callable[[str], None]) -> None:
         """Call this with each line from now on, and with the last ones about each neighbor."""
@@ -71,6 +76,8 @@ class Lifeline:
     @property
     def exabgp_is_stopped(self) -> bool:
         """Whether ExaBGP is stopped (SIGSTOP): it answers nothing, however little it is asked."""
+        if self._parent is None:
+            return False
         try:
             stat = Path(f"/proc/{self._parent}/stat").read_text(encoding="ascii", errors="replace")
         except OSError:

@@ -40,6 +40,7 @@ from bgphealth.core.reconfigure import reconfigure
 from bgphealth.core.settings import Address, Mode, Prefix, Settings
 from bgphealth.core.state import AlternativesWanted, Effect, IntentsChanged, PaceChanged, State
 from bgphealth.daemon import standing
+from bgphealth.daemon.alone import Aloud, LocalReporter, Nobody, Speaker
 from bgphealth.daemon.alternatives import AlternativesWatch, Healthy, trusted
 from bgphealth.daemon.closed_loop import ClosedLoop, Lookups, Remedies
 from bgphealth.daemon.drained import DrainMemory
@@ -72,7 +73,7 @@ _SLACK_S = 2.0
 class _Steered(NamedTuple):
     """What decisions are handed to."""
 
-    driver: Driver
+    driver: Speaker
     probing: Probing
 
 
@@ -86,6 +87,8 @@ class Program:
         self._log = log
         self._recorder = recorder
         self._reporter = Reporter(log)
+        if settings.mode is Mode.LOCAL:
+            self._reporter = LocalReporter(log, lambda: self._settings)
         self._loop = asyncio.get_running_loop()
         self._state = engine.initial(settings)
         self._events: deque[Event] = deque()
@@ -138,9 +141,7 @@ class Program:
         self._held.keep()
         await self._watch.start()
         self._remembered = remembered
-        for target, order in drained.load(self.now).items():
-            self._post(Drained(self.now, *target, order.since, order.until, order.forced))
-        self._drain_memory = drained
+        self._remember_drains(drained)
         # An address of ours stays until it is certain that nothing is announced for it.
         ours = {RouteKey(ip_network(address)) for address in self._held.left}
         left = (remembered.load() | ours) - self._owned
@@ -162,6 +163,12 @@ class Program:
             self._log.info("withdraw", at=at, route=str(key), reason=reason)
         await self._serve(driver)
 
+    async def run_alone(self, drained: DrainMemory) -> None:
+        """Run in local mode, where nobody is told of anything, until cancelled."""
+        await self._watch.start()
+        self._remember_drains(drained)
+        await self._serve(Nobody())
+
     async def dry_run(self, stdout: TextIO) -> None:
         """Probe and decide, print what would be sent, and touch nothing, until cancelled.
 
@@ -173,6 +180,9 @@ class Program:
         self._watch = self._watch_uplinks(read_only)
         await self._watch.require()
         await self._watch.start()
+        if settings.mode is Mode.LOCAL:
+            await self._serve(Aloud(settings, stdout))
+            return
 
         async def write(data: bytes) -> None:
             for line in data.decode("ascii").splitlines():
@@ -238,7 +248,7 @@ class Program:
         silent_s = self._loop.time() - self._answered_at
         return silent_s < silence_s(self._settings) and self._steered.driver.late_s < late_s
 
-    async def _serve(self, driver: Driver) -> None:
+    async def _serve(self, driver: Speaker) -> None:
         probing = Probing(self._settings, self._kernel, self._post)
         self._steered = _Steered(driver, probing)
         if self._recorder is not None:
@@ -265,6 +275,11 @@ class Program:
             self._save_drains()
             if self._recorder is not None:
                 self._recorder.close()
+
+    def _remember_drains(self, drained: DrainMemory) -> None:
+        for target, order in drained.load(self.now).items():
+            self._post(Drained(self.now, *target, order.since, order.until, order.forced))
+        self._drain_memory = drained
 
     @property
     def _kernel(self) -> KernelView:

@@ -58,8 +58,8 @@ def changes(before: Settings, after: Settings) -> dict[str, list[str]]:
             (after.path_timing, after.suspect_interval_s, after.quality, after.damping),
         ),
         "policy": (
-            (before.all_down, before.drain_settle_s, before.guarded_settle_s),
-            (after.all_down, after.drain_settle_s, after.guarded_settle_s),
+            (before.all_down, before.drain_settle_s, before.guarded_settle_s, before.stable_for_s),
+            (after.all_down, after.drain_settle_s, after.guarded_settle_s, after.stable_for_s),
         ),
         "fallback": (before.fallback, after.fallback),
     }
@@ -78,6 +78,8 @@ def stale_files(before: Settings, after: Settings, file: Path) -> list[str]:
     """
     # Absolute, as ExaBGP's has to be; which program it starts makes no difference.
     file = Path("/") / file
+    if after.mode is Mode.LOCAL:
+        return []  # The unit depends on where things are only.
     files = {
         "exabgp.conf": [
             exabgp_render.render_conf(settings, file, ["/bgphealth"], _stand_ins(settings))

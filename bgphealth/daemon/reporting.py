@@ -66,6 +66,7 @@ class Reporter:
         self._address_errors: Mapping[Address, str] = {}
         self._absent: Mapping[PathKey, str] = {}
         self._unwritten: Mapping[PathKey, str] = {}
+        self._beaten: Mapping[PathKey, str] = {}
         self._unasked: dict[tuple[str, ...], str] = {}
         self._lost_sessions: dict[str, str] = {}
         self._alternatives: AlternativesSeen | AlternativesUnknown | None = None
@@ -204,6 +205,18 @@ class Reporter:
                     "fallback_absent", uplink=path.uplink, family=path.family, why=why
                 )
         self._unwritten = applied.unwritten
+        for path, why in applied.beaten.items():
+            if self._beaten.get(path) != why:
+                self._log.warning(
+                    "default_not_used", uplink=path.uplink, family=path.family, why=why
+                )
+        self._beaten = applied.beaten
+        for family, default, is_there, used in applied.others:
+            of = {"family": str(family), "default": default, "used": used}
+            if is_there:
+                self._log.info("foreign_default", **of)
+            else:
+                self._log.warning("foreign_default_gone", **of)
 
     def addresses(self, look: Look) -> None:
         """Log which addresses were added and taken away, and what prevented it, once."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from bgphealth.core.hysteresis import Level
-from bgphealth.core.settings import Family
+from bgphealth.core.settings import Family, Mode
 from bgphealth.core.state import State
 from bgphealth.core.truth import Drift, Tier
 
@@ -29,7 +29,8 @@ def in_words(
     """Return what is up and what is not, and why, and what is not as it was announced.
 
     ``1 of 2 uplinks up (ipv4, ipv6), 3 of 4 services announced; ipv4 default: tor; 1 route drifts:
-    192.0.2.53/32 missing in bgpd; tor2 ipv4 down: beyond_failed``.
+    192.0.2.53/32 missing in bgpd; tor2 ipv4 down: beyond_failed``. In local mode which uplink is in
+    use stands in the place of the services: ``ipv4 via lan``.
     """
     uplinks = state.settings.uplinks
     down = {key.uplink for key, v in state.path_verdicts.items() if v.level is not Level.UP}
@@ -37,10 +38,15 @@ def in_words(
     announced = {key.prefix for key, a in state.intents.items() if not a.is_quiet}
     services = state.settings.services
     count = sum(any(prefix in announced for prefix in s.prefixes) for s in services)
-    summary = (
-        f"{len(uplinks) - len(down)} of {len(uplinks)} uplinks up ({families}), "
-        f"{count} of {len(services)} services announced"
-    )
+    summary = f"{len(uplinks) - len(down)} of {len(uplinks)} uplinks up ({families}), "
+    if state.settings.mode is Mode.LOCAL:
+        in_use = state.preference.in_use
+        summary += ", ".join(
+            f"{family} via {in_use[family]}" if family in in_use else f"{family} undecided"
+            for family in state.settings.families
+        )
+    else:
+        summary += f"{count} of {len(services)} services announced"
     troubles = list(_troubles(state))
     more = len(troubles) - _MOST_TROUBLES
     shown = [*troubles[:_MOST_TROUBLES], *([f"and {more} more"] if more > 0 else [])]

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from bgphealth.core.errors import ConfigurationError, HostError, PermissionDeniedError
 from bgphealth.core.health import PathKey
-from bgphealth.core.settings import Family, Settings
+from bgphealth.core.settings import Family, Mode, Settings
 from bgphealth.fallback import metrics
+from bgphealth.fallback.foreign import Copy
 from bgphealth.fallback.gateways import GatewaySearch
 from bgphealth.fallback.missing import Missing, add, missing
 from bgphealth.fallback.netlink import Netlink, Route
@@ -24,13 +25,14 @@ class Found:
 
     `defaults` says per path what is wanted (in words, why nothing can be). `ours` are all fallback
     defaults that are there, `tables` what tables and rules lack. `names` are those of interfaces,
-    by index.
+    by index. `first` is what must be put before somebody else's default (local mode).
     """
 
     defaults: Mapping[PathKey, Route | str]
     ours: frozenset[Route]
     tables: Mapping[PathKey, Missing]
     names: Mapping[int, str]
+    first: Copy | None = None
 
     @property
     def lacking(self) -> tuple[PathKey, ...]:
@@ -40,14 +42,14 @@ class Found:
     @property
     def others(self) -> frozenset[Route]:
         """Return the fallback defaults of ours that this file does not want as they are."""
-        return self.ours - {
-            wanted for wanted in self.defaults.values() if isinstance(wanted, Route)
-        }
+        wanted = {wanted for wanted in self.defaults.values() if isinstance(wanted, Route)}
+        return self.ours - wanted - ({self.first.route} if self.first is not None else set())
 
     @property
     def is_as_wanted(self) -> bool:
         """Return whether everything is there, and nothing else of ours."""
-        return not (self.lacking or self.others or self.tables)
+        is_second = self.first is not None and self.first.is_buried
+        return not (self.lacking or self.others or self.tables or is_second)
 
 
 async def look(settings: Settings) -> Found:
@@ -76,7 +78,7 @@ async def apply(settings: Settings) -> list[str]:
         wanted = {p: route for p, route in found.defaults.items() if isinstance(route, Route)}
         absent = {p: why for p, why in found.defaults.items() if isinstance(why, str)}
         # All that is there is kept.
-        defaults = metrics.Defaults(wanted, absent, found.ours)
+        defaults = metrics.Defaults(wanted, absent, found.ours, found.first)
         written = await metrics.apply(settings, defaults, found.ours, netlink)
     if written.failed:
         denied = any(isinstance(e, PermissionDeniedError) for e in written.failed.values())
@@ -120,5 +122,9 @@ async def _look(settings: Settings, netlink: Netlink) -> Found:
         return Found({}, frozenset(ours), {}, names)
     gateways = await GatewaySearch(settings, ask=False).look(interfaces, netlink)
     defaults = metrics.plan(settings, interfaces, gateways, {}, ours)
+    if settings.mode is Mode.LOCAL:
+        seen = {family: await netlink.defaults(family) for family in settings.families}
+        defaults = metrics.ahead(defaults, seen, interfaces)
     tables = await missing(settings, plan(settings, interfaces, gateways), netlink)
-    return Found({**defaults.wanted, **defaults.absent}, frozenset(ours), tables, names)
+    wanted: dict[PathKey, Route | str] = {**defaults.wanted, **defaults.absent}
+    return Found(wanted, frozenset(ours), tables, names, defaults.first)

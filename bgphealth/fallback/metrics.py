@@ -4,18 +4,23 @@ They are there before trouble, and stay when this program, ExaBGP or FRR die. A 
 comes first: the rank (`core.fallback_order`), then the number of the uplink. As it depends on
 nothing else, no other uplink's default is ever in the way when one moves: the new one is added,
 then the old one is deleted, and there is a default at every moment.
+
+In local mode they are no last resort: metrics are counted from 0, so that the one of the uplink in
+use comes before everybody else's (`foreign`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 
 from bgphealth.core.errors import BgphealthError
 from bgphealth.core.fallback_order import Rank
 from bgphealth.core.health import PathKey
 from bgphealth.core.settings import Address, Family, Mode, Settings, UplinkPath, UplinkSettings
-from bgphealth.core.truth import HARMLESS_METRIC, OURS, Leg
+from bgphealth.core.truth import HARMLESS_METRIC, OURS, KernelDefault, Leg
+from bgphealth.fallback import foreign
+from bgphealth.fallback.foreign import Copy
 from bgphealth.fallback.gateways import Gateways
 from bgphealth.fallback.netlink import MAIN, Interface, Netlink, Route
 from bgphealth.fallback.tables import is_beside_link, link_address
@@ -37,12 +42,22 @@ def metric(mode: Mode, number: int, rank: int = Rank.CARRIES) -> int:
 class Defaults:
     """The fallback default that each path shall have now; in `absent`, why a path has none.
 
-    `kept` is what is there of paths whose default cannot be told: better than nothing.
+    `kept` is what is there of paths whose default cannot be told: better than nothing. In local
+    mode `first` is what must be put before somebody else's, and `beaten` says which path's default
+    is not used although it should be.
     """
 
     wanted: Mapping[PathKey, Route]
     absent: Mapping[PathKey, str]
     kept: frozenset[Route]
+    first: Copy | None = None
+    beaten: Mapping[PathKey, str] = field(default_factory=dict)
+
+    @property
+    def all(self) -> set[Route]:
+        """Everything that shall be there."""
+        first = set() if self.first is None else {self.first.route}
+        return {*self.wanted.values(), *self.kept, *first}
 
 
 def plan(
@@ -85,6 +100,32 @@ def plan(
     return Defaults(wanted, absent, frozenset(kept))
 
 
+def ahead(
+    defaults: Defaults,
+    seen: Mapping[Family, Sequence[KernelDefault]],
+    interfaces: Mapping[str, Interface],
+) -> Defaults:
+    """Return them with what it takes to come before somebody else's, as far as that can be.
+
+    Args:
+        defaults: those of local mode.
+        seen: all defaults of each family, in the kernel's order.
+        interfaces: those of the host.
+    """
+    first: Copy | None = None
+    beaten: dict[PathKey, str] = {}
+    for family, there in seen.items():
+        ours = {*defaults.wanted.values(), *(r for r in defaults.kept if not r.is_first)}
+        used = min((r for r in ours if r.family is family), key=_by_metric, default=None)
+        if used is None:
+            continue
+        first = first or foreign.copy_of(used, there, interfaces.values())
+        if (other := foreign.in_the_way(used, there)) is not None:
+            paths = (path for path, route in defaults.wanted.items() if route == used)
+            beaten.update(dict.fromkeys(paths, f"somebody else's default comes first: {other}"))
+    return replace(defaults, first=first, beaten=beaten)
+
+
 async def own(netlink: Netlink) -> set[Route]:
     """Return all fallback defaults that are there.
 
@@ -113,7 +154,7 @@ async def apply(
     """
     done: list[str] = []
     failed: dict[PathKey, BgphealthError] = {}
-    stale = ours - defaults.kept - set(defaults.wanted.values())
+    stale = ours - defaults.all
     for key, route in defaults.wanted.items():
         if route in ours:
             continue
@@ -128,6 +169,10 @@ async def apply(
             failed[key] = await _explained(error, route, netlink)
         else:
             done.append(f"added {in_words(route)}")
+    if (first := defaults.first) is not None and (first.is_buried or first.route not in ours):
+        await netlink.delete_route(first.route)
+        await netlink.put_first(first.route)
+        done.append(f"put {in_words(first.route)} before somebody else's")
     # Where the new one cannot be there, the old one stays.
     unmoved = {
         (route.family, route.interface) for route in map(defaults.wanted.get, failed) if route
@@ -143,6 +188,10 @@ def in_words(route: Route) -> str:
     """Return a fallback default in words."""
     where = "on the link" if route.gateway is None else f"via {route.gateway}"
     return f"fallback {route.prefix} {where} metric {route.metric}"
+
+
+def _by_metric(route: Route) -> int:
+    return route.metric
 
 
 def _of(

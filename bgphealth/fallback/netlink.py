@@ -1,7 +1,8 @@
 """A thin edge over rtnetlink(7): plain data in and out, errors mapped in one place.
 
 Everything that is written carries `PROTOCOL`, is created exclusively (NLM_F_EXCL) and deleted by
-exact match: a route or a rule that we did not make is never replaced nor removed.
+exact match: a route or a rule that we did not make is never replaced nor removed. The exception is
+a route that is put before one with the same key, which stays as it is (`Netlink.put_first`).
 """
 
 from __future__ import annotations
@@ -24,8 +25,12 @@ from types import TracebackType
 from typing import Any, Self, TypeAlias
 
 from pyroute2 import AsyncIPRoute
+from pyroute2.iproute.linux import get_arguments_processor
+from pyroute2.netlink import NLM_F_ACK, NLM_F_CREATE, NLM_F_REQUEST
 from pyroute2.netlink.exceptions import NetlinkError
+from pyroute2.netlink.nlsocket import NetlinkRequest
 from pyroute2.netlink.rtnl import (
+    RTM_NEWROUTE,
     RTMGRP_IPV4_IFADDR,
     RTMGRP_IPV4_ROUTE,
     RTMGRP_IPV4_RULE,
@@ -35,6 +40,7 @@ from pyroute2.netlink.rtnl import (
     RTMGRP_LINK,
     RTMGRP_NEIGH,
 )
+from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from bgphealth.core.errors import BgphealthError, HostError, PermissionDeniedError
 from bgphealth.core.settings import Address, Family, Prefix
@@ -65,6 +71,7 @@ _PROTOCOLS = {
     _BGP: "bgp",
     196: "static",
 }
+_SCOPE_SITE, _SCOPE_LINK = 200, 253  # RT_SCOPE_SITE, RT_SCOPE_LINK
 _NOT_ADD = "set address: expect for the service, and add it by other means"
 _RTA_NH_ID = 30
 _RTNH_F_DEAD_OR_LINKDOWN = 0x1 | 0x10
@@ -120,6 +127,15 @@ class Route:
     def family(self) -> Family:
         """The address family of the prefix."""
         return Family.of(self.prefix)
+
+    @property
+    def is_first(self) -> bool:
+        """Whether it is an IPv4 default that no metric is below, with a scope of its own.
+
+        By that the kernel tells it from ours with a metric: a request to delete a route without
+        metric is about any metric.
+        """
+        return self.prefix == Family.IPV4.default_prefix and self.metric == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +257,26 @@ class Netlink:
         """Create a route; one with its key that is not ours is an error, never overwritten."""
         with _mapped(f"adding {route.prefix} to table {route.table}"):
             await self._ipr.route("add", **_route_request(route))
+
+    async def put_first(self, route: Route) -> None:
+        """Create a route before those with its key, all of which stay: ``ip route prepend``.
+
+        Exactly this one twice is an error.
+        """
+        with _mapped(f"putting {route.prefix} first in table {route.table}"):
+            flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE
+            request = {**_route_request(route), "type": "unicast"}
+            arguments = get_arguments_processor("route", "add", request, {"strict_check": True})
+            asked = NetlinkRequest(
+                self._ipr,
+                rtmsg(),
+                request_filter=arguments,
+                msg_type=RTM_NEWROUTE,
+                msg_flags=flags,
+            )
+            await asked.send()
+            async for _ in asked.response():
+                pass
 
     async def delete_route(self, route: Route) -> None:
         """Delete exactly this route; one that is gone already is no error."""
@@ -452,7 +488,9 @@ def _route_request(route: Route) -> dict[str, Any]:
     elif route.gateway is not None:
         request["gateway"] = str(route.gateway)
     elif route.family is Family.IPV4:
-        request["scope"] = 253  # RT_SCOPE_LINK
+        request["scope"] = _SCOPE_LINK
+    if route.is_first:
+        request["scope"] = _SCOPE_SITE
     if route.onlink:
         request["flags"] = _RTNH_F_ONLINK
     if route.source is not None:

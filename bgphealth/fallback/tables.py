@@ -26,6 +26,7 @@ from bgphealth.core.settings import (
     UplinkSettings,
 )
 from bgphealth.core.truth import Leg
+from bgphealth.fallback.foreign import News
 from bgphealth.fallback.gateways import Gateways
 from bgphealth.fallback.netlink import Interface, Netlink, OifRule, Route
 
@@ -96,12 +97,15 @@ class Applied:
     """What was changed in the kernel, in words, and what could not be, per uplink.
 
     `unwritten` says which fallback defaults could not be written, and why: that is no reason not
-    to probe the uplink.
+    to probe the uplink. In local mode `beaten` says which are there and yet not used, and why, and
+    `others` which of somebody else's defaults appeared or went.
     """
 
     done: tuple[str, ...]
     failed: Mapping[str, BgphealthError]
     unwritten: Mapping[PathKey, str] = field(default_factory=dict)
+    beaten: Mapping[PathKey, str] = field(default_factory=dict)
+    others: tuple[News, ...] = ()
 
 
 async def apply(settings: Settings, wanted: Plan, netlink: Netlink) -> Applied:

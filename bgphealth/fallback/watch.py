@@ -10,9 +10,10 @@ from dataclasses import dataclass, field, replace
 from bgphealth.core.errors import BgphealthError
 from bgphealth.core.fallback_order import Rank
 from bgphealth.core.health import PathKey
-from bgphealth.core.settings import Address, Settings
+from bgphealth.core.settings import Address, Mode, Settings
 from bgphealth.fallback import metrics
 from bgphealth.fallback.addresses import AddressKeeper
+from bgphealth.fallback.foreign import Others
 from bgphealth.fallback.gateways import Gateways, GatewaySearch, gateway_of
 from bgphealth.fallback.netlink import Interface, Netlink, changes
 from bgphealth.fallback.tables import Applied, apply, plan, require_interfaces
@@ -80,6 +81,7 @@ class UplinkWatch:
         self._keeper = keeper
         self._gateways = GatewaySearch(settings, ask=settings.fallback.enabled)
         self._ranks: Mapping[PathKey, Rank] = {}
+        self._others = Others()
         self._changed = asyncio.Event()
 
     def order(self, ranks: Mapping[PathKey, Rank]) -> None:
@@ -154,25 +156,39 @@ class UplinkWatch:
         unsafe = {p: str(failed[p.uplink]) for p in wanted.sources if p.uplink in failed}
         self._sources(Sources(wanted.sources, wanted.absent, unsafe, gateways))
         if self._settings.fallback.enabled:
-            done, lacking = await self._write_defaults(interfaces, gateways, netlink)
+            written = await self._write_defaults(interfaces, gateways, netlink)
             # What a path cannot be probed for, or a link that is down, is said already.
             unwritten = {
-                p: w for p, w in lacking.items() if p in wanted.sources and links[p.uplink]
+                p: w
+                for p, w in written.unwritten.items()
+                if p in wanted.sources and links[p.uplink]
             }
-            applied = replace(applied, done=(*applied.done, *done), unwritten=unwritten)
-        if applied.done or applied.failed or applied.unwritten:
+            done = (*applied.done, *written.done)
+            applied = replace(written, done=done, failed=applied.failed, unwritten=unwritten)
+        if applied != Applied((), {}):
             self._applied(applied)
 
     async def _write_defaults(
         self, interfaces: Mapping[str, Interface], gateways: Gateways, netlink: Netlink
-    ) -> tuple[tuple[str, ...], Mapping[PathKey, str]]:
+    ) -> Applied:
         """Return what was done, and why a path has no fallback default; neither stops a probe."""
+        settings, is_local = self._settings, self._settings.mode is Mode.LOCAL
+        families = settings.families if is_local else ()
         try:
             ours = await metrics.own(netlink)
-            defaults = metrics.plan(self._settings, interfaces, gateways, self._ranks, ours)
-            written = await metrics.apply(self._settings, defaults, ours, netlink)
+            defaults = metrics.plan(settings, interfaces, gateways, self._ranks, ours)
+            if is_local:
+                seen = {family: await netlink.defaults(family) for family in families}
+                defaults = metrics.ahead(defaults, seen, interfaces)
+            written = await metrics.apply(settings, defaults, ours, netlink)
+            news = [
+                each
+                for family in families
+                for each in self._others.look(family, await netlink.defaults(family))
+            ]
         except BgphealthError as error:
-            paths = (PathKey(u.name, p.family) for u in self._settings.uplinks for p in u.paths)
-            return (), dict.fromkeys(paths, str(error))
+            paths = (PathKey(u.name, p.family) for u in settings.uplinks for p in u.paths)
+            return Applied((), {}, dict.fromkeys(paths, str(error)))
         failed = {path: str(error) for path, error in written.failed.items()}
-        return written.done, {**defaults.absent, **failed}
+        unwritten = {**defaults.absent, **failed}
+        return Applied(written.done, {}, unwritten, defaults.beaten, tuple(news))

@@ -297,7 +297,9 @@ def _session(uplink: UplinkSettings, path: UplinkPath, password: str | None) -> 
         neighbor=uplink.interface if path.neighbor is None else str(path.neighbor),
         is_interface=path.neighbor is None,
         remote_as="external" if uplink.neighbor_asn is None else str(uplink.neighbor_asn),
-        next_hop_prefix=None if path.next_hop == path.neighbor else ip_network(path.next_hop),
+        next_hop_prefix=None
+        if path.next_hop in (None, path.neighbor)
+        else ip_network(path.next_hop),
         probe_prefix=ip_network(path.probe_source)
         if path.neighbor is None and path.probe_source is not None
         else None,

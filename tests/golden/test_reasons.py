@@ -29,6 +29,8 @@ no verdict at all, in [logs.md](logs.md#no-verdict).
 - An announcement has one for what is done with it: announced (`announce`), withdrawn (`withdraw`,
   or `not_announced` where it was not announced before), or left as it is (`not_announced`). Of a
   service with [`uplinks`](configuration.md#servicesname), "no path" is none of these uplinks'.
+- In mode `local`, a default has one for being in use (`default_in_use`), spare (`default_spare`),
+  or left as it is.
 - A [drain](drain.md) has one for its end (`drain_ended`).
 
 """
@@ -36,6 +38,7 @@ OF = {
     About.PATH: "A path",
     About.SERVICE: "A service",
     About.ANNOUNCEMENT: "An announcement",
+    About.DEFAULT: "A default in mode local",
     About.DRAIN: "A drain",
 }
 
