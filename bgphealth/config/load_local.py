@@ -54,6 +54,7 @@ def settings(file: LocalFile, number_of: dict[str, int]) -> Settings:
         ),
         control_socket=file.control.socket,
         stable_for_s=file.policy.stable_for,
+        flush_conntrack=file.policy.flush_conntrack,
     )
 
 

@@ -465,7 +465,8 @@ class Settings:
     how long what is drained is still announced, `guarded_settle_s` how long another host's healthy
     path must have been there before a guarded service is withdrawn. `control_socket` is where
     operators are listened to; None for the runtime directory. `stable_for_s` is how long, in local
-    mode, a more preferred path must have been up before it is used again.
+    mode, a more preferred path must have been up before it is used again; `flush_conntrack`: NATed
+    connections of an uplink are deleted when it is left.
     """
 
     mode: Mode
@@ -482,6 +483,7 @@ class Settings:
     fallback: FallbackSettings
     control_socket: str | None
     stable_for_s: float = 0.0
+    flush_conntrack: bool = False
 
     @property
     def families(self) -> tuple[Family, ...]:

@@ -55,6 +55,7 @@ from bgphealth.daemon.reporting import Reporter
 from bgphealth.exabgp.commands import PING
 from bgphealth.exabgp.driver import Acknowledged, Driver, DriverEvent, Refused
 from bgphealth.fallback import leftovers
+from bgphealth.fallback.conntrack import Flusher
 from bgphealth.fallback.defaults import kernel_defaults
 from bgphealth.fallback.netlink import Netlink
 from bgphealth.fallback.tables import Applied
@@ -224,7 +225,7 @@ class Program:
             self._closed_loop.configure(settings, self._owned)
         # New ones are asserted as soon as they are decided, like all that is ours at a start.
         driver.doubt(owned_before ^ self._owned)
-        if (before.uplinks, before.fallback) != (settings.uplinks, settings.fallback):
+        if _watched(before) != _watched(settings):
             await self._watch_others(before)
         if is_asked_otherwise:
             probing = Probing(settings, self._kernel, self._post)
@@ -396,6 +397,8 @@ class Program:
     def _watch_uplinks(self, settings: Settings) -> UplinkWatch:
         told = (self._links_seen, self._sources_seen, self._reporter.kernel)
         watch = UplinkWatch(settings, *told, self._held.keeper)
+        if settings.flush_conntrack:
+            watch.flusher = Flusher(settings, self._reporter.flushed)
         self._order_fallback(watch)
         return watch
 
@@ -459,6 +462,11 @@ def silence_s(settings: Settings) -> float:
     """Return how long no answer may come before the probes make no progress any more."""
     timings = (settings.path_timing, *(s.timing for s in settings.services if s.checks))
     return _PATIENCE * min(t.interval_s + t.timeout_s for t in timings) + _SLACK_S
+
+
+def _watched(settings: Settings) -> object:
+    """Return everything that following the uplinks depends on."""
+    return settings.uplinks, settings.fallback, settings.flush_conntrack
 
 
 def _asked(settings: Settings) -> object:

@@ -11,20 +11,70 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from collections.abc import Collection, Set
+from collections.abc import Callable, Collection, Mapping, Set
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, NamedTuple
 
 from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.nfnetlink.nfctsocket import NFCTAttrTuple, NFCTSocket
 
-from bgphealth.core.errors import HostError, PermissionDeniedError
-from bgphealth.core.settings import Address, Family
+from bgphealth.core.errors import BgphealthError, HostError, PermissionDeniedError
+from bgphealth.core.fallback_order import Rank
+from bgphealth.core.health import PathKey
+from bgphealth.core.settings import Address, Family, Settings
+from bgphealth.fallback.netlink import Interface
 
 _AF = {Family.IPV4: socket.AF_INET, Family.IPV6: socket.AF_INET6}
 _IPS_SRC_NAT = 0x10  # linux/netfilter/nf_conntrack_common.h
 _DESTINATION = {Family.IPV4: "CTA_IP_V4_DST", Family.IPV6: "CTA_IP_V6_DST"}
 _ICMP = (socket.IPPROTO_ICMP, socket.IPPROTO_ICMPV6)  # They have no ports.
+
+
+class Flushed(NamedTuple):
+    """How many connections behind some addresses were deleted, or in words why none could be."""
+
+    addresses: frozenset[Address]
+    outcome: int | str
+
+
+class Flusher:
+    """Deletes the connections of an uplink when it is in use no more, or has another address.
+
+    Args:
+        settings: the file.
+        told: called with each outcome, must not block.
+    """
+
+    def __init__(self, settings: Settings, told: Callable[[Flushed], None]) -> None:
+        self._interfaces = {uplink.name: uplink.interface for uplink in settings.uplinks}
+        self._told = told
+        self._used: dict[Family, frozenset[Address]] = {}
+        self._left: asyncio.Queue[frozenset[Address]] = asyncio.Queue()
+
+    def look(self, ranks: Mapping[PathKey, Rank], interfaces: Mapping[str, Interface]) -> None:
+        """See which addresses are in use now that the defaults are in this order."""
+        used: dict[Family, set[Address]] = {}
+        for path, rank in ranks.items():
+            interface = interfaces.get(self._interfaces[path.uplink])
+            if rank is Rank.CARRIES and interface is not None:
+                addresses = {address.ip for address in interface.addresses}
+                used.setdefault(path.family, set()).update(
+                    address for address in addresses if Family.of(address) is path.family
+                )
+        for family, now in used.items():
+            # What has no address at the moment may have the same one again.
+            if now and (left := self._used.get(family, frozenset()) - now):
+                self._left.put_nowait(left)
+            self._used[family] = frozenset(now) or self._used.get(family, frozenset())
+
+    async def run(self) -> None:
+        """Delete them, until cancelled."""
+        while True:
+            addresses = await self._left.get()
+            try:
+                self._told(Flushed(addresses, await flush(addresses)))
+            except BgphealthError as error:
+                self._told(Flushed(addresses, str(error)))
 
 
 async def flush(addresses: Collection[Address]) -> int:

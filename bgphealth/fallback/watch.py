@@ -13,6 +13,7 @@ from bgphealth.core.health import PathKey
 from bgphealth.core.settings import Address, Mode, Settings
 from bgphealth.fallback import metrics
 from bgphealth.fallback.addresses import AddressKeeper
+from bgphealth.fallback.conntrack import Flusher
 from bgphealth.fallback.foreign import Others
 from bgphealth.fallback.gateways import Gateways, GatewaySearch, gateway_of
 from bgphealth.fallback.netlink import Interface, Netlink, changes
@@ -83,6 +84,8 @@ class UplinkWatch:
         self._ranks: Mapping[PathKey, Rank] = {}
         self._others = Others()
         self._changed = asyncio.Event()
+        self.flusher: Flusher | None = None
+        """Who is shown what is in use; None where connections are left alone."""
 
     def order(self, ranks: Mapping[PathKey, Rank]) -> None:
         """Put the fallback defaults in another order, soon. Never waits."""
@@ -116,6 +119,8 @@ class UplinkWatch:
         """Look again after every change, and every `RECHECK_S`."""
         async with Netlink() as netlink, asyncio.TaskGroup() as group:
             group.create_task(self._follow())
+            if self.flusher is not None:
+                group.create_task(self.flusher.run())
             while True:
                 # Not wait_for: it may swallow a cancellation that comes with the change.
                 with suppress(TimeoutError):
@@ -156,7 +161,11 @@ class UplinkWatch:
         unsafe = {p: str(failed[p.uplink]) for p in wanted.sources if p.uplink in failed}
         self._sources(Sources(wanted.sources, wanted.absent, unsafe, gateways))
         if self._settings.fallback.enabled:
+            ranks = self._ranks
             written = await self._write_defaults(interfaces, gateways, netlink)
+            if self.flusher is not None:
+                # Afterwards: new packets must not find the old way again.
+                self.flusher.look(ranks, interfaces)
             # What a path cannot be probed for, or a link that is down, is said already.
             unwritten = {
                 p: w

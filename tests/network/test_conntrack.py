@@ -7,16 +7,24 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
 
 from bgphealth.core.errors import PermissionDeniedError
+from bgphealth.core.fallback_order import Rank
+from bgphealth.core.health import PathKey
+from bgphealth.core.settings import Family, Mode, Settings
 from bgphealth.fallback import conntrack
+from bgphealth.fallback.conntrack import Flushed, Flusher
+from tests.support.hosts import host
 from tests.support.netns import ip, isolated
 from tests.support.routers import routers
+from tests.support.waiting import background, until
+from tests.support.watching import Seen
 
 pytestmark = pytest.mark.network
 
@@ -79,7 +87,7 @@ def two_uplinks() -> Iterator[None]:
 def leave_by(n: int) -> None:
     for family, gateway in (("-4", f"10.0.{n}.1"), ("-6", f"2001:db8:{n}::1")):
         ip(family, "route", "replace", "default", "via", gateway, "src", INSIDE[family],
-           "metric", "1")  # fmt: skip
+           "metric", "700")  # fmt: skip
 
 
 @contextmanager
@@ -117,6 +125,48 @@ async def test_flows_of_the_uplink_that_was_left_find_their_way_again() -> None:
             assert (seen_from(four), seen_from(six)) == ("10.0.2.5", "2001:db8:2::5")
             assert await conntrack.flush(left) == 0
             assert seen_from(new) == "10.0.2.5"
+
+
+@isolated
+async def test_the_uplink_that_is_left_loses_its_flows_and_no_other() -> None:
+    told: list[Flushed] = []
+    with two_uplinks(), flow("-4") as four, flow("-6") as six:
+        settings = replace(host(families=tuple(Family), mode=Mode.LOCAL), flush_conntrack=True)
+        watch = Seen(with_routers(settings)).watch
+        watch.flusher = Flusher(settings, told.append)
+        watch.order(in_use(1))
+        await watch.start()
+        async with background(watch.run()):
+            assert (seen_from(four), seen_from(six)) == ("10.0.1.5", "2001:db8:1::5")
+            watch.order(in_use(2))
+            await until(lambda: len(told) == 2)
+            assert {flushed.outcome for flushed in told} == {1}
+            assert (seen_from(four), seen_from(six)) == ("10.0.2.5", "2001:db8:2::5")
+
+
+def with_routers(settings: Settings) -> Settings:
+    """Return them with the gateways of `two_uplinks`."""
+    return replace(
+        settings,
+        uplinks=tuple(
+            replace(u, paths=tuple(
+                replace(p, neighbor=ip_address(
+                    f"10.0.{u.number}.1" if p.family is Family.IPV4 else f"2001:db8:{u.number}::1"
+                ))
+                for p in u.paths
+            ))
+            for u in settings.uplinks
+        ),
+        fallback=replace(settings.fallback, defaults=True),
+    )  # fmt: skip
+
+
+def in_use(n: int) -> Mapping[PathKey, Rank]:
+    return {
+        PathKey(f"tor{number}", family): Rank.CARRIES if number == n else Rank.WORKS
+        for number in (1, 2)
+        for family in Family
+    }
 
 
 @isolated
