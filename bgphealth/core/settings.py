@@ -442,7 +442,8 @@ class FallbackSettings:
 
     Uplink n gets the table ``table + n`` and a rule with the priority ``rule_priority + n``. With
     `defaults` each path has a fallback default in the main table as well. Its source is the one of
-    its family in `source`; where there is none, the link's own address.
+    its family in `source`; where there is none, the link's own address. With `mptcp` the address
+    that each path is probed from is an endpoint of Multipath TCP.
     """
 
     enabled: bool
@@ -450,6 +451,7 @@ class FallbackSettings:
     rule_priority: int
     defaults: bool = False
     source: tuple[Address, ...] = ()
+    mptcp: bool = False
 
     def source_for(self, family: Family) -> Address | None:
         """Return the source of that family's fallback defaults; None for the link's own."""

@@ -57,6 +57,7 @@ from bgphealth.exabgp.driver import Acknowledged, Driver, DriverEvent, Refused
 from bgphealth.fallback import leftovers
 from bgphealth.fallback.conntrack import Flusher
 from bgphealth.fallback.defaults import kernel_defaults
+from bgphealth.fallback.mptcp import EndpointKeeper
 from bgphealth.fallback.netlink import Netlink
 from bgphealth.fallback.tables import Applied
 from bgphealth.fallback.watch import Sources, UplinkWatch
@@ -117,6 +118,8 @@ class Program:
         """Set once the engine has taken what an earlier run left, and takes what is asked of it."""
         self.notifier: Notifier | None = None
         """Who hears how it goes, if anybody."""
+        self.endpoints: EndpointKeeper | None = None
+        """Who keeps the MPTCP endpoints, if anybody; to be given before it runs."""
 
     @property
     def settings(self) -> Settings:
@@ -140,6 +143,7 @@ class Program:
     async def run(self, life: Lifeline, remembered: Remembered, drained: DrainMemory) -> None:
         """Run under ExaBGP until cancelled."""
         self._held.keep()
+        self._watch.endpoints = self.endpoints
         await self._watch.start()
         self._remembered = remembered
         self._remember_drains(drained)
@@ -166,6 +170,7 @@ class Program:
 
     async def run_alone(self, drained: DrainMemory) -> None:
         """Run in local mode, where nobody is told of anything, until cancelled."""
+        self._watch.endpoints = self.endpoints
         await self._watch.start()
         self._remember_drains(drained)
         await self._serve(Nobody())
@@ -420,6 +425,7 @@ class Program:
             self._reporter.kernel(Applied(tuple(done), {}))
         self._links = {}
         self._watch = self._watch_uplinks(self._settings)
+        self._watch.endpoints = self.endpoints
         await self._watch.start()
         self._watching = self._group.create_task(self._watch.run())
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -11,11 +11,12 @@ from bgphealth.core.errors import BgphealthError
 from bgphealth.core.fallback_order import Rank
 from bgphealth.core.health import PathKey
 from bgphealth.core.settings import Address, Mode, Settings
-from bgphealth.fallback import metrics
+from bgphealth.fallback import metrics, mptcp
 from bgphealth.fallback.addresses import AddressKeeper
 from bgphealth.fallback.conntrack import Flusher
 from bgphealth.fallback.foreign import Others
 from bgphealth.fallback.gateways import Gateways, GatewaySearch, gateway_of
+from bgphealth.fallback.mptcp import Endpoint, EndpointKeeper
 from bgphealth.fallback.netlink import Interface, Netlink, changes
 from bgphealth.fallback.tables import Applied, apply, plan, require_interfaces
 
@@ -86,6 +87,8 @@ class UplinkWatch:
         self._changed = asyncio.Event()
         self.flusher: Flusher | None = None
         """Who is shown what is in use; None where connections are left alone."""
+        self.endpoints: EndpointKeeper | None = None
+        """Who keeps the MPTCP endpoints; None where they are left alone."""
 
     def order(self, ranks: Mapping[PathKey, Rank]) -> None:
         """Put the fallback defaults in another order, soon. Never waits."""
@@ -163,6 +166,9 @@ class UplinkWatch:
         if self._settings.fallback.enabled:
             ranks = self._ranks
             written = await self._write_defaults(interfaces, gateways, netlink)
+            if self.endpoints is not None:
+                endpoints = mptcp.plan(self._settings, interfaces, wanted.sources)
+                applied = await self._keep(endpoints, applied, self.endpoints)
             if self.flusher is not None:
                 # Afterwards: new packets must not find the old way again.
                 self.flusher.look(ranks, interfaces)
@@ -176,6 +182,16 @@ class UplinkWatch:
             applied = replace(written, done=done, failed=applied.failed, unwritten=unwritten)
         if applied != Applied((), {}):
             self._applied(applied)
+
+    async def _keep(
+        self, wanted: Set[Endpoint], applied: Applied, keeper: EndpointKeeper
+    ) -> Applied:
+        """Return what was applied, with the endpoints; what they lack stops no probe."""
+        try:
+            return replace(applied, done=(*applied.done, *await keeper.look(wanted)))
+        except BgphealthError as error:
+            failed = {uplink.name: error for uplink in self._settings.uplinks}
+            return replace(applied, failed={**failed, **applied.failed})
 
     async def _write_defaults(
         self, interfaces: Mapping[str, Interface], gateways: Gateways, netlink: Netlink
