@@ -441,7 +441,8 @@ def _fallback(settings: Settings) -> str:
             "off: without a table and an oif rule of your own per uplink, an uplink that was "
             "withdrawn never comes back"
         )
-    return f"on, {tables(settings)}{_defaults(settings)}"
+    mptcp = "; MPTCP endpoints" if settings.fallback.mptcp else ""
+    return f"on, {tables(settings)}{_defaults(settings)}{mptcp}"
 
 
 def _defaults(settings: Settings) -> str:

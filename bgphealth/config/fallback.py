@@ -23,6 +23,11 @@ def defaults(parts: Parts) -> Iterator[Finding]:
     fallback = parts.fallback
     if fallback is None:
         return
+    if fallback.mptcp and not fallback.enabled:
+        yield (
+            ("fallback", "mptcp"),
+            "needs fallback.enabled: each uplink's table leads its subflows; remove one of them",
+        )
     given = [key for key in _ABOUT_DEFAULTS if key in fallback.model_fields_set]
     if not fallback.defaults:
         given.remove("defaults")

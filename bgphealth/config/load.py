@@ -237,6 +237,7 @@ def _settings(file: File, number_of: dict[str, int]) -> Settings:
             rule_priority=file.fallback.rule_priority,
             defaults=(file.fallback.enabled and file.fallback.defaults and file.mode is Mode.FRR),
             source=file.fallback.source.addresses if file.fallback.source else (),
+            mptcp=file.fallback.mptcp,
         ),
         control_socket=file.control.socket,
         sources=sources.settings(file.sources),

@@ -51,10 +51,12 @@ def settings(file: LocalFile, number_of: dict[str, int]) -> Settings:
             rule_priority=file.fallback.rule_priority,
             defaults=True,
             source=file.fallback.source.addresses if file.fallback.source else (),
+            mptcp=file.fallback.mptcp,
         ),
         control_socket=file.control.socket,
         sources=sources.settings(file.sources),
         stable_for_s=file.policy.stable_for,
+        flush_conntrack=file.policy.flush_conntrack,
     )
 
 

@@ -98,6 +98,8 @@ class LocalPolicy(Section):
     )
     stable_for: Annotated[float, PlainValidator(fields.duration(0.0, 86400.0, "at most 1d"))] = 60.0
     """How long a more preferred uplink must have been up before it is used again."""
+    flush_conntrack: Annotated[bool, PlainValidator(fields.boolean)] = False
+    """Whether NATed connections of the uplink that is left are made to take another source."""
 
 
 class LocalFile(Section):

@@ -352,7 +352,7 @@ class Fallback(Section):
     """What is written over netlink: uplink n has table `table` + n, rule `rule_priority` + n.
 
     With `defaults`, a fallback default per uplink and family as well, from `source` or, without it,
-    from the link's own address.
+    from the link's own address. With `mptcp`, the uplinks' addresses as endpoints of Multipath TCP.
     """
 
     enabled: Annotated[bool, PlainValidator(fields.boolean)] = True
@@ -360,6 +360,7 @@ class Fallback(Section):
     rule_priority: Annotated[int, PlainValidator(fields.integer(1, 32764))] = 1790
     defaults: Annotated[bool, PlainValidator(fields.boolean)] = True
     source: _Addresses | None = None
+    mptcp: Annotated[bool, PlainValidator(fields.boolean)] = False
 
 
 class SourcePin(Section):

@@ -445,7 +445,8 @@ class FallbackSettings:
 
     Uplink n gets the table ``table + n`` and a rule with the priority ``rule_priority + n``. With
     `defaults` each path has a fallback default in the main table as well. Its source is the one of
-    its family in `source`; where there is none, the link's own address.
+    its family in `source`; where there is none, the link's own address. With `mptcp` the address
+    that each path is probed from is an endpoint of Multipath TCP.
     """
 
     enabled: bool
@@ -453,6 +454,7 @@ class FallbackSettings:
     rule_priority: int
     defaults: bool = False
     source: tuple[Address, ...] = ()
+    mptcp: bool = False
 
     def source_for(self, family: Family) -> Address | None:
         """Return the source of that family's fallback defaults; None for the link's own."""
@@ -509,7 +511,8 @@ class Settings:
     how long what is drained is still announced, `guarded_settle_s` how long another host's healthy
     path must have been there before a guarded service is withdrawn. `control_socket` is where
     operators are listened to; None for the runtime directory. `stable_for_s` is how long, in local
-    mode, a more preferred path must have been up before it is used again.
+    mode, a more preferred path must have been up before it is used again; `flush_conntrack`: NATed
+    connections of an uplink are deleted when it is left.
     """
 
     mode: Mode
@@ -527,6 +530,7 @@ class Settings:
     control_socket: str | None
     sources: SourceSettings = SourceSettings()
     stable_for_s: float = 0.0
+    flush_conntrack: bool = False
 
     @property
     def families(self) -> tuple[Family, ...]:

@@ -24,12 +24,14 @@ from bgphealth.core.settings import Mode, Settings
 from bgphealth.daemon import places, reload, starts
 from bgphealth.daemon.control import Control
 from bgphealth.daemon.drained import DrainMemory
+from bgphealth.daemon.endpoints import EndpointMemory
 from bgphealth.daemon.lifeline import Lifeline
 from bgphealth.daemon.notify import Notifier
 from bgphealth.daemon.operator import Operator
 from bgphealth.daemon.program import Program
 from bgphealth.daemon.recorder import Recorder
 from bgphealth.daemon.remembered import Remembered
+from bgphealth.fallback.mptcp import EndpointKeeper
 
 READY_S = 30.0
 """The service manager is told after this time that the start is over, whatever is missing."""
@@ -149,6 +151,7 @@ class Life:
     async def _steer(self, settings: Settings) -> None:
         program = self._program = Program(settings, self._log, self._recorder)
         program.notifier = self._notifier
+        program.endpoints = self._endpoints()
         drained = DrainMemory(places.state_file(self._file, "drains"), self._log)
         control = Control(places.control_socket(self._file, settings), Operator(program), self._log)
         async with asyncio.TaskGroup() as group:
@@ -159,6 +162,10 @@ class Life:
                 remembered = Remembered(places.state_file(self._file), self._log)
                 group.create_task(program.run(self._lifeline, remembered, drained))
             group.create_task(self._reload(program))
+
+    def _endpoints(self) -> EndpointKeeper:
+        memory = EndpointMemory(places.state_file(self._file, "endpoints"), self._log)
+        return EndpointKeeper(memory.load(), memory.keep)
 
     async def _listen(self, program: Program, control: Control) -> None:
         await program.serves.wait()

@@ -13,7 +13,6 @@ from collections.abc import Mapping, Set
 from dataclasses import replace
 from functools import partial
 from ipaddress import ip_network
-from operator import attrgetter
 from typing import NamedTuple, TextIO
 
 from structlog.typing import FilteringBoundLogger
@@ -56,7 +55,9 @@ from bgphealth.daemon.reporting import Reporter
 from bgphealth.exabgp.commands import PING
 from bgphealth.exabgp.driver import Acknowledged, Driver, DriverEvent, Refused
 from bgphealth.fallback import leftovers
+from bgphealth.fallback.conntrack import Flusher
 from bgphealth.fallback.defaults import kernel_defaults
+from bgphealth.fallback.mptcp import EndpointKeeper
 from bgphealth.fallback.netlink import Netlink
 from bgphealth.fallback.tables import Applied
 from bgphealth.fallback.watch import Sources, UplinkWatch
@@ -117,6 +118,8 @@ class Program:
         """Set once the engine has taken what an earlier run left, and takes what is asked of it."""
         self.notifier: Notifier | None = None
         """Who hears how it goes, if anybody."""
+        self.endpoints: EndpointKeeper | None = None
+        """Who keeps the MPTCP endpoints, if anybody; to be given before it runs."""
 
     @property
     def settings(self) -> Settings:
@@ -140,6 +143,7 @@ class Program:
     async def run(self, life: Lifeline, remembered: Remembered, drained: DrainMemory) -> None:
         """Run under ExaBGP until cancelled."""
         self._held.keep()
+        self._watch.endpoints = self.endpoints
         await self._watch.start()
         self._remembered = remembered
         self._remember_drains(drained)
@@ -166,6 +170,7 @@ class Program:
 
     async def run_alone(self, drained: DrainMemory) -> None:
         """Run in local mode, where nobody is told of anything, until cancelled."""
+        self._watch.endpoints = self.endpoints
         await self._watch.start()
         self._remember_drains(drained)
         await self._serve(Nobody())
@@ -225,8 +230,7 @@ class Program:
             self._closed_loop.configure(settings, self._owned)
         # New ones are asserted as soon as they are decided, like all that is ours at a start.
         driver.doubt(owned_before ^ self._owned)
-        in_kernel = attrgetter("uplinks", "fallback", "sources")
-        if in_kernel(before) != in_kernel(settings):
+        if _watched(before) != _watched(settings):
             await self._watch_others(before)
         if is_asked_otherwise:
             probing = Probing(settings, self._kernel, self._post)
@@ -398,6 +402,8 @@ class Program:
     def _watch_uplinks(self, settings: Settings) -> UplinkWatch:
         told = (self._links_seen, self._sources_seen, self._reporter.kernel)
         watch = UplinkWatch(settings, *told, self._held.keeper)
+        if settings.flush_conntrack:
+            watch.flusher = Flusher(settings, self._reporter.flushed)
         self._order_fallback(watch)
         return watch
 
@@ -419,6 +425,7 @@ class Program:
             self._reporter.kernel(Applied(tuple(done), {}))
         self._links = {}
         self._watch = self._watch_uplinks(self._settings)
+        self._watch.endpoints = self.endpoints
         await self._watch.start()
         self._watching = self._group.create_task(self._watch.run())
 
@@ -461,6 +468,11 @@ def silence_s(settings: Settings) -> float:
     """Return how long no answer may come before the probes make no progress any more."""
     timings = (settings.path_timing, *(s.timing for s in settings.services if s.checks))
     return _PATIENCE * min(t.interval_s + t.timeout_s for t in timings) + _SLACK_S
+
+
+def _watched(settings: Settings) -> object:
+    """Return everything that following the uplinks depends on."""
+    return settings.uplinks, settings.fallback, settings.sources, settings.flush_conntrack
 
 
 def _asked(settings: Settings) -> object:

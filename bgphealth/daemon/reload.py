@@ -58,8 +58,20 @@ def changes(before: Settings, after: Settings) -> dict[str, list[str]]:
             (after.path_timing, after.suspect_interval_s, after.quality, after.damping),
         ),
         "policy": (
-            (before.all_down, before.drain_settle_s, before.guarded_settle_s, before.stable_for_s),
-            (after.all_down, after.drain_settle_s, after.guarded_settle_s, after.stable_for_s),
+            (
+                before.all_down,
+                before.drain_settle_s,
+                before.guarded_settle_s,
+                before.stable_for_s,
+                before.flush_conntrack,
+            ),
+            (
+                after.all_down,
+                after.drain_settle_s,
+                after.guarded_settle_s,
+                after.stable_for_s,
+                after.flush_conntrack,
+            ),
         ),
         "fallback": (before.fallback, after.fallback),
         "sources": (before.sources, after.sources),

@@ -54,6 +54,7 @@ from bgphealth.exabgp.driver import (
 )
 from bgphealth.exabgp.replies import NeighborState
 from bgphealth.fallback.addresses import Look
+from bgphealth.fallback.conntrack import Flushed
 from bgphealth.fallback.foreign import News
 from bgphealth.fallback.tables import Applied
 from bgphealth.fallback.watch import Sources
@@ -222,6 +223,14 @@ class Reporter:
             self._log.info("foreign_default", **of)
         else:
             self._log.warning("foreign_default_gone", **of)
+
+    def flushed(self, flushed: Flushed) -> None:
+        """Log which connections were deleted."""
+        addresses = sorted(map(str, flushed.addresses))
+        if isinstance(flushed.outcome, str):
+            self._log.warning("connections_kept", addresses=addresses, why=flushed.outcome)
+        else:
+            self._log.info("connections_flushed", addresses=addresses, count=flushed.outcome)
 
     def addresses(self, look: Look) -> None:
         """Log which addresses were added and taken away, and what prevented it, once."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -11,10 +11,12 @@ from bgphealth.core.errors import BgphealthError
 from bgphealth.core.fallback_order import Rank
 from bgphealth.core.health import PathKey
 from bgphealth.core.settings import Address, Mode, Pin, Settings, Wish
-from bgphealth.fallback import metrics, pins, policies
+from bgphealth.fallback import metrics, mptcp, pins, policies
 from bgphealth.fallback.addresses import AddressKeeper
+from bgphealth.fallback.conntrack import Flusher
 from bgphealth.fallback.foreign import Others
 from bgphealth.fallback.gateways import Gateways, GatewaySearch, gateway_of
+from bgphealth.fallback.mptcp import Endpoint, EndpointKeeper
 from bgphealth.fallback.netlink import Interface, Netlink, changes
 from bgphealth.fallback.policies import PolicyRules
 from bgphealth.fallback.tables import Applied, Plan, apply, plan, require_interfaces
@@ -84,6 +86,10 @@ class UplinkWatch:
         self._ranks: Mapping[PathKey, Rank] = {}
         self._others = Others()
         self._changed = asyncio.Event()
+        self.flusher: Flusher | None = None
+        """Who is shown what is in use; None where connections are left alone."""
+        self.endpoints: EndpointKeeper | None = None
+        """Who keeps the MPTCP endpoints; None where they are left alone."""
 
     def order(self, ranks: Mapping[PathKey, Rank]) -> None:
         """Put the fallback defaults and pins in another order, and lead policies by it, soon.
@@ -120,6 +126,8 @@ class UplinkWatch:
         """Look again after every change, and every `RECHECK_S`."""
         async with Netlink() as netlink, asyncio.TaskGroup() as group:
             group.create_task(self._follow())
+            if self.flusher is not None:
+                group.create_task(self.flusher.run())
             while True:
                 # Not wait_for: it may swallow a cancellation that comes with the change.
                 with suppress(TimeoutError):
@@ -162,8 +170,15 @@ class UplinkWatch:
         unsafe = {p: str(failed[p.uplink]) for p in wanted.sources if p.uplink in failed}
         self._sources(Sources(wanted.sources, wanted.absent, unsafe, gateways))
         if self._settings.fallback.enabled:
+            ranks = self._ranks
             written = await self._write_defaults(interfaces, gateways, netlink)
             pinned, unpinned = await self._write_pins(interfaces, gateways, netlink)
+            if self.endpoints is not None:
+                endpoints = mptcp.plan(self._settings, interfaces, wanted.sources)
+                applied = await self._keep(endpoints, applied, self.endpoints)
+            if self.flusher is not None:
+                # Afterwards: new packets must not find the old way again.
+                self.flusher.look(ranks, interfaces)
             # What a path cannot be probed for, or a link that is down, is said already.
             sayable = [path for path in wanted.sources if links[path.uplink]]
             applied = replace(
@@ -175,6 +190,16 @@ class UplinkWatch:
             )
         if applied != Applied((), {}):
             self._applied(applied)
+
+    async def _keep(
+        self, wanted: Set[Endpoint], applied: Applied, keeper: EndpointKeeper
+    ) -> Applied:
+        """Return what was applied, with the endpoints; what they lack stops no probe."""
+        try:
+            return replace(applied, done=(*applied.done, *await keeper.look(wanted)))
+        except BgphealthError as error:
+            failed = {uplink.name: error for uplink in self._settings.uplinks}
+            return replace(applied, failed={**failed, **applied.failed})
 
     async def _write_defaults(
         self, interfaces: Mapping[str, Interface], gateways: Gateways, netlink: Netlink

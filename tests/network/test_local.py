@@ -176,6 +176,38 @@ async def test_what_others_delete_is_said_and_traffic_goes_on() -> None:
 
 
 @isolated
+async def test_what_else_it_writes_on_request() -> None:
+    async with alone() as (run, (one, _), file):
+        configuration(
+            file.parent,
+            fallback="{mptcp: true}",
+            policy=f"{{stable_for: {STABLE_S:g}s, flush_conntrack: true}}",
+        )
+        run.process.send_signal(signal.SIGHUP)
+        await run.until(lambda: "10.0.2.1 id 253 subflow" in ip("mptcp", "endpoint"))
+        await run.until(lambda: run.events("reloaded"))
+        assert "10.0.1.1 id 255 subflow dev eth1" in ip("mptcp", "endpoint")
+        one.go_dark()
+        await run.until(lambda: run.events("connections_flushed"))
+        flushed = run.events("connections_flushed")[0]
+        assert (flushed["addresses"], flushed["count"]) == (["10.0.1.1"], 0)
+        assert leaves_through("eth2")
+        configuration(file.parent)
+        run.process.send_signal(signal.SIGHUP)
+        await run.until(lambda: ip("mptcp", "endpoint").strip() == "")
+        # And over a restart.
+        configuration(file.parent, fallback="{mptcp: true}")
+        run.process.send_signal(signal.SIGHUP)
+        await run.until(lambda: "10.0.2.1 id 253 subflow" in ip("mptcp", "endpoint"))
+        run.process.send_signal(signal.SIGTERM)
+        assert await run.ends(within_s=5) == 0
+        assert "10.0.2.1 id 253 subflow" in ip("mptcp", "endpoint")
+        configuration(file.parent)
+        async with program_over(file) as again:
+            await again.until(lambda: ip("mptcp", "endpoint").strip() == "")
+
+
+@isolated
 async def test_a_reload_with_other_priorities_changes_what_is_in_use() -> None:
     async with alone() as (run, _, file):
         swapped = (

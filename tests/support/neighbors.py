@@ -22,7 +22,7 @@ class Neighbor:
         )
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == "ready\n"
-        ours, theirs = f"eth{number}", str(self._process.pid)
+        ours, theirs = f"eth{number}", self.pid
         ip("link", "add", ours, "type", "veth", "peer", "name", "eth0", "netns", theirs)
         ip("link", "set", ours, "up")
         ip("addr", "add", f"10.0.{number}.1/31", "dev", ours)
@@ -32,9 +32,14 @@ class Neighbor:
         self.ip("addr", "add", f"198.51.100.{number}/32", "dev", "lo")
 
     @property
+    def pid(self) -> str:
+        """What names the neighbor's namespace for ip(8)."""
+        return str(self._process.pid)
+
+    @property
     def enter(self) -> list[str]:
         """What to put before a command so that it runs in the neighbor's namespace."""
-        return ["nsenter", "--target", str(self._process.pid), "--net"]
+        return ["nsenter", "--target", self.pid, "--net"]
 
     def ip(self, *arguments: str) -> None:
         """Run ip(8) in the neighbor's namespace."""

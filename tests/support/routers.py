@@ -42,7 +42,11 @@ class Router:
 
     def run(self, *command: str) -> None:
         """Run a command in the router's namespace."""
-        subprocess.run([*self._enter, *command], check=True)
+        subprocess.run(self.command(*command), check=True)
+
+    def command(self, *command: str) -> list[str]:
+        """Return what runs a command there."""
+        return [*self._enter, *command]
 
     @contextmanager
     def started(self, *command: str) -> Iterator[subprocess.Popen[str]]:
