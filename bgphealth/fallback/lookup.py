@@ -160,7 +160,10 @@ class _Lookup:
         # refuses is on its device. Over netlink the kernel is as strict only without a source.
         # The device of a local route is that of the address, whatever the answer says.
         matched = reply.matched if isinstance(reply, Taken) else None
-        if matched is not None and matched.used_by(question):
+        if isinstance(reply, Taken) and matched is not None and matched.used_by(question):
+            if matched.kind is Kind.UNICAST and reply.leg.interface != question.interface:
+                # The hash gave another next hop than the one on the device.
+                return replace(reply, leg=matched.used_by(question)[0].leg)
             return reply
         return await self._ask(replace(question, source=None))
 

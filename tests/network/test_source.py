@@ -181,3 +181,18 @@ Permission denied)
   note     a part of such traffic goes by another rule: 40: from all ipproto 6 dport 443 prohibit
   warning  nothing can be sent to 198.51.100.1
 """
+
+
+@isolated
+async def test_what_is_bound_to_a_device_has_its_next_hop_of_several() -> None:
+    for number in (1, 2):
+        ip("link", "add", f"eth{number}", "type", "veth", "peer", "name", f"far{number}")
+        ip("link", "set", f"eth{number}", "up")
+        ip("link", "set", f"far{number}", "up")
+    ip("addr", "add", "2001:db8:10::1/128", "dev", "lo")
+    hops = [f"nexthop via fe80::9 dev eth{number}".split() for number in (1, 2)]
+    ip("-6", "route", "add", "default", *hops[0], *hops[1])
+    bound = IPv6Address("2001:db8:10::1")
+    for number in range(16):
+        looked = await look_up(Question(IPv6Address(f"2001:db8:100::{number:x}"), bound, "eth1"))
+        assert {choice.leg.interface for choice in looked.choices} == {"eth1"}
