@@ -25,7 +25,10 @@ from tests.support.vtysh_output import objects, printed, spoilt
 
 TESTS = Path(__file__).parents[1]
 GOLDEN = TESTS / "golden"
-NETWORK = (TESTS / "network" / "test_doctor_bgp.py").read_text(encoding="utf-8")
+NETWORK = "".join(
+    (TESTS / "network" / name).read_text(encoding="utf-8")
+    for name in ("test_doctor_bgp.py", "test_direct.py")
+)
 FILE = Path("/etc/bgphealth/bgphealth.yaml")
 WITH_FRR = sorted(file.parent.name for file in GOLDEN.glob("*/frr.conf"))
 HOSTS = sorted(file.parent.name for file in GOLDEN.glob("*/exabgp.conf"))
