@@ -332,6 +332,18 @@ def test_the_exabgp_that_runs_bgphealth_is_found(tmp_path: Path) -> None:
     assert found.started_at == pytest.approx(1002.5)
 
 
+def test_the_exabgp_of_another_network_namespace_is_not_ours(tmp_path: Path) -> None:
+    process(tmp_path, 6, 1, "/opt/x/bin/exabgp", "one.conf")
+    process(tmp_path, 7, 1, "/opt/x/bin/exabgp", "two.conf")
+    process(tmp_path, 8, 7, *HELPER)
+    for name, namespace in (("self", 1), ("6", 1), ("7", 2)):
+        (tmp_path / name / "ns").mkdir(parents=True)
+        (tmp_path / name / "ns" / "net").symlink_to(f"net:[{namespace}]")
+    found = running.find(tmp_path)
+    assert found is not None
+    assert (found.pid, found.helper) == (6, None)
+
+
 @pytest.mark.parametrize(
     ("arguments", "environment", "env_file"),
     [
