@@ -60,7 +60,7 @@ BROKEN = (
         also=("fallback_left",),
         is_mended=False,
     ),
-    _broken("uplink_down", how="ip link set eth1 down", undo="ip link set eth1 up"),
+    _broken("uplink_down", how="ip link set eth1 down", undo="ip link set eth1 up", disturbs=True),
     _broken("mtu_differs", how="ip link set eth1 mtu 1400", undo="ip link set eth1 mtu 1500"),
     _broken(
         "gateway_unresolved",
@@ -72,6 +72,7 @@ BROKEN = (
         """,
         undo="nft delete table arp broken",
         is_mended=False,
+        disturbs=True,
     ),
     # ---- addresses
     _broken(
@@ -119,6 +120,7 @@ BROKEN = (
         "loopback_missing",
         how="ip addr del 10.255.10.1/32 dev lo",
         undo=f"ip addr replace 10.255.10.1/32 dev lo; {_ZEBRA_AGAIN}",
+        disturbs=True,
     ),
     _broken(
         "no_default",
@@ -130,6 +132,7 @@ BROKEN = (
         """,
         undo=f"ip addr replace 10.255.10.1/32 dev lo; {_ZEBRA_AGAIN}",
         also=("fallback_missing",),
+        is_mended=False,
     ),
     _broken(
         "foreign_default",
@@ -142,19 +145,22 @@ BROKEN = (
         undo="vtysh -c 'configure terminal' -c 'no ipv6 route ::/0 2001:db8:1::'",
     ),
     *(
-        _broken(
-            word, how=_DEFAULT.format(src=src), undo=_ZEBRA_AGAIN, is_mended=word.endswith("link")
-        )
+        _broken(word, how=_DEFAULT.format(src=src), undo=_ZEBRA_AGAIN, is_mended=False)
         for word, src in (
             ("default_source_anycast", "src 192.0.2.53"),
-            ("default_source_link", "src 10.0.1.1"),
             ("default_source_link", ""),
         )
     ),
     _broken(
+        "default_source_link",
+        how=_DEFAULT.format(src="src 10.0.1.1"),
+        undo=_ZEBRA_AGAIN,
+        disturbs=True,
+    ),
+    _broken(
         "default_source_other",
-        how=f"ip addr add 10.255.99.9/32 dev lo; {_DEFAULT.format(src='src 10.255.99.9')}",
-        undo=f"{_ZEBRA_AGAIN}; ip addr del 10.255.99.9/32 dev lo",
+        how=_DEFAULT.format(src="src 127.0.0.1"),
+        undo=_ZEBRA_AGAIN,
         is_mended=False,
     ),
     _broken("fallback_missing", is_stopped=True, how="ip route del default proto 179"),

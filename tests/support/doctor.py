@@ -8,11 +8,13 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from click.testing import CliRunner
 
 from bgphealth.cli.app import app
+from bgphealth.doctor import examine
 from lab import dual_tor
 from lab.namespaces import NamespaceDriver
 from tests.support.laboratory import FILE
@@ -27,12 +29,17 @@ class Doctor:
         lab: the lab.
         node: which node.
         before: the words of a command that starts another one, as another user for instance.
+        areas: what to look at alone, by the names of the areas: FRR takes most of the time.
     """
 
     def __init__(
-        self, lab: NamespaceDriver, node: str = dual_tor.SERVER, before: Sequence[str] = ()
+        self,
+        lab: NamespaceDriver,
+        node: str = dual_tor.SERVER,
+        before: Sequence[str] = (),
+        areas: Sequence[str] = (),
     ) -> None:
-        agent = (sys.executable, "-m", "tests.support.doctor")
+        agent = (sys.executable, "-m", "tests.support.doctor", *areas)
         self._process = lab.popen(node, [*before, *agent])
 
     def look(self) -> Found:
@@ -70,9 +77,9 @@ def is_about_bgp(finding: Mapping[str, Any]) -> bool:
 
 
 @contextmanager
-def doctor(lab: NamespaceDriver, *before: str) -> Iterator[Doctor]:
+def doctor(lab: NamespaceDriver, *before: str, areas: Sequence[str] = ()) -> Iterator[Doctor]:
     """Have a doctor in the server."""
-    it = Doctor(lab, before=before)
+    it = Doctor(lab, before=before, areas=areas)
     try:
         yield it
     finally:
@@ -91,6 +98,7 @@ class Broken:
         is_mended: whether the finding's own command mends it; else `undo` does.
         also: what may be found besides, of the breakage or of having mended it half.
         is_stopped: the program is stopped meanwhile, as it would mend it at once.
+        disturbs: BGP takes a while to be as before, and would mend what is broken next.
     """
 
     words: frozenset[str]
@@ -100,13 +108,20 @@ class Broken:
     is_mended: bool = True
     also: frozenset[str] = frozenset()
     is_stopped: bool = False
+    disturbs: bool = False
 
     def __str__(self) -> str:
         return "-".join(sorted(self.words))
 
 
 def main() -> None:
-    """Look once for every line on stdin."""
+    """Look once for every line on stdin, at these areas or at all."""
+    everything, only = examine.areas, sys.argv[1:]
+
+    def areas(file: Path, control_socket: Path) -> tuple[examine.Area, ...]:
+        return tuple(a for a in everything(file, control_socket) if not only or a.name in only)
+
+    examine.areas = areas
     for _ in sys.stdin:
         result = CliRunner().invoke(app, ["-c", FILE, "doctor", "--json"])
         answer = {"status": result.exit_code, "output": result.output}
