@@ -58,12 +58,15 @@ class _Process:
 
 
 def find(proc: Path = PROC) -> Running | None:
-    """Return the ExaBGP that runs bgphealth, else any other one, else None."""
+    """Return the ExaBGP that runs bgphealth, else any other one, else None.
+
+    Those of other network namespaces, which a host sees of its containers, do not count.
+    """
     processes = list(_processes(proc))
     found = [
         (process, split, _helper(proc, process.pid, processes))
         for process in processes
-        if (split := _as_exabgp(process.arguments)) is not None
+        if (split := _as_exabgp(process.arguments)) is not None and _is_here(proc, process.pid)
     ]
     # One that has a helper first; the others keep their order.
     for process, (program, arguments), helper in sorted(found, key=lambda each: each[2] is None):
@@ -99,6 +102,15 @@ def _processes(proc: Path) -> Iterator[_Process]:
             arguments = tuple(os.fsdecode(word) for word in words)
             parent = int(_status(directory)["PPid"])
             yield _Process(int(directory.name), parent, arguments)
+
+
+def _is_here(proc: Path, pid: int) -> bool:
+    """Return whether a process is in our network namespace, as far as we may know."""
+    try:
+        ours, its = ((proc / name / "ns" / "net").readlink() for name in ("self", str(pid)))
+    except OSError:
+        return True
+    return ours == its
 
 
 def _status(directory: Path) -> dict[str, str]:

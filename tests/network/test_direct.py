@@ -297,6 +297,24 @@ def test_the_doctor_finds_nothing(direct_lab: Lab) -> None:
     assert done.stdout == "nothing found\n"
 
 
+def test_the_doctor_finds_a_session_that_is_down(direct_lab: Lab) -> None:
+    session = ("router bgp 65001", "neighbor 10.0.1.1 shutdown")
+
+    def differs(expected: list[tuple[str, str]]) -> list[str]:
+        asked = ["bgphealth", "-c", FILE, "doctor", "--json"]
+        findings = json.loads(direct_lab.run(dual_tor.SERVER, asked, check=False).stdout)[
+            "findings"
+        ]
+        found = [(finding["word"], finding["subject"]) for finding in findings]
+        return [] if found == expected else [str(found)]
+
+    configure(direct_lab, "tor1", *session)
+    down = [("exabgp_session_down", "10.0.1.0 (tor1)")]
+    convergence.wait_until("that finding alone", lambda: differs(down))
+    configure(direct_lab, "tor1", session[0], f"no {session[1]}")
+    convergence.wait_until("no finding", lambda: differs([]))
+
+
 def test_the_password_is_in_no_log_and_for_no_other_user(direct_lab: Lab) -> None:
     log = direct_lab.run(dual_tor.SERVER, ["cat", dual_tor.EXABGP_LOG]).stdout
     assert "laboratory" not in log

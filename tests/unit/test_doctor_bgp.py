@@ -25,7 +25,10 @@ from tests.support.vtysh_output import objects, printed, spoilt
 
 TESTS = Path(__file__).parents[1]
 GOLDEN = TESTS / "golden"
-NETWORK = (TESTS / "network" / "test_doctor_bgp.py").read_text(encoding="utf-8")
+NETWORK = "".join(
+    (TESTS / "network" / name).read_text(encoding="utf-8")
+    for name in ("test_doctor_bgp.py", "test_direct.py")
+)
 FILE = Path("/etc/bgphealth/bgphealth.yaml")
 WITH_FRR = sorted(file.parent.name for file in GOLDEN.glob("*/frr.conf"))
 HOSTS = sorted(file.parent.name for file in GOLDEN.glob("*/exabgp.conf"))
@@ -327,6 +330,18 @@ def test_the_exabgp_that_runs_bgphealth_is_found(tmp_path: Path) -> None:
     assert found.helper == Helper(8, 33, frozenset({33, 5}))
     assert found.unit == "exabgp.service"
     assert found.started_at == pytest.approx(1002.5)
+
+
+def test_the_exabgp_of_another_network_namespace_is_not_ours(tmp_path: Path) -> None:
+    process(tmp_path, 6, 1, "/opt/x/bin/exabgp", "one.conf")
+    process(tmp_path, 7, 1, "/opt/x/bin/exabgp", "two.conf")
+    process(tmp_path, 8, 7, *HELPER)
+    for name, namespace in (("self", 1), ("6", 1), ("7", 2)):
+        (tmp_path / name / "ns").mkdir(parents=True)
+        (tmp_path / name / "ns" / "net").symlink_to(f"net:[{namespace}]")
+    found = running.find(tmp_path)
+    assert found is not None
+    assert (found.pid, found.helper) == (6, None)
 
 
 @pytest.mark.parametrize(
