@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bgphealth.cli.check_local import asked, summary, tables
 from bgphealth.config import InvalidFileError, load
 from bgphealth.core import guard
 from bgphealth.core.damping import PENALTY
@@ -43,6 +44,7 @@ SCHEMA_VERSION = 1
 _MODES = {
     Mode.FRR: "frr: ExaBGP to this host's FRR, FRR to the ToRs; FRR installs the default",
     Mode.DIRECT: "direct: ExaBGP to the ToRs, without FRR; announces services, no default",
+    Mode.LOCAL: "local: no BGP; chooses the uplink, whose default comes first",
 }
 
 _ADDRESS = {
@@ -95,11 +97,7 @@ def _valid(file: str, settings: Settings) -> dict[str, object]:
         "errors": [],
         "notes": _notes(settings),
         "mode": settings.mode.value,
-        "host": {
-            "asn": settings.host.asn,
-            "router_id": str(settings.host.router_id),
-            "source": {Family.of(a).value: str(a) for a in settings.host.source},
-        },
+        "host": _host(settings),
         "families": [family.value for family in settings.families],
         "path_timing": _timing(settings.path_timing),
         "suspect_interval_s": settings.suspect_interval_s,
@@ -123,7 +121,7 @@ def _valid(file: str, settings: Settings) -> dict[str, object]:
                     {
                         "family": path.family.value,
                         "neighbor": None if path.neighbor is None else str(path.neighbor),
-                        "next_hop": str(path.next_hop),
+                        "next_hop": None if path.next_hop is None else str(path.next_hop),
                         "probe_source": None
                         if path.probe_source is None
                         else str(path.probe_source),
@@ -164,6 +162,7 @@ def _valid(file: str, settings: Settings) -> dict[str, object]:
         "all_down": settings.all_down.value,
         "drain_settle_s": settings.drain_settle_s,
         "guarded_settle_s": settings.guarded_settle_s,
+        "stable_for_s": settings.stable_for_s,
         "fallback": {
             "enabled": settings.fallback.enabled,
             "table": settings.fallback.table,
@@ -171,6 +170,16 @@ def _valid(file: str, settings: Settings) -> dict[str, object]:
             "defaults": settings.fallback.defaults,
             "source": {Family.of(a).value: str(a) for a in settings.fallback.source},
         },
+    }
+
+
+def _host(settings: Settings) -> dict[str, object] | None:
+    if settings.mode is Mode.LOCAL:
+        return None
+    return {
+        "asn": settings.host.asn,
+        "router_id": str(settings.host.router_id),
+        "source": {Family.of(a).value: str(a) for a in settings.host.source},
     }
 
 
@@ -188,25 +197,25 @@ def _damping(damping: Damping | None) -> dict[str, float] | None:
 
 
 def _community(settings: Settings, uplink: UplinkSettings) -> str | None:
-    if settings.mode is Mode.DIRECT:
+    if settings.mode is not Mode.FRR:
         return None
     return f"{settings.host.community_asn}:{uplink.number}"
 
 
 def _summary(file: str, settings: Settings) -> list[str]:
-    host = settings.host
-    sources = ", ".join(str(address) for address in host.source)
-    lines = [
-        f"{file}: valid",
-        "",
-        f"mode      {_MODES[settings.mode]}",
-        f"host      AS {host.asn}, router id {host.router_id}, source {sources}",
+    lines = [f"{file}: valid", "", f"mode      {_MODES[settings.mode]}"]
+    if settings.mode is not Mode.LOCAL:
+        host, sources = settings.host, ", ".join(str(a) for a in settings.host.source)
+        lines.append(f"host      AS {host.asn}, router id {host.router_id}, source {sources}")
+    lines += [
         f"families  {', '.join(settings.families)}",
         f"probes    {_probing(settings)}",
         f"degraded  {_degraded(settings.quality)}",
         f"flapping  {_flapping(settings.damping)}",
         "",
     ]
+    if settings.mode is Mode.LOCAL:
+        return lines + summary(settings)
     for uplink in settings.uplinks:
         lines += _uplink(settings, uplink)
     lines.append("")
@@ -279,12 +288,8 @@ def _uplink(settings: Settings, uplink: UplinkSettings) -> list[str]:
         if path.probe_source is not None:
             spoken = "spoken to and " if settings.mode is Mode.DIRECT else ""
             via += f", {spoken}probed from {path.probe_source}"
-        asked = ", ".join(str(probe) for probe in path.gateway) or "nothing"
-        if path.beyond:
-            beyond = ", ".join(str(probe) for probe in path.beyond)
-            asked += f"; beyond: {path.beyond_need} of {beyond}"
         neighbor = path.neighbor or "unnumbered"
-        lines.append(f"  {path.family}  neighbor {neighbor}{via}; gateway: {asked}")
+        lines.append(f"  {path.family}  neighbor {neighbor}{via}; gateway: {asked(path)}")
     return lines
 
 
@@ -407,10 +412,7 @@ def _fallback(settings: Settings) -> str:
             "off: without a table and an oif rule of your own per uplink, an uplink that was "
             "withdrawn never comes back"
         )
-    numbers = [uplink.number for uplink in settings.uplinks]
-    tables = ", ".join(str(settings.fallback.table + number) for number in numbers)
-    rules = ", ".join(str(settings.fallback.rule_priority + number) for number in numbers)
-    return f"on, tables {tables}, rules {rules}{_defaults(settings)}"
+    return f"on, {tables(settings)}{_defaults(settings)}"
 
 
 def _defaults(settings: Settings) -> str:

@@ -43,7 +43,8 @@ _program = click.option(
     help="bgphealth's absolute path, and arguments if it needs any. [default: this program]",
 )
 _user = click.option(
-    "--user", default="exabgp", show_default=True, help="The user and group that ExaBGP runs as."
+    "--user",
+    help="The user and group that ExaBGP runs as, or bgphealth alone. [default: exabgp; bgphealth]",
 )
 
 
@@ -95,15 +96,27 @@ def exabgp(invocation: Invocation, directory: Path | None, program: str | None) 
 
 @render.command()
 @_output
+@_program
 @_user
 @_exabgp_program
 @click.pass_obj
 def systemd(
-    invocation: Invocation, directory: Path | None, user: str, exabgp_program: Path
+    invocation: Invocation,
+    directory: Path | None,
+    program: str | None,
+    user: str | None,
+    exabgp_program: Path,
 ) -> None:
-    """Render exabgp.service, which runs ExaBGP with /etc/exabgp/exabgp.conf."""
-    file = _absolute(invocation.file)
-    _deliver(_unit(load(invocation.file), file, exabgp_program, user), directory)
+    """Render the unit: exabgp.service, or in mode local bgphealth.service.
+
+    The first runs ExaBGP with /etc/exabgp/exabgp.conf, which says how bgphealth is started; the
+    second runs bgphealth itself.
+    """
+    settings, file = load(invocation.file), _absolute(invocation.file)
+    if settings.mode is Mode.LOCAL:
+        _deliver(_unit_alone(file, program, user), directory)
+    else:
+        _deliver(_unit(settings, file, exabgp_program, user), directory)
 
 
 @render.command("all")
@@ -120,10 +133,17 @@ def systemd(
 @_exabgp_program
 @click.pass_obj
 def render_all(
-    invocation: Invocation, directory: Path, program: str | None, user: str, exabgp_program: Path
+    invocation: Invocation,
+    directory: Path,
+    program: str | None,
+    user: str | None,
+    exabgp_program: Path,
 ) -> None:
     """Render everything into one directory, to look at and to compare."""
     file, settings = _absolute(invocation.file), load(invocation.file)
+    if settings.mode is Mode.LOCAL:
+        _deliver(_unit_alone(file, program, user), directory)
+        return
     files = _unit(settings, file, exabgp_program, user)
     secrets = _exabgp_passwords(settings, directory)
     files |= _exabgp_files(settings, file, program, secrets)
@@ -138,11 +158,14 @@ def render_all(
 def _exabgp_files(
     settings: Settings, file: Path, program: str | None, secrets: Mapping[str, str]
 ) -> dict[str, str]:
-    words = program.split() if program is not None else this_program()
     return {
-        "exabgp.conf": exabgp_render.render_conf(settings, file, words, secrets),
+        "exabgp.conf": exabgp_render.render_conf(settings, file, _words(program), secrets),
         "exabgp.env": exabgp_render.render_env(file),
     }
+
+
+def _words(program: str | None) -> list[str]:
+    return program.split() if program is not None else this_program()
 
 
 def _passwords(settings: Settings, directory: Path | None) -> Mapping[str, str]:
@@ -163,10 +186,17 @@ def _exabgp_passwords(settings: Settings, directory: Path | None) -> Mapping[str
     return _passwords(settings, directory) if settings.mode is Mode.DIRECT else {}
 
 
-def _unit(settings: Settings, file: Path, exabgp: Path, user: str) -> dict[str, str]:
+def _unit_alone(file: Path, program: str | None, user: str | None) -> dict[str, str]:
+    host = unit.Alone(file, _words(program))
+    given = host if user is None else host._replace(user=user)
+    return {"bgphealth.service": unit.render_alone(given)}
+
+
+def _unit(settings: Settings, file: Path, exabgp: Path, user: str | None) -> dict[str, str]:
     # As the unit will see it: its RuntimeDirectory is the default one.
     pid_file = runtime_file(file, "pid", {})
-    host = unit.Host(file, _absolute(exabgp), _CONF, pid_file, user)
+    host = unit.Host(file, _absolute(exabgp), _CONF, pid_file)
+    host = host if user is None else host._replace(user=user)
     return {"exabgp.service": unit.render(settings, host)}
 
 

@@ -26,8 +26,18 @@ INSTEAD = {"neighbor": "gateway", "number": "priority"}
 
 
 def _gateway(family: Family) -> PlainValidator:
-    parse = fields.of_family(family)
-    return PlainValidator(lambda value: value if value == _LEARNED else parse(value))
+    of_family = fields.of_family(family)
+
+    def parse(value: object) -> object:
+        if value == _LEARNED:
+            return value
+        if isinstance(parsed := fields.address(value), IPv6Address) and parsed.is_link_local:
+            raise WrongValueError(
+                f"{value} is a link-local address: write learned, routers advertise theirs"
+            )
+        return of_family(value)
+
+    return PlainValidator(parse)
 
 
 class Gateway(Section):
@@ -62,7 +72,7 @@ def _short(value: object) -> object:
         return {family.value: _LEARNED for family in Family}
     if isinstance(value, list):
         raise WrongValueError("must be an address, learned, or {ipv4: …, ipv6: …}, not a list")
-    address = fields.host_address(value)
+    address = fields.address(value)
     return {Family.of(address).value: str(address)}
 
 

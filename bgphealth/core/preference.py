@@ -3,7 +3,7 @@
 - The one in use stays while none is better off than it (`carrying.able`).
 - When it can be used no more, the most preferred one of those that can takes over, at once.
 - One that is preferred to it takes over again when it has been up for `stable_for_s` without a
-  break. A break is a verdict, not a lost probe.
+  break, and nothing has taken over for as long. A break is a verdict, not a lost probe.
 - While no path works, nothing changes.
 - At the start the most preferred one that works is taken; it is waited for as long as its first
   verdict may come.
@@ -26,17 +26,18 @@ _UP = (Level.UP, Level.DAMPED)
 
 
 class Preference(NamedTuple):
-    """The uplink `in_use` in each family; and since when each path is up without a break.
+    """The uplink `in_use` in each family, since when; and since when each path is up.
 
-    `next_at` is when the next one that is preferred has been up for long enough, None for never.
+    `next_at` is when the next one that is preferred may take over, None for never.
     """
 
     in_use: Mapping[Family, str] = MappingProxyType({})
+    used_since: Mapping[Family, float] = MappingProxyType({})
     up_since: Mapping[PathKey, float] = MappingProxyType({})
     next_at: float | None = None
 
     def is_due(self, at: float) -> bool:
-        """Tell whether a preferred one has been up for long enough now."""
+        """Tell whether a preferred one may take over now."""
         return self.next_at is not None and self.next_at <= at
 
 
@@ -47,24 +48,28 @@ def choose(before: Preference, at: float, settings: Settings, verdicts: Verdicts
         for key, verdict in verdicts.paths.items()
         if verdict.level in _UP
     }
-    stable_at = {key: since + settings.stable_for_s for key, since in up_since.items()}
     in_use: dict[Family, str] = {}
+    used_since: dict[Family, float] = {}
     times: list[float] = []
     for family in settings.families:
         scope = Scope(family)
         there = able(settings, verdicts, scope).uplinks
         order = by_preference(settings, family)
         now = before.in_use.get(family)
+        chosen = now if now in order else None
         if now in there:
             better = [name for name in order[: order.index(now)] if name in there]
-            ready_at = {n: stable_at.get(PathKey(n, family), inf) for n in better}
-            in_use[family] = next((n for n in better if ready_at[n] <= at), now)
+            since = {name: up_since.get(PathKey(name, family), inf) for name in better}
+            used = before.used_since[family]
+            ready_at = {n: max(up, used) + settings.stable_for_s for n, up in since.items()}
+            chosen = next((name for name in better if ready_at[name] <= at), now)
             times += [ready for ready in ready_at.values() if at < ready < inf]
-        elif (best := _best(order, there, verdicts, scope, waits=now not in order)) is not None:
-            in_use[family] = best
-        elif now is not None and now in order:
-            in_use[family] = now
-    return Preference(in_use, up_since, min(times, default=None))
+        elif (best := _best(order, there, verdicts, scope, waits=chosen is None)) is not None:
+            chosen = best
+        if chosen is not None:
+            in_use[family] = chosen
+            used_since[family] = before.used_since[family] if chosen == now else at
+    return Preference(in_use, used_since, up_since, min(times, default=None))
 
 
 def by_preference(settings: Settings, family: Family) -> list[str]:

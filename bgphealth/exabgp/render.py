@@ -56,8 +56,14 @@ def render_conf(
         passwords: Of the sessions to the ToRs, by uplink.
 
     Raises:
-        ConfigurationError: ExaBGP could not read `file`, `program` or a password as one word.
+        ConfigurationError: ExaBGP could not read `file`, `program` or a password as one word, or
+            the file says that there is no ExaBGP.
     """
+    if settings.mode is Mode.LOCAL:
+        raise ConfigurationError(
+            f"{file}: mode: local has no ExaBGP on this host; 'bgphealth render systemd' writes "
+            "all that it needs"
+        )
     for word in (*program, str(file)):
         if _PLAIN.fullmatch(word) is None:
             raise ConfigurationError(

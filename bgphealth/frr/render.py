@@ -162,8 +162,9 @@ def render(
         ConfigurationError: The file says that there is no FRR.
     """
     if settings.mode is not Mode.FRR:
+        what = "systemd" if settings.mode is Mode.LOCAL else "exabgp"
         raise ConfigurationError(
-            f"{file}: mode: {settings.mode} has no FRR on this host; 'bgphealth render exabgp' "
+            f"{file}: mode: {settings.mode} has no FRR on this host; 'bgphealth render {what}' "
             "writes all that it needs"
         )
     families = [_family(settings, family, passwords) for family in settings.families]

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 HERE = Path(__file__).parent
-HOSTS = sorted(file.parent.name for file in HERE.glob("*/bgphealth.yaml"))
+ALL = sorted(file.parent.name for file in HERE.glob("*/bgphealth.yaml"))
+HOSTS = [host for host in ALL if host != "local"]
 FILE = Path("/etc/bgphealth/bgphealth.yaml")
 PROGRAM = "/usr/bin/bgphealth"
 WITH_FRR = [host for host in HOSTS if host != "direct"]
@@ -93,8 +94,16 @@ def test_exabgp_service(golden: Callable[[str, str], None]) -> None:
     golden("exabgp.service", exabgp_service())
 
 
+def bgphealth_service(program: str = "/opt/bgphealth/bin/bgphealth") -> str:
+    return unit.render_alone(unit.Alone(FILE, [program]))
+
+
+def test_bgphealth_service(golden: Callable[[str, str], None]) -> None:
+    golden("local/bgphealth.service", bgphealth_service())
+
+
 def verify(text: str, directory: Path) -> subprocess.CompletedProcess[str]:
-    file = directory / "exabgp.service"
+    file = directory / "tested.service"
     file.write_text(text, encoding="utf-8")
     return subprocess.run(
         ["systemd-analyze", "verify", "--man=no", file],
@@ -112,8 +121,9 @@ WITH_SYSTEMD = pytest.mark.skipif(
 
 @WITH_SYSTEMD
 def test_systemd_takes_the_unit(tmp_path: Path) -> None:
-    done = verify(exabgp_service(exabgp="/bin/true"), tmp_path)
-    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    for text in (exabgp_service(exabgp="/bin/true"), bgphealth_service("/bin/true")):
+        done = verify(text, tmp_path)
+        assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
 @WITH_SYSTEMD
@@ -126,6 +136,8 @@ def test_systemd_would_say_so_if_it_did_not(tmp_path: Path) -> None:
 def test_what_systemd_would_not_take_as_one_word_is_refused(exabgp: str) -> None:
     with pytest.raises(ConfigurationError):
         exabgp_service(exabgp=exabgp)
+    with pytest.raises(ConfigurationError):
+        bgphealth_service(exabgp)
 
 
 def vtysh(conf: str, directory: Path) -> subprocess.CompletedProcess[str]:

@@ -38,11 +38,11 @@ from bgphealth.core.settings import (
     UplinkPath,
 )
 from bgphealth.core.state import IntentsChanged, PathChanged, State
-from tests.support.hosts import CHECK, FALL, RISE, host, round_of
+from tests.support.hosts import CHECK, FALL, RISE, WITH_BGP, host, round_of
 
 DAMPING = Damping(half_life_s=10.0, suppress=1500, reuse=500, max_suppress_s=60.0)
 KINDS = ("probe", "path", "path", "host", "service", "link", "overdue", "settled")
-EITHER, FRR = tuple(Mode), (Mode.FRR,)
+EITHER, FRR = WITH_BGP, (Mode.FRR,)
 
 
 def hosts(modes: Sequence[Mode]) -> st.SearchStrategy[Settings]:

@@ -29,6 +29,7 @@ from bgphealth.core.settings import (
     UplinkSettings,
 )
 
+WITH_BGP = (Mode.FRR, Mode.DIRECT)
 FALL, RISE = 3, 10
 CHECK_FALL, CHECK_RISE = 2, 4
 WINDOW = 50

@@ -35,7 +35,16 @@ from bgphealth.core.settings import (
 )
 from bgphealth.core.state import Effect, IntentsChanged, State
 from bgphealth.daemon import standing
-from tests.support.hosts import CHECK_FALL, CHECK_RISE, RISE, SETTLE_S, checked, host, round_of
+from tests.support.hosts import (
+    CHECK_FALL,
+    CHECK_RISE,
+    RISE,
+    SETTLE_S,
+    WITH_BGP,
+    checked,
+    host,
+    round_of,
+)
 
 OK, FAILED = Verdict.OK, Verdict.FAILED
 V4, V6 = ip_address("192.0.2.53"), ip_address("2001:db8::53")
@@ -108,7 +117,7 @@ def test_at_a_start_it_is_withdrawn_before_the_first_verdict() -> None:
     assert reason(state, DNS6) is Reason.INIT
 
 
-@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize("mode", WITH_BGP)
 def test_it_is_so_in_every_mode(mode: Mode) -> None:
     state = all_up(hosted(mode=mode), looked(V4))
     announced = {key.prefix for key in state.intents}

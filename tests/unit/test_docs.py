@@ -15,6 +15,7 @@ from pydantic import BaseModel, PlainValidator
 from bgphealth.cli.app import app
 from bgphealth.config import load
 from bgphealth.config.asking import BeyondProbe, GatewayProbe, ServiceCheck
+from bgphealth.config.local import LocalFile
 from bgphealth.config.model import LATER, File
 from bgphealth.config.scenario import Changes, Expect, Flap, ScenarioFile, Step
 from bgphealth.core.quality import patient_fall
@@ -134,7 +135,7 @@ def test_no_heading_without_an_event() -> None:
     assert events() == set(re.findall(r"^### `(\w+)`$", LOGS, re.MULTILINE))
 
 
-@pytest.mark.parametrize("key", sorted(keys_of(File)))
+@pytest.mark.parametrize("key", sorted({*keys_of(File), *keys_of(LocalFile)}))
 def test_every_key_is_explained(key: str) -> None:
     assert re.search(rf"^\| `{re.escape(key)}` \|", CONFIGURATION, re.MULTILINE)
 
@@ -195,7 +196,14 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in anchors(target), link
 
 
-PAGES_WITH_FILES = ("configuration.md", "direct.md", "host.md", "probes.md", "simulate.md")
+PAGES_WITH_FILES = (
+    "configuration.md",
+    "direct.md",
+    "dual-wan.md",
+    "host.md",
+    "probes.md",
+    "simulate.md",
+)
 FILES = [
     block
     for page in map(DOCS.joinpath, PAGES_WITH_FILES)
@@ -227,18 +235,20 @@ def quoted() -> list[tuple[str, str]]:
     """Return each file in these pages with the output of `check` that is quoted after it."""
     return [
         (file.text, output.text)
-        for page in ("configuration.md", "direct.md")
+        for page in ("configuration.md", "direct.md", "dual-wan.md")
         for file, output in pairwise(blocks(DOCS / page))
         if (file.language, output.language) == ("yaml", "text")
     ]
 
 
 def test_output_is_quoted() -> None:
-    assert len(quoted()) == 5
+    assert len(quoted()) == 6
 
 
 @pytest.mark.parametrize(
-    ("file", "output"), quoted(), ids=["complete", "minimal", "kinds", "wrong", "direct"]
+    ("file", "output"),
+    quoted(),
+    ids=["complete", "minimal", "kinds", "wrong", "direct", "dual-wan"],
 )
 def test_quoted_output_is_what_check_prints(
     file: str, output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

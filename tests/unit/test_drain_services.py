@@ -29,7 +29,17 @@ from bgphealth.core.reasons import Reason
 from bgphealth.core.reconfigure import reconfigure
 from bgphealth.core.settings import AllDown, Export, Family, Mode, Role, Scope, Settings
 from bgphealth.core.state import State
-from tests.support.hosts import CHECK_RISE, FALL, RISE, WINDOW, checked, host, round_of, service
+from tests.support.hosts import (
+    CHECK_RISE,
+    FALL,
+    RISE,
+    WINDOW,
+    WITH_BGP,
+    checked,
+    host,
+    round_of,
+    service,
+)
 from tests.unit.test_drain import (
     DEFAULT,
     DNS,
@@ -158,7 +168,7 @@ def test_what_is_required_by_a_drained_service_stays() -> None:
     assert told(gone)[DNS_PREFIX] == (100, {"65101:1", "65101:2"})
 
 
-@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize("mode", WITH_BGP)
 def test_a_service_that_needs_a_drained_uplink_for_its_minimum_goes_with_it(mode: Mode) -> None:
     settings = with_choosy(host(uplinks=3, mode=mode), min_uplinks=2)
     two = after(all_up(settings), drained(TOR1), TimePassed(SETTLED))

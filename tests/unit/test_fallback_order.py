@@ -12,7 +12,7 @@ from bgphealth.core.fallback_order import Rank, ranks
 from bgphealth.core.orders import What
 from bgphealth.core.settings import AllDown, Family, Mode, Settings
 from bgphealth.core.state import State
-from tests.support.hosts import FALL, RISE, WINDOW, host, round_of
+from tests.support.hosts import FALL, RISE, WINDOW, WITH_BGP, host, round_of
 
 OK, FAILED = Verdict.OK, Verdict.FAILED
 CARRIES, WORKS, DOWN = Rank.CARRIES, Rank.WORKS, Rank.DOWN
@@ -40,7 +40,7 @@ def order(state: State, family: Family = Family.IPV4) -> dict[str, Rank]:
     return {path.uplink: rank for path, rank in found.items() if path.family is family}
 
 
-@pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.parametrize("mode", WITH_BGP)
 def test_who_is_down_comes_last(mode: Mode) -> None:
     settings = host(3, (Family.IPV4, Family.IPV6), mode=mode)
     state = up(settings)
