@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from bgphealth.cli.control import ask
+from tests.network.test_life import Manager
 from tests.support.neighbors import Neighbor, neighbors
 from tests.support.netns import ip, isolated
 from tests.support.program import Run, program_over
@@ -37,13 +39,15 @@ def configuration(directory: Path, **instead: str) -> Path:
 
 
 @asynccontextmanager
-async def alone(*defaults: tuple[str, ...]) -> AsyncIterator[tuple[Run, list[Neighbor], Path]]:
+async def alone(
+    *defaults: tuple[str, ...], **environment: str
+) -> AsyncIterator[tuple[Run, list[Neighbor], Path]]:
     """Run it beside defaults of somebody else, until the first uplink is in use."""
     with neighbors(2) as both, tempfile.TemporaryDirectory() as directory:
         for default in defaults:
             ip("route", "add", "default", *default)
         file = configuration(Path(directory))
-        async with program_over(file) as run:
+        async with program_over(file, environment=environment) as run:
             await run.until(lambda: in_use(run) == "one")
             await run.until(lambda: leaves_through("eth1"))
             yield run, both, file
@@ -221,3 +225,87 @@ async def test_a_reload_with_other_priorities_changes_what_is_in_use() -> None:
         run.process.send_signal(signal.SIGHUP)
         await run.until(lambda: run.events("reload_refused"))
         assert leaves_through("eth2")
+
+
+@isolated
+async def test_each_family_goes_its_own_way_and_a_kill_takes_nothing_away() -> None:
+    with neighbors(2) as (one, two), tempfile.TemporaryDirectory() as directory:
+        for neighbor in (one, two):
+            n = neighbor.number
+            ip("addr", "add", f"2001:db8:{n}::1/127", "dev", f"eth{n}", "nodad")
+            neighbor.ip("addr", "add", f"2001:db8:{n}::/127", "dev", "eth0", "nodad")
+            neighbor.ip("addr", "add", "2001:db8:100::1/128", "dev", "lo")
+        # As the kernel makes it from a router advertisement.
+        theirs = ("via", "2001:db8:1::", "dev", "eth1", "proto", "ra", "metric", "1024")
+        ip("-6", "route", "add", "default", *theirs)
+        uplinks = ", ".join(
+            f"{name}: {{interface: eth{n}, gateway: {{ipv4: 10.0.{n}.0, ipv6: '2001:db8:{n}::'}}}}"
+            for n, name in enumerate(("one", "two"), 1)
+        )
+        beyond = "[{icmp: 198.51.100.1}, {icmp: 198.51.100.2}, {icmp: '2001:db8:100::1'}]"
+        paths = f"{{interval: 50ms, timeout: 100ms, rise: 3, beyond: {{of: {beyond}}}}}"
+        file = configuration(Path(directory), uplinks=f"{{{uplinks}}}", paths=paths)
+
+        def leaves_in_ipv6(interface: str) -> bool:
+            return f"dev {interface}" in ip("route", "get", "2001:db8:100::9")
+
+        async with program_over(file) as run:
+            await run.until(lambda: run.events("started"))
+            await run.until(lambda: leaves_in_ipv6("eth1") and leaves_through("eth1"))
+            await run.until(lambda: len(run.events("default_spare")) >= 2)
+            one.ip("addr", "del", "2001:db8:100::1/128", "dev", "lo")
+            await run.until(lambda: leaves_in_ipv6("eth2"))
+            assert leaves_through("eth1")
+            there = ip("-6", "route", "show", "default")
+            assert " ".join(theirs[:4]) in there
+            run.process.kill()
+            await run.ends()
+        assert ip("-6", "route", "show", "default") == there
+        assert leaves_in_ipv6("eth2")
+
+
+@isolated
+async def test_what_is_drained_is_used_last_and_the_service_manager_hears_of_it() -> None:
+    with tempfile.TemporaryDirectory() as place:
+        manager = Manager(Path(place))
+        async with alone(**manager.environment) as (run, (_, two), file):
+            await run.until(lambda: "READY=1" in manager.heard())
+            await run.until(
+                lambda: "STATUS=2 of 2 uplinks up (ipv4), ipv4 via one" in manager.heard()
+            )
+            assert await manager.is_fed(5)
+            socket_path = file.with_name("bgphealth.socket")
+            await run.until(socket_path.exists)
+            await asyncio.to_thread(ask, socket_path, "drain", what="uplink", name="one")
+            await run.until(lambda: leaves_through("eth2"))
+            two.go_dark()
+            await run.until(lambda: run.events("drain_suspended"))
+            await run.until(lambda: leaves_through("eth1"))
+
+
+@isolated
+async def test_a_dry_run_says_what_it_would_use_and_touches_nothing() -> None:
+    with neighbors(2) as (one, _), tempfile.TemporaryDirectory() as directory:
+        before = ip("route", "show", "table", "all") + ip("rule")
+        # Its probes have no tables: the target must be where the main table leads.
+        paths = "{interval: 50ms, timeout: 100ms, rise: 3}"
+        file = configuration(Path(directory), paths=paths)
+        async with program_over(file, "--dry-run") as run:
+            await run.until(lambda: run.commands == ["default ipv4 via 10.0.1.0 dev eth1 (one)"])
+            one.ip("link", "set", "eth0", "down")
+            await run.until(
+                lambda: run.commands[1:] == ["default ipv4 via 10.0.2.0 dev eth2 (two)"]
+            )
+            one.ip("link", "set", "eth0", "up")
+        assert ip("rule") in before
+        assert "179" not in ip("route", "show", "table", "all")
+
+
+@isolated
+async def test_a_file_that_is_wrong_is_waited_for_if_it_says_that_it_is_for_this_mode() -> None:
+    with neighbors(2), tempfile.TemporaryDirectory() as directory:
+        file = configuration(Path(directory), policy="{stable_for: soon}")
+        async with program_over(file) as run:
+            await run.until(lambda: run.events("file_refused"))
+            configuration(Path(directory))
+            await run.until(lambda: in_use(run) == "one")
