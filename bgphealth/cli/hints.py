@@ -128,6 +128,11 @@ def _cannot_ask(asked: Asked, path: PathFacts) -> Iterator[str]:
         yield _state(asked.probe, path)
     elif "nreachable" in asked.detail and path.missing is None:
         yield f"ip {family} route get {asked.probe.target} oif {path.interface}"
+    elif isinstance(path.source, str) and "gateway is known" in path.source:
+        yield (
+            f"ip {family} route show default dev {path.interface}: whoever configures it makes "
+            f"one, or uplinks.{path.path.uplink}.gateway says the address"
+        )
     elif isinstance(path.source, str) and "router" in path.source:
         yield (
             f"ip -6 neigh show dev {path.interface}: 'router' marks the ToR; it must send router "

@@ -410,3 +410,15 @@ def test_the_larger_rp_filter_counts(
         (tmp_path / name / "rp_filter").write_text(f"{value}\n")
     assert once._is_strict("eth1", tmp_path) is bool(strict)  # noqa: SLF001
     assert once._is_strict("gone", tmp_path) is False  # noqa: SLF001
+
+
+def test_a_gateway_that_nobody_has_told_is_looked_for_among_the_defaults() -> None:
+    why = "no ipv4 gateway is known on eth1: … (DHCP, a router advertisement or you would make one)"
+    asked = Asked(
+        facts(source=why),
+        Role.GATEWAY,
+        ProbeSettings(ProbeKind.ICMP),
+        (Outcome(Verdict.UNKNOWN, why, None),),
+    )
+    (hint, *_) = hints(asked, Context())
+    assert hint.startswith("ip -4 route show default dev eth1")
