@@ -12,7 +12,7 @@ from bgphealth.core.drain import DrainEffect, DrainEnded, DrainResumed, DrainSta
 from bgphealth.core.health import Judgement
 from bgphealth.core.intents import Announcement, RouteKey
 from bgphealth.core.reasons import Reason
-from bgphealth.core.settings import Settings
+from bgphealth.core.settings import Mode, Settings
 from bgphealth.core.state import (
     AlternativesWanted,
     DecisionChanged,
@@ -27,6 +27,16 @@ from bgphealth.simulation.routes import carriers, route_name
 
 SCHEMA_VERSION = 1
 """Version of the JSON output: a new field does not change it, a changed or removed one does."""
+
+_LOCAL_WORDS = {
+    "announce": "in use",
+    "withdraw": "spare",
+    "no route": "spare",
+    "announced": "in use",
+    "not announced": "spare",
+    "announcements and withdrawals": "changes of what is in use",
+}
+"""In local mode nobody is told of anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +88,7 @@ def as_text(trace: str, told: Told, *, verbose: bool) -> list[str]:
         if line.evidence:
             lines.append(f"{'':23}{line.evidence}")
     lines += ["", f"at the end, {span_s:.3f} s:", *_standing(played), ""]
-    lines.append(f"{len(played.changes)} announcements and withdrawals")
+    lines.append(f"{len(played.changes)} {_what(played.settings, 'announcements and withdrawals')}")
     if told.compared:
         held = sum(each.held for each in told.compared)
         lines.append(f"{held} of {len(told.compared)} expectations held")
@@ -100,7 +110,8 @@ def _lines(settings: Settings, moment: Moment) -> Iterator[_Line]:
         case ServiceChanged(service=service, before=before, after=after):
             yield _verdict("service", service, before, after)
         case DecisionChanged():
-            yield _decision(settings, moment)
+            line = _decision(settings, moment)
+            yield line._replace(what=_what(settings, line.what))
         case PaceChanged(path=path, suspect=suspect):
             what = "suspect" if suspect else "calm"
             yield _Line(what, f"{path.uplink} {path.family}", minor=True)
@@ -112,6 +123,10 @@ def _lines(settings: Settings, moment: Moment) -> Iterator[_Line]:
             pass  # The decisions say what is wanted, each with its reason.
         case never:
             assert_never(never)
+
+
+def _what(settings: Settings, word: str) -> str:
+    return _LOCAL_WORDS.get(word, word) if settings.mode is Mode.LOCAL else word
 
 
 def _drain(moment: DrainEffect) -> _Line:
@@ -180,8 +195,8 @@ def _standing(played: Played) -> Iterator[str]:
 
 def _announced(settings: Settings, decision: Decision) -> str:
     if decision.outward is None:
-        return "not announced"
-    return _attributes(settings, decision.outward) or "announced"
+        return _what(settings, "not announced")
+    return _attributes(settings, decision.outward) or _what(settings, "announced")
 
 
 def _safe(line: str) -> str:

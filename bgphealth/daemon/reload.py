@@ -33,7 +33,8 @@ def load(
 
 
 def refusals(before: Settings, after: Settings) -> list[str]:
-    """Return what only a restart of ExaBGP can change, in words."""
+    """Return what only a restart can change, of ExaBGP where there is one, in words."""
+    who = "bgphealth" if before.mode is Mode.LOCAL else "ExaBGP"
     pairs = {
         "mode": (before.mode, after.mode),
         "host.asn": (before.host.asn, after.host.asn),
@@ -41,7 +42,7 @@ def refusals(before: Settings, after: Settings) -> list[str]:
         "control.socket": (before.control_socket, after.control_socket),
     }
     return [
-        f"{key}: {old} became {new}, which needs 'bgphealth render', and a restart of ExaBGP"
+        f"{key}: {old} became {new}, which needs 'bgphealth render', and a restart of {who}"
         for key, (old, new) in pairs.items()
         if old != new
     ]

@@ -47,8 +47,9 @@ def path_environment(uplink: UplinkSettings, path: UplinkPath, table: int | None
         "BGPHEALTH_UPLINK": uplink.name,
         "BGPHEALTH_FAMILY": path.family.value,
         "BGPHEALTH_INTERFACE": uplink.interface,
-        "BGPHEALTH_NEXT_HOP": str(path.next_hop),
     }
+    if path.next_hop is not None:
+        facts["BGPHEALTH_NEXT_HOP"] = str(path.next_hop)
     if path.neighbor is not None:
         facts["BGPHEALTH_NEIGHBOR"] = str(path.neighbor)
     if table is not None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 EXAMPLES = HERE.parents[1] / "examples" / "scenarios"
-CONFIGURATIONS = {"host", "direct"}
+CONFIGURATIONS = {"host", "direct", "local"}
 NAMES = sorted({file.stem for file in EXAMPLES.glob("*.yaml")} - CONFIGURATIONS)
 ERRORS = HERE / "errors" / "scenarios"
 WRONG = sorted({file.stem for file in ERRORS.glob("*.yaml")} - {"host"})
