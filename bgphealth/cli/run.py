@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from bgphealth import config
-from bgphealth.core.settings import Mode
 from bgphealth.daemon import life, log
 from bgphealth.daemon.recorder import Recorder
 
@@ -79,11 +78,7 @@ def run(
         with os.fdopen(invocation.commands_fd, "w", encoding="ascii") as stdout:
             asyncio.run(life.dry_run(settings, logger, stdout, recorder))
         return
-    is_exabgp = _is_channel(sys.stdin.fileno())
-    mode = config.mode_of(invocation.file)
-    if mode is None and not is_exabgp:
-        config.load(invocation.file)  # It says what is wrong, to somebody who can mend it.
-    if mode is Mode.LOCAL:
+    if config.says_local(invocation.file):
         os.close(invocation.commands_fd)
         asyncio.run(_run_alone(invocation.file, logger, recorder))
         return
@@ -98,12 +93,6 @@ def run(
         )
     with os.fdopen(invocation.commands_fd, "wb", buffering=0) as stdout_pipe:
         asyncio.run(_run(invocation.file, logger, stdout_pipe, recorder))
-
-
-def _is_channel(descriptor: int) -> bool:
-    """Return whether somebody may be at the other end, as ExaBGP would be."""
-    kind = os.fstat(descriptor).st_mode
-    return stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind)
 
 
 async def _run_alone(file: Path, logger: FilteringBoundLogger, recorder: Recorder | None) -> None:

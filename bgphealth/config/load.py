@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, TypeVar
@@ -22,7 +23,7 @@ from bgphealth.config.model import (
     Uplink,
 )
 from bgphealth.config.problems import InvalidFileError, KeyPath, Problem
-from bgphealth.core.errors import ConfigurationError
+from bgphealth.core.errors import BgphealthError
 from bgphealth.core.settings import (
     LOOPBACK,
     Address,
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
 
 _ASKS_NEIGHBOR = (ProbeKind.ICMP, ProbeKind.BFD, ProbeKind.BGP)
 """Kinds of gateway probe that need not say whom they ask."""
+
+_LOCAL = re.compile(rb"""^(\{.*)?["']?mode["']?\s*:\s*["']?local\b""", re.MULTILINE)
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -99,16 +102,17 @@ def _checked(read: Document, model: type[_Model], found: list[Finding]) -> _Mode
     return file
 
 
-def mode_of(path: Path) -> Mode | None:
-    """Return the mode that a file names, whatever else is wrong with it; None if that is not known.
+def says_local(path: Path) -> bool:
+    """Tell whether a file names local mode, as quickly as that can be told.
 
-    Raises:
-        PermissionDeniedError: The file may not be read.
+    It may be wrong otherwise, and is read in full by whoever needs it; one that cannot be read
+    names none.
     """
     try:
-        return _mode(document.read(path).data.get("mode"))
-    except ConfigurationError:
-        return None
+        # Nothing else can be read twice.
+        return path.is_file() and _LOCAL.search(document.raw(path)) is not None
+    except (BgphealthError, OSError):
+        return False
 
 
 def problems_of(read: Document, found: list[tuple[KeyPath, str]]) -> list[Problem]:
