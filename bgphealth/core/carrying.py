@@ -123,7 +123,8 @@ def usable(settings: Settings, verdicts: Verdicts, scope: Scope) -> Usable:
     if settings.mode is not Mode.LOCAL or not carrier.uplinks:
         return carrier
     in_use = verdicts.in_use.get(scope.family)
-    if in_use not in carrier.uplinks:
+    is_kept = not any(level.works for level in verdicts.levels_in(scope).values())
+    if in_use is None or not (in_use in carrier.uplinks or is_kept):
         return Usable(frozenset(), Reason.INIT)  # A more preferred one is waited for.
     return carrier._replace(uplinks=frozenset({in_use}))
 

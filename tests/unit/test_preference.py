@@ -7,7 +7,8 @@ from dataclasses import replace
 from bgphealth.core import engine
 from bgphealth.core.decisions import default_key
 from bgphealth.core.events import Drained, Event, Settled, Started, TimePassed, Verdict
-from bgphealth.core.fallback_order import ranks
+from bgphealth.core.fallback_order import Rank, ranks
+from bgphealth.core.health import PathKey
 from bgphealth.core.orders import What
 from bgphealth.core.reasons import Reason
 from bgphealth.core.reconfigure import reconfigure
@@ -140,6 +141,20 @@ def test_a_drained_one_is_used_only_when_no_other_works() -> None:
     assert (in_use(state), reasons(state)[0]) == ("tor1", "drain_suspended")
     state = after(state, asked(settings, 7.0, OK, 2))
     assert in_use(state) == "tor2"
+
+
+def test_a_drained_one_that_stood_in_stays_when_it_dies_too() -> None:
+    settings = local()
+    state = after(started(settings), asked(settings, 1.0, OK, 1, 2))
+    state = after(state, Drained(2.0, What.UPLINK, "tor2", 2.0, None, forced=False))
+    state = after(state, asked(settings, 3.0, FAILED, 1))
+    before = ranks(settings, engine.verdicts_of(state))
+    assert in_use(state) == "tor2"
+    state = after(state, asked(settings, 4.0, FAILED, 2))
+    assert in_use(state) == "tor2"
+    assert str(Reason.ALL_DOWN_KEEP_LAST) in reasons(state)[1]
+    after_all = ranks(settings, engine.verdicts_of(state))
+    assert after_all.get(PathKey("tor2", V4), before[PathKey("tor2", V4)]) is Rank.CARRIES
 
 
 def test_a_reload_keeps_what_is_in_use() -> None:
