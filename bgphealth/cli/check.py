@@ -43,7 +43,7 @@ SCHEMA_VERSION = 1
 
 _MODES = {
     Mode.FRR: "frr: ExaBGP to this host's FRR, FRR to the ToRs; FRR installs the default",
-    Mode.DIRECT: "direct: ExaBGP to the ToRs, without FRR; announces services, no default",
+    Mode.DIRECT: "direct: ExaBGP to the ToRs, without FRR; announces services",
     Mode.LOCAL: "local: no BGP; chooses the uplink, whose default comes first",
 }
 
@@ -244,10 +244,8 @@ def _summary(file: str, settings: Settings) -> list[str]:
         *(f"policy: {policy}" for policy in settings.sources.policies),
         *(f"note: {note}" for note in _notes(settings)),
     ]
-    if settings.mode is Mode.DIRECT:
-        lines.append(
-            "default route: the host's own affair; fallback defaults arrive in a later version"
-        )
+    if settings.mode is Mode.DIRECT and not settings.fallback.defaults:
+        lines.append("default route: the host's own affair, without fallback.defaults: true")
     return lines
 
 
@@ -446,9 +444,13 @@ def _fallback(settings: Settings) -> str:
 
 
 def _defaults(settings: Settings) -> str:
-    if settings.mode is Mode.DIRECT:
-        return ""
+    is_direct = settings.mode is Mode.DIRECT
     if not settings.fallback.defaults:
-        return "; no defaults of last resort"
+        return "" if is_direct else "; no defaults of last resort"
     given = ", ".join(str(address) for address in settings.fallback.source)
-    return f"; a default of last resort per uplink, from {given or 'its own address'}"
+    what = (
+        "a default per uplink, before others'"
+        if is_direct
+        else ("a default of last resort per uplink")
+    )
+    return f"; {what}, from {given or 'its own address'}"

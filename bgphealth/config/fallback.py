@@ -5,17 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bgphealth.config.fields import label
-from bgphealth.core.settings import Family
+from bgphealth.core.settings import Family, Mode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bgphealth.config.checks import Finding, Parts
+    from bgphealth.config.model import Fallback
 
 LARGEST_RULE_PRIORITY = 32765
 """The last rule that the kernel asks before the main table (its rule is 32766)."""
 
 _ABOUT_DEFAULTS = ("defaults", "source")
+
+
+def are_wanted(mode: Mode, fallback: Fallback) -> bool:
+    """Return whether there shall be defaults; in mode direct the host's own serves unless told."""
+    told = mode is not Mode.DIRECT or "defaults" in fallback.model_fields_set
+    return fallback.enabled and fallback.defaults and told
 
 
 def defaults(parts: Parts) -> Iterator[Finding]:
@@ -32,15 +39,15 @@ def defaults(parts: Parts) -> Iterator[Finding]:
     if not fallback.defaults:
         given.remove("defaults")
     for key in given:
-        if parts.is_direct:
-            yield (
-                ("fallback", key),
-                "is for mode frr only, in this version; there the main table is left alone",
-            )
-        elif not fallback.enabled:
+        if not fallback.enabled:
             yield ("fallback", key), "has no effect: fallback.enabled is false, nothing is written"
         elif not fallback.defaults:
             yield ("fallback", key), "has no effect: fallback.defaults is false"
+        elif parts.is_direct and "defaults" not in given:
+            yield (
+                ("fallback", key),
+                "has no effect without fallback.defaults: true, in mode direct",
+            )
 
 
 def source(parts: Parts) -> Iterator[Finding]:

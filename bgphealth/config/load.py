@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from bgphealth.config import document, load_local, local, paths, sources
+from bgphealth.config import document, fallback, load_local, local, paths, sources
 from bgphealth.config.checks import Finding, Parts, check
 from bgphealth.config.explain import explain
 from bgphealth.config.local import LocalFile, LocalParts, LocalUplink
@@ -239,7 +239,7 @@ def _settings(file: File, number_of: dict[str, int]) -> Settings:
             enabled=file.fallback.enabled,
             table=file.fallback.table,
             rule_priority=file.fallback.rule_priority,
-            defaults=(file.fallback.enabled and file.fallback.defaults and file.mode is Mode.FRR),
+            defaults=fallback.are_wanted(file.mode, file.fallback),
             source=file.fallback.source.addresses if file.fallback.source else (),
             mptcp=file.fallback.mptcp,
         ),

@@ -351,8 +351,9 @@ class Policy(Section):
 class Fallback(Section):
     """What is written over netlink: uplink n has table `table` + n, rule `rule_priority` + n.
 
-    With `defaults`, a fallback default per uplink and family as well, from `source` or, without it,
-    from the link's own address. With `mptcp`, the uplinks' addresses as endpoints of Multipath TCP.
+    With `defaults` (in mode direct only where the file has it), a fallback default per uplink and
+    family as well, from `source` or, without it, from the link's own address. With `mptcp`, the
+    uplinks' addresses as endpoints of Multipath TCP.
     """
 
     enabled: Annotated[bool, PlainValidator(fields.boolean)] = True

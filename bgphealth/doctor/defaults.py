@@ -10,7 +10,7 @@ from bgphealth.core.settings import Family, Mode
 from bgphealth.core.truth import FRR_STATIC, OURS, used_of
 from bgphealth.doctor.finding import Finding, Kind, Severity
 from bgphealth.doctor.words import ip
-from bgphealth.fallback.metrics import in_words
+from bgphealth.fallback.metrics import come_first, in_words
 from bgphealth.fallback.netlink import Route
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def judge(settings: Settings, seen: View) -> Iterator[Finding]:
         if best is None or best in foreign or best.protocol == OURS:
             # A fallback default has the source that it should: `fallback_left` finds any other.
             continue
-        if settings.mode is Mode.LOCAL:
+        if come_first(settings):
             yield from _first(settings, seen, family, best)
         else:
             yield from _source(settings, seen, family, best)

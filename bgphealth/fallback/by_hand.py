@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from bgphealth.core.errors import ConfigurationError, HostError, PermissionDeniedError
 from bgphealth.core.health import PathKey
-from bgphealth.core.settings import Family, Mode, Pin, Settings, SourcePolicy
+from bgphealth.core.settings import Family, Pin, Settings, SourcePolicy
 from bgphealth.fallback import leftovers, metrics, pins, policies
 from bgphealth.fallback.foreign import Copy
 from bgphealth.fallback.gateways import GatewaySearch
@@ -157,7 +157,7 @@ async def _look(settings: Settings, netlink: Netlink) -> Found:
         return Found({}, frozenset(ours), {}, names, stray=stray)
     gateways = await GatewaySearch(settings, ask=False).look(interfaces, netlink)
     defaults = metrics.plan(settings, interfaces, gateways, {}, ours)
-    if settings.mode is Mode.LOCAL:
+    if metrics.come_first(settings):
         seen = {family: await netlink.defaults(family) for family in settings.families}
         defaults = metrics.ahead(defaults, seen, interfaces)
     tables = plan(settings, interfaces, gateways)

@@ -36,7 +36,7 @@ from bgphealth.fallback.gateways import Gateways
 from bgphealth.fallback.netlink import MAIN, Interface, Netlink, Route
 from bgphealth.fallback.tables import is_beside_link, link_address
 
-_BASES = {Mode.FRR: HARMLESS_METRIC, Mode.LOCAL: 0}
+_BASES = {Mode.FRR: HARMLESS_METRIC, Mode.DIRECT: 0, Mode.LOCAL: 0}
 """By mode: what the metrics are counted from. Beside FRR, BGP's default must win (zebra)."""
 
 _OF_PINS = HARMLESS_METRIC
@@ -56,9 +56,9 @@ def metric(mode: Mode, number: int, rank: int = Rank.CARRIES, *, pin: bool = Fal
 class Defaults:
     """The fallback default, or the pin's route, that each path shall have; in `absent`, why not.
 
-    `kept` is what is there of paths whose default cannot be told: better than nothing. In local
-    mode `first` is what must be put before somebody else's, and `beaten` says which path's default
-    is not used although it should be.
+    `kept` is what is there of paths whose default cannot be told: better than nothing. Where
+    they come first, `first` is what must be put before somebody else's, and `beaten` says which
+    path's default is not used although it should be.
     """
 
     wanted: Mapping[PathKey, Route]
@@ -137,7 +137,7 @@ def ahead(
     """Return them with what it takes to come before somebody else's, as far as that can be.
 
     Args:
-        defaults: those of local mode.
+        defaults: those of a mode in which they come first.
         seen: all defaults of each family, in the kernel's order.
         interfaces: those of the host.
     """
@@ -153,6 +153,11 @@ def ahead(
             paths = (path for path, route in defaults.wanted.items() if route == used)
             beaten.update(dict.fromkeys(paths, f"somebody else's default comes first: {other}"))
     return replace(defaults, first=first, beaten=beaten)
+
+
+def come_first(settings: Settings) -> bool:
+    """Return whether they are the host's defaults, and no last resort: no FRR installs any."""
+    return settings.mode is not Mode.FRR and settings.fallback.defaults
 
 
 async def own(netlink: Netlink) -> set[Route]:

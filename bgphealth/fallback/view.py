@@ -13,7 +13,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
-from bgphealth.core.settings import Address, Family, Mode, Prefix, Settings
+from bgphealth.core.settings import Address, Family, Prefix, Settings
 from bgphealth.core.truth import KernelDefault
 from bgphealth.fallback import metrics
 from bgphealth.fallback.gateways import Gateways, GatewaySearch
@@ -168,7 +168,7 @@ async def look(settings: Settings) -> View:
         gateways = await GatewaySearch(settings, ask=False).look(interfaces, netlink)
         ours = await metrics.own(netlink)
         fallback = metrics.plan(settings, interfaces, gateways, {}, ours)
-        if settings.mode is Mode.LOCAL:
+        if metrics.come_first(settings):
             fallback = metrics.ahead(fallback, defaults, interfaces)
         return View(
             interfaces=interfaces,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from bgphealth.core.errors import BgphealthError
 from bgphealth.core.fallback_order import Rank
 from bgphealth.core.health import PathKey
-from bgphealth.core.settings import Address, Mode, Pin, Settings, Wish
+from bgphealth.core.settings import Address, Pin, Settings, Wish
 from bgphealth.fallback import metrics, mptcp, pins, policies
 from bgphealth.fallback.addresses import AddressKeeper
 from bgphealth.fallback.conntrack import Flusher
@@ -205,12 +205,12 @@ class UplinkWatch:
         self, interfaces: Mapping[str, Interface], gateways: Gateways, netlink: Netlink
     ) -> Applied:
         """Return what was done, and why a path has no fallback default; neither stops a probe."""
-        settings, is_local = self._settings, self._settings.mode is Mode.LOCAL
-        families = settings.families if is_local else ()
+        settings, come_first = self._settings, metrics.come_first(self._settings)
+        families = settings.families if come_first else ()
         try:
             ours = await metrics.own(netlink)
             defaults = metrics.plan(settings, interfaces, gateways, self._ranks, ours)
-            if is_local:
+            if come_first:
                 seen = {family: await netlink.defaults(family) for family in families}
                 defaults = metrics.ahead(defaults, seen, interfaces)
             written = await metrics.apply(settings, defaults, ours, netlink)

@@ -20,7 +20,7 @@ from bgphealth.cli.app import app
 from bgphealth.core.errors import PermissionDeniedError
 from bgphealth.core.fallback_order import Rank
 from bgphealth.core.health import PathKey
-from bgphealth.core.settings import Family, Settings
+from bgphealth.core.settings import Family, Mode, Settings
 from bgphealth.fallback import leftovers
 from bgphealth.fallback import watch as watch_module
 from bgphealth.fallback.netlink import Netlink
@@ -381,3 +381,29 @@ async def test_without_the_capability_the_probes_are_not_disturbed_by_it() -> No
     assert "CAP_NET_ADMIN" in seen.applied[-1].unwritten[PathKey("tor1", V4)]
     assert seen.applied[-1].failed == {}
     assert str(seen.sources.of(PathKey("tor1", V4))) == "10.0.1.1"
+
+
+@isolated
+async def test_in_mode_direct_they_come_first_and_others_stay() -> None:
+    two_links()
+    theirs = [("-4", "via", "10.0.1.0"), ("-6", "via", "2001:db8:1::", "metric", "100")]
+    for family, *how in theirs:
+        ip(family, "route", "add", "default", *how, "dev", "eth1", "proto", "static")
+    others = [ip(family, "route", "show", "default") for family in ("-4", "-6")]
+    seen = Seen(with_defaults(host(families=BOTH, mode=Mode.DIRECT)))
+    async with watched(seen):
+        for interface, ranks in (
+            ("eth1", ranked(tor1=Rank.CARRIES, tor2=Rank.CARRIES)),
+            ("eth2", ranked(tor1=Rank.DOWN, tor2=Rank.CARRIES)),
+            ("eth1", ranked(tor1=Rank.CARRIES, tor2=Rank.WORKS)),
+        ):
+            seen.watch.order(ranks)
+            for target in ("203.0.113.1", "2001:db8:f00::1"):
+                await until(partial(leaves_through, interface, target))
+        ip("-4", "route", "flush", "table", "main", "proto", "179")
+        await until(lambda: leaves_through("eth1", "203.0.113.1"))
+    for family, before in zip(("-4", "-6"), others, strict=True):
+        assert before.strip() in ip(family, "route", "show", "default")
+    # They go with the line of the file.
+    await Seen(host(families=BOTH, mode=Mode.DIRECT)).watch.start()
+    assert [ip(family, "route", "show", "default") for family in ("-4", "-6")] == others
