@@ -84,6 +84,11 @@ def _defaults_missing(driver: Driver, here: Scene) -> Missing:
         if fallback != tuple(here.behind.values()):
             listed = ", ".join(fallback) or "none"
             lacking.append(f"{dual_tor.SERVER}: {family} fallback defaults are via {listed}")
+        elif (
+            not here.has_bgp and routes.spare_uplinks(driver, family) != fallback[len(here.used) :]
+        ):
+            # Before the first verdicts they are all alike.
+            lacking.append(f"{dual_tor.SERVER}: {family} has no verdict on every uplink")
     return lacking
 
 

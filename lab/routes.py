@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _IP_FAMILY = {"ipv4": "-4", "ipv6": "-6"}
 
+_SPARE = range(1 << 16, 2 << 16)
+"""In mode local, the metrics of the defaults of uplinks that work and are not used."""
 _BGPHEALTH = "179"
 _OWN_PROTOCOLS = frozenset({_BGPHEALTH, "186", "196"})
 """bgphealth's, and FRR's for BGP and for static routes (rtnetlink's rtm_protocol)."""
@@ -158,11 +160,20 @@ def injected_uplinks(driver: Driver, family: str) -> int:
 
 def fallback_uplinks(driver: Driver, family: str) -> tuple[str, ...]:
     """Return the routers of the server's fallback defaults, the first one first."""
+    return tuple(router for _, router in _fallback(driver, family))
+
+
+def spare_uplinks(driver: Driver, family: str) -> tuple[str, ...]:
+    """Return the routers whose fallback default is a spare one because another one is in use."""
+    return tuple(router for metric, router in _fallback(driver, family) if metric in _SPARE)
+
+
+def _fallback(driver: Driver, family: str) -> list[tuple[int, str]]:
     asked = ["ip", "-N", "-json", _IP_FAMILY[family], "route", "show", "default"]
     found = json.loads(driver.run(dual_tor.SERVER, asked).stdout or "[]")
     ours = sorted((r["metric"], r["dev"]) for r in found if r.get("protocol") == _BGPHEALTH)
     behind = scene.of(driver.topology.name).behind
-    return tuple(behind.get(interface, interface) for _, interface in ours)
+    return [(metric, behind.get(interface, interface)) for metric, interface in ours]
 
 
 def _foreign(topology: str) -> list[str]:

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,8 @@ async def wait_found(
 
 def shell(script: str, file: Path) -> None:
     # The commands of findings are about the file that is usually read.
-    environment = {**os.environ, "BGPHEALTH_CONFIG": str(file)}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "BGPHEALTH_CONFIG": str(file)}
     subprocess.run(["sh", "-c", script], check=True, env=environment)
 
 
