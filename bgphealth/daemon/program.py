@@ -424,7 +424,10 @@ class Program:
         else:
             self._reporter.kernel(Applied(tuple(done), {}))
         self._links = {}
+        known = self._watch.flusher
         self._watch = self._watch_uplinks(self._settings)
+        if known is not None and self._watch.flusher is not None:
+            self._watch.flusher.follow(known)
         self._watch.endpoints = self.endpoints
         await self._watch.start()
         self._watching = self._group.create_task(self._watch.run())

@@ -156,7 +156,7 @@ async def _look(settings: Settings, netlink: Netlink) -> Found:
         stray = frozenset(of_policies)
         return Found({}, frozenset(ours), {}, names, stray=stray)
     gateways = await GatewaySearch(settings, ask=False).look(interfaces, netlink)
-    defaults = metrics.plan(settings, interfaces, gateways, {}, ours)
+    defaults = metrics.plan(settings, interfaces, gateways, None, ours)
     if metrics.come_first(settings):
         seen = {family: await netlink.defaults(family) for family in settings.families}
         defaults = metrics.ahead(defaults, seen, interfaces)
@@ -169,7 +169,7 @@ async def _look(settings: Settings, netlink: Netlink) -> Found:
         names,
         {
             (pin, path): wanted
-            for pin, _, of_pin in pins.plan(settings, interfaces, gateways, {}, ours)
+            for pin, _, of_pin in pins.plan(settings, interfaces, gateways, None, ours)
             for path, wanted in of_pin.each.items()
         },
         {

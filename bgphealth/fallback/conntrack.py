@@ -51,6 +51,10 @@ class Flusher:
         self._used: dict[Family, frozenset[Address]] = {}
         self._left: asyncio.Queue[frozenset[Address]] = asyncio.Queue()
 
+    def follow(self, before: Flusher) -> None:
+        """Go on with what another one knew, and has not deleted yet."""
+        self._used, self._left = before._used, before._left
+
     def look(self, ranks: Mapping[PathKey, Rank], interfaces: Mapping[str, Interface]) -> None:
         """See which addresses are in use now that the defaults are in this order."""
         used: dict[Family, set[Address]] = {}

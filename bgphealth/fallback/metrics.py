@@ -83,14 +83,22 @@ def plan(  # noqa: PLR0913 - all that a route of ours is made of
     settings: Settings,
     interfaces: Mapping[str, Interface],
     gateways: Gateways,
-    ranks: Mapping[PathKey, Rank],
+    ranks: Mapping[PathKey, Rank] | None,
     ours: Set[Route],
     *,
     pin: Pin | None = None,
 ) -> Defaults:
     """Return what there should be, given what is there of `ours`: of defaults, or of that pin.
 
-    A path without a rank stays where it is, or is taken for one that carries.
+    Args:
+        settings: the file.
+        interfaces: those of the host.
+        gateways: where each path leads.
+        ranks: by path; one without a verdict has none, and does not come before those that carry,
+            nor before somebody else's default. None where nobody knows: each is taken for one that
+            carries. What is there stays where it is.
+        ours: what is there.
+        pin: the pin, None for the defaults.
     """
     if pin is None and not settings.fallback.defaults:
         return Defaults({}, {}, frozenset())
@@ -98,6 +106,9 @@ def plan(  # noqa: PLR0913 - all that a route of ours is made of
     absent: dict[PathKey, str] = {}
     kept: set[Route] = set()
     addresses = {a.ip for interface in interfaces.values() for a in interface.addresses}
+    first = come_first(settings)
+    knows, ranks = ranks is not None, ranks or {}
+    carried = {key.family for key, rank in ranks.items() if rank is Rank.CARRIES}
     for uplink in settings.uplinks:
         interface = interfaces.get(uplink.interface)
         for path in uplink.paths:
@@ -119,13 +130,22 @@ def plan(  # noqa: PLR0913 - all that a route of ours is made of
                 # The kernel takes none for a link that was put down.
                 absent[key] = f"{uplink.interface} is down"
             else:
-                rank = ranks.get(key, Rank.CARRIES)
+                spare = knows and (first or path.family in carried)
+                rank = ranks.get(key, Rank.WORKS if spare else Rank.CARRIES)
                 place = metric(settings.mode, uplink.number, rank, pin=pin is not None)
-                if key not in ranks and there:
+                if key not in ranks and there and not (first and path.family in carried):
                     place = min(route.metric for route in there)
                 onlink = is_beside_link(path, interface, leg)
                 index = interface.index
                 wanted[key] = Route(MAIN, prefix, index, leg.gateway, source, place, onlink)
+    if first:
+        # One that cannot be told must not come before one that can.
+        told = {
+            new.family
+            for new in wanted.values()
+            if any((old.family, old.interface) == (new.family, new.interface) for old in ours)
+        }
+        kept = {route for route in kept if route.family not in told}
     return Defaults(wanted, absent, frozenset(kept))
 
 
@@ -146,8 +166,8 @@ def ahead(
     for family, there in seen.items():
         ours = {*defaults.wanted.values(), *(r for r in defaults.kept if not r.is_first)}
         used = min((r for r in ours if r.family is family), key=_by_metric, default=None)
-        if used is None:
-            continue
+        if used is None or used.metric >> _RANK_BITS != Rank.CARRIES:
+            continue  # Nobody is put first before a verdict.
         first = first or foreign.copy_of(used, there, interfaces.values())
         if (other := foreign.in_the_way(used, there)) is not None:
             paths = (path for path, route in defaults.wanted.items() if route == used)
@@ -207,29 +227,46 @@ async def apply(
         if route in ours:
             continue
         try:
-            in_place = next((r for r in stale if _has_same_key(r, route)), None)
-            if in_place is None:
-                await netlink.add_route(route)
-            else:
-                await _replace(settings, in_place, route, netlink)
-                stale -= {in_place}
+            stale -= await _add(settings, route, stale, netlink)
         except BgphealthError as error:
             failed[key] = await _explained(error, route, netlink)
         else:
             done.append(f"added {in_words(route)}")
     if (first := defaults.first) is not None and (first.is_buried or first.route not in ours):
-        await netlink.delete_route(first.route)
-        await netlink.put_first(first.route)
-        done.append(f"put {in_words(first.route)} before somebody else's")
-    # Where the new one cannot be there, the old one stays.
-    unmoved = {
-        (route.family, route.interface) for route in map(defaults.wanted.get, failed) if route
-    }
+        try:
+            await _put_first(first.route, ours, netlink)
+        except BgphealthError as error:
+            copied = (k for k, r in defaults.wanted.items() if replace(r, metric=0) == first.route)
+            failed.update(dict.fromkeys(copied, error))
+        else:
+            done.append(f"put {in_words(first.route)} before somebody else's")
     for route in sorted(stale, key=lambda route: (route.family, route.metric)):
-        if (route.family, route.interface) not in unmoved:
+        if not _stays(route, defaults.wanted, failed):
             await netlink.delete_route(route)
             done.append(f"deleted {in_words(route)}")
     return Written(tuple(done), failed)
+
+
+async def _put_first(route: Route, ours: Set[Route], netlink: Netlink) -> None:
+    if route in ours:
+        await netlink.delete_route(route)
+    await netlink.put_first(route)
+
+
+def _stays(
+    old: Route, wanted: Mapping[PathKey, Route], failed: Mapping[PathKey, BgphealthError]
+) -> bool:
+    """Return whether an old one stays because the new one cannot be there.
+
+    Not where it would come before what is there and shall come before the new one.
+    """
+    there = [route for path, route in wanted.items() if path not in failed]
+    return any(
+        (new.family, new.interface) == (old.family, old.interface)
+        and not any(r.prefix == new.prefix and old.metric < r.metric < new.metric for r in there)
+        for new in map(wanted.get, failed)
+        if new is not None
+    )
 
 
 def in_words(route: Route) -> str:
@@ -289,15 +326,31 @@ def _has_same_key(one: Route, other: Route) -> bool:
     return (one.prefix, one.metric) == (other.prefix, other.metric)
 
 
-async def _replace(settings: Settings, old: Route, new: Route, netlink: Netlink) -> None:
+async def _add(settings: Settings, route: Route, stale: Set[Route], netlink: Netlink) -> set[Route]:
+    """Add one; return what of `stale` has gone by that."""
+    in_place = next((r for r in stale if _has_same_key(r, route)), None)
+    if in_place is not None:
+        return await _replace(settings, in_place, route, stale, netlink)
+    await netlink.add_route(route)
+    return set()
+
+
+async def _replace(
+    settings: Settings, old: Route, new: Route, stale: Set[Route], netlink: Netlink
+) -> set[Route]:
     """Put another gateway or source in the same place, with one of them there all the time."""
     pin = is_of_pin(new)
     number = (new.metric - metric(settings.mode, 0, pin=pin)) & ((1 << _RANK_BITS) - 1)
     spare = replace(new, metric=metric(settings.mode, number, _SPARE, pin=pin))
+    # An earlier run may have been killed here.
+    left = {route for route in stale if _has_same_key(route, spare)}
+    for route in left:
+        await netlink.delete_route(route)
     await netlink.add_route(spare)
     await netlink.delete_route(old)
     await netlink.add_route(new)
     await netlink.delete_route(spare)
+    return {old, *left}
 
 
 async def _explained(error: BgphealthError, route: Route, netlink: Netlink) -> BgphealthError:

@@ -100,9 +100,16 @@ class EndpointKeeper:
         if self._ours != (ours := frozenset(wanted & self._ours | new)):
             self._ours = ours
             await self._remember(ours)
+        refused: NetlinkError | None = None
         for endpoint in sorted(new, key=_number):
-            await _send(mptcp, "add", endpoint)
-            done.append(f"added the MPTCP endpoint {endpoint.address}")
+            try:
+                await _send(mptcp, "add", endpoint)
+            except NetlinkError as error:
+                refused = refused or error
+            else:
+                done.append(f"added the MPTCP endpoint {endpoint.address}")
+        if refused is not None:
+            raise refused
         return done
 
 

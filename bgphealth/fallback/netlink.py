@@ -193,7 +193,7 @@ class Netlink:
             for af in _AF.values():
                 async for message in await self._ipr.addr("dump", family=af):
                     flags = message.get_attr("IFA_FLAGS") or message["flags"]
-                    if flags & _IFA_F_TENTATIVE:
+                    if flags & _IFA_F_TENTATIVE or message["family"] != af:
                         continue
                     index, address = message["index"], _address(message)
                     place = last if flags & _IFA_F_TEMPORARY_OR_DEPRECATED else addresses
@@ -221,6 +221,8 @@ class Netlink:
         with _mapped(f"reading table {table}"):
             try:
                 async for message in await self._ipr.route("dump", family=_AF[family], table=table):
+                    if message["family"] != _AF[family]:
+                        continue  # A kernel without IPv6 tells of IPv4 instead.
                     if message["proto"] == PROTOCOL:
                         ours.add(_route(message, family))
                     else:
@@ -239,8 +241,13 @@ class Netlink:
         family, length = Family.of(prefix), prefix.prefixlen
         with _mapped(f"reading the routes for {prefix}"):
             dump = await self._ipr.route("dump", family=_AF[family], table=MAIN)
-            alike = [message async for message in dump if message["dst_len"] == length]
-            return [_default(message) for message in alike if _prefix(message, family) == prefix]
+            # One with a TOS is for such packets alone.
+            alike = [m async for m in dump if m["dst_len"] == length and not m["tos"]]
+            return [
+                _default(message)
+                for message in alike
+                if message["family"] == _AF[family] and _prefix(message, family) == prefix
+            ]
 
     async def own_in_main(self, family: Family) -> set[Route]:
         """Return our routes in the main table.
@@ -252,7 +259,7 @@ class Netlink:
             return {
                 _route(message, family)
                 async for message in await self._ipr.route("dump", **request)
-                if message.get_attr("RTA_MULTIPATH") is None
+                if message["family"] == _AF[family] and message.get_attr("RTA_MULTIPATH") is None
             }
 
     async def routers(self) -> list[Router]:

@@ -21,7 +21,7 @@ def plan(
     settings: Settings,
     interfaces: Mapping[str, Interface],
     gateways: Gateways,
-    ranks: Mapping[PathKey, Rank],
+    ranks: Mapping[PathKey, Rank] | None,
     ours: Set[Route],
 ) -> Iterator[tuple[Pin, set[Route], metrics.Defaults]]:
     """Yield each pin, what is there of it, and what there should be."""

@@ -71,7 +71,7 @@ def plan(
                 absent[policy] = f"{source} is not an address of this host"
                 continue
             rules = _rules(settings.fallback, policy, uplink, source)
-            carries = ranks.get(key) in carrying or (key not in ranks and rules <= there)
+            carries = ranks.get(key) in carrying or (key not in ranks and rules & there)
             if carries or policy.is_strict:
                 found |= rules
         wanted[policy] = frozenset(found)

@@ -167,7 +167,7 @@ async def look(settings: Settings) -> View:
         defaults = {f: tuple(await netlink.defaults(f)) for f in settings.families}
         gateways = await GatewaySearch(settings, ask=False).look(interfaces, netlink)
         ours = await metrics.own(netlink)
-        fallback = metrics.plan(settings, interfaces, gateways, {}, ours)
+        fallback = metrics.plan(settings, interfaces, gateways, None, ours)
         if metrics.come_first(settings):
             fallback = metrics.ahead(fallback, defaults, interfaces)
         return View(

@@ -173,10 +173,8 @@ class UplinkWatch:
             ranks = self._ranks
             written = await self._write_defaults(interfaces, gateways, netlink)
             pinned, unpinned = await self._write_pins(interfaces, gateways, netlink)
-            if self.endpoints is not None:
-                endpoints = mptcp.plan(self._settings, interfaces, wanted.sources)
-                applied = await self._keep(endpoints, applied, self.endpoints)
-            if self.flusher is not None:
+            is_moved = not any(ranks.get(p) is Rank.CARRIES for p in written.unwritten)
+            if self.flusher is not None and is_moved:
                 # Afterwards: new packets must not find the old way again.
                 self.flusher.look(ranks, interfaces)
             # What a path cannot be probed for, or a link that is down, is said already.
@@ -188,6 +186,9 @@ class UplinkWatch:
                 unwritten={p: why for p, why in written.unwritten.items() if p in sayable},
                 unmet=_in_words(unpinned, sayable, led.absent),
             )
+        if self.endpoints is not None:
+            endpoints = mptcp.plan(self._settings, interfaces, wanted.sources)
+            applied = await self._keep(endpoints, applied, self.endpoints)
         if applied != Applied((), {}):
             self._applied(applied)
 

@@ -50,6 +50,7 @@ async def alone(
         async with program_over(file, environment=environment) as run:
             await run.until(lambda: in_use(run) == "one")
             await run.until(lambda: leaves_through("eth1"))
+            await run.until(lambda: any(line.endswith("metric 1") for line in ours()))
             yield run, both, file
 
 
