@@ -129,6 +129,19 @@ async def test_what_is_somebody_elses_already_stays_theirs() -> None:
             ]
 
 
+@isolated
+async def test_a_number_that_is_taken_costs_no_other_and_a_file_that_forbids_all_has_none() -> None:
+    memory, settings = Remembering(), host(mode=Mode.LOCAL)
+    with neighbors(2):
+        ip("mptcp", "endpoint", "add", "10.0.9.9", "id", "253", "signal")
+        async with watched(wanting(settings), memory) as seen:
+            await until(lambda: seen.applied and seen.applied[-1].failed)
+            assert endpoints() == ["10.0.1.1 id 255 subflow dev eth1", "10.0.9.9 id 253 signal"]
+        fallback = replace(settings.fallback, enabled=False, defaults=False)
+        async with watched(replace(settings, fallback=fallback), memory):
+            assert endpoints() == ["10.0.9.9 id 253 signal"]
+
+
 @contextmanager
 def one_server() -> Iterator[Neighbor]:
     """Have both uplinks end at one host, which echoes."""

@@ -73,3 +73,20 @@ async def test_what_is_in_use_no_more_is_left(
         await until(lambda: len(told) == 1 + bool(expected))
     assert asked[:-1] == ([expected] if expected else [])
     assert [flushed.outcome for flushed in told] == (["no such table", 3] if expected else [3])
+
+
+async def test_another_file_does_not_make_it_forget_what_was_in_use(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def flush(addresses: Collection[Address]) -> int:
+        return len(addresses)
+
+    monkeypatch.setattr(conntrack, "flush", flush)
+    told: list[Flushed] = []
+    before, after = Flusher(host(), told.append), Flusher(host(), told.append)
+    before.look(in_use("tor1"), interfaces(BEFORE))
+    after.follow(before)
+    after.look(in_use("tor2"), interfaces(BEFORE))
+    async with background(after.run()):
+        await until(lambda: told)
+    assert [set(map(str, each.addresses)) for each in told] == [{"10.0.1.5"}]
