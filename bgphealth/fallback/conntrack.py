@@ -18,11 +18,12 @@ from typing import Any, NamedTuple
 from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.nfnetlink.nfctsocket import NFCTAttrTuple, NFCTSocket
 
-from bgphealth.core.errors import BgphealthError, HostError, PermissionDeniedError
+from bgphealth.core.errors import BgphealthError
 from bgphealth.core.fallback_order import Rank
 from bgphealth.core.health import PathKey
 from bgphealth.core.settings import Address, Family, Settings
 from bgphealth.fallback.netlink import Interface
+from bgphealth.fallback.refusals import mapped
 
 _AF = {Family.IPV4: socket.AF_INET, Family.IPV6: socket.AF_INET6}
 _IPS_SRC_NAT = 0x10  # linux/netfilter/nf_conntrack_common.h
@@ -95,17 +96,9 @@ async def flush(addresses: Collection[Address]) -> int:
 
 
 def _flush(addresses: Set[Address]) -> int:
-    try:
+    otherwise = "set policy.flush_conntrack: false"
+    with mapped("deleting NATed connections", otherwise=otherwise, unit="the unit"):
         return sum(_flush_family(f, addresses) for f in sorted({Family.of(a) for a in addresses}))
-    except NetlinkError as error:
-        if error.code in (errno.EPERM, errno.EACCES):
-            raise PermissionDeniedError(
-                "deleting NATed connections: CAP_NET_ADMIN is missing; give it to the unit "
-                "(AmbientCapabilities=CAP_NET_ADMIN), or set policy.flush_conntrack: false"
-            ) from error
-        raise HostError(f"deleting NATed connections: {error.args[-1]}") from error
-    except OSError as error:
-        raise HostError(f"deleting NATed connections: {error.strerror}") from error
 
 
 def _flush_family(family: Family, addresses: Set[Address]) -> int:

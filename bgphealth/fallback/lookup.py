@@ -10,8 +10,7 @@ from __future__ import annotations
 import errno
 import socket
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import replace
 from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
@@ -38,6 +37,7 @@ from bgphealth.core.settings import Family, Prefix
 from bgphealth.core.source_choice import Way, choose, offers
 from bgphealth.fallback.defaults import is_local
 from bgphealth.fallback.netlink import PROTOCOLS, leg_of
+from bgphealth.fallback.refusals import mapped
 
 _LOOKUP_TABLE, _FIB_MATCH = 0x1000, 0x2000  # RTM_F_*: the table, and the route as it is there.
 _KINDS = {
@@ -103,7 +103,7 @@ class _Lookup:
         self._ipr = ipr
 
     async def look_up(self, question: Question) -> Looked:
-        with _mapped("reading the addresses"):
+        with mapped("reading the addresses"):
             names = {
                 message["index"]: message.get_attr("IFLA_IFNAME")
                 async for message in await self._ipr.link("dump")
@@ -114,7 +114,7 @@ class _Lookup:
             raise NoSuchInterfaceError(
                 f"{question.interface} does not exist on this host; interfaces: {known}"
             )
-        with _mapped("reading the rules"):
+        with mapped("reading the rules"):
             dump = await self._ipr.rule("dump", family=_af(question))
             rules = tuple([_rule(message) async for message in dump])
         here = _is_here(question, addresses)
@@ -211,7 +211,7 @@ class _Lookup:
         A table may be as large as the Internet: it is the kernel that looks for these.
         """
         found: list[Matched] = []
-        with _mapped("reading the routes"):
+        with mapped("reading the routes"):
             for table in sorted({rule.table for rule in rules if rule.action is Action.LOOKUP}):
                 for kind in _REFUSING:
                     request = {"family": _af(question), "table": table, "type": kind}
@@ -222,16 +222,6 @@ class _Lookup:
                         if error.code != errno.ENOENT:  # No such table: nothing was ever in it.
                             raise
         return tuple(found)
-
-
-@contextmanager
-def _mapped(what: str) -> Iterator[None]:
-    try:
-        yield
-    except NetlinkError as error:
-        raise HostError(f"{what}: {error.args[-1]}") from error
-    except OSError as error:
-        raise HostError(f"{what}: {error.strerror}") from error
 
 
 def _matched(message: Any) -> Matched:  # noqa: ANN401 - pyroute2 is not typed

@@ -7,7 +7,6 @@ make are written down, before they are made, and nothing else is ever deleted.
 
 from __future__ import annotations
 
-import errno
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Set
@@ -17,10 +16,10 @@ from typing import Any, NamedTuple
 from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.generic.mptcp import AsyncMPTCP
 
-from bgphealth.core.errors import HostError, PermissionDeniedError
 from bgphealth.core.health import PathKey
 from bgphealth.core.settings import Address, Family, Settings
 from bgphealth.fallback.netlink import Interface
+from bgphealth.fallback.refusals import mapped
 
 _LAST_ID = 255
 """Ours are counted from the end: the kernel gives others the next number after the highest one."""
@@ -74,19 +73,10 @@ class EndpointKeeper:
         """
         if not wanted and not self._ours:
             return []
-        try:
+        with mapped("MPTCP endpoints", otherwise="set fallback.mptcp: false", unit="the unit"):
             async with AsyncMPTCP() as mptcp:
                 await mptcp.setup_endpoint()
                 return await self._mend(wanted, mptcp)
-        except NetlinkError as error:
-            if error.code in (errno.EPERM, errno.EACCES):
-                raise PermissionDeniedError(
-                    "MPTCP endpoints: CAP_NET_ADMIN is missing; give it to the unit "
-                    "(AmbientCapabilities=CAP_NET_ADMIN), or set fallback.mptcp: false"
-                ) from error
-            raise HostError(f"MPTCP endpoints: {error.args[-1]}") from error
-        except OSError as error:
-            raise HostError(f"MPTCP endpoints: {error.strerror}") from error
 
     async def _mend(self, wanted: Set[Endpoint], mptcp: AsyncMPTCP) -> list[str]:
         done: list[str] = []

@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from ipaddress import (
     IPv4Interface,
@@ -42,9 +41,9 @@ from pyroute2.netlink.rtnl import (
 )
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
-from bgphealth.core.errors import BgphealthError, HostError, PermissionDeniedError
 from bgphealth.core.settings import Address, Family, Prefix
 from bgphealth.core.truth import FRR_STATIC, HARMLESS_METRIC, OURS, KernelDefault, Leg
+from bgphealth.fallback.refusals import mapped
 
 PROTOCOL = 179
 """Our mark on routes and rules (rtm_protocol) and, since Linux 5.18, on addresses (IFA_PROTO).
@@ -186,7 +185,7 @@ class Netlink:
 
         Those that are temporary or deprecated come last.
         """
-        with _mapped("reading the interfaces"):
+        with mapped("reading the interfaces"):
             addresses: dict[int, list[InterfaceAddress]] = {}
             last: dict[int, list[InterfaceAddress]] = {}
             ours: dict[int, set[InterfaceAddress]] = {}
@@ -218,7 +217,7 @@ class Netlink:
     async def routes(self, table: int, family: Family) -> tuple[set[Route], int]:
         """Return our routes in one table, and the number of routes there that are not ours."""
         ours, foreign = set(), 0
-        with _mapped(f"reading table {table}"):
+        with mapped(f"reading table {table}"):
             try:
                 async for message in await self._ipr.route("dump", family=_AF[family], table=table):
                     if message["family"] != _AF[family]:
@@ -239,7 +238,7 @@ class Netlink:
     async def routes_of(self, prefix: Prefix) -> list[KernelDefault]:
         """Return the routes for exactly a prefix in the main table, whoever made them."""
         family, length = Family.of(prefix), prefix.prefixlen
-        with _mapped(f"reading the routes for {prefix}"):
+        with mapped(f"reading the routes for {prefix}"):
             dump = await self._ipr.route("dump", family=_AF[family], table=MAIN)
             # One with a TOS is for such packets alone.
             alike = [m async for m in dump if m["dst_len"] == length and not m["tos"]]
@@ -255,7 +254,7 @@ class Netlink:
         One of several next hops is not among them: somebody has joined theirs to ours.
         """
         request = {"family": _AF[family], "table": MAIN, "proto": PROTOCOL}
-        with _mapped("reading our routes"):
+        with mapped("reading our routes"):
             return {
                 _route(message, family)
                 async for message in await self._ipr.route("dump", **request)
@@ -264,13 +263,13 @@ class Netlink:
 
     async def routers(self) -> list[Router]:
         """Return the routers on all links."""
-        with _mapped("reading the neighbors"):
+        with mapped("reading the neighbors"):
             dump = await self._ipr.neigh("dump", family=socket.AF_INET6)
             return [r async for message in dump if (r := _router(message)) is not None]
 
     async def rules(self, family: Family) -> set[Rule]:
         """Return our rules."""
-        with _mapped("reading the rules"):
+        with mapped("reading the rules"):
             return {
                 _rule(message, family)
                 async for message in await self._ipr.rule("dump", family=_AF[family])
@@ -284,13 +283,13 @@ class Netlink:
 
         A table that does not exist has nothing.
         """
-        with _mapped(f"reading {what}", gone=errno.ENOENT):
+        with mapped(f"reading {what}", gone=errno.ENOENT):
             return [message async for message in await getattr(self._ipr, kind)("dump", **request)]
         return []
 
     async def add_route(self, route: Route) -> None:
         """Create a route; one with its key that is not ours is an error, never overwritten."""
-        with _mapped(f"adding {route.prefix} to table {route.table}"):
+        with mapped(f"adding {route.prefix} to table {route.table}"):
             await self._ipr.route("add", **_route_request(route))
 
     async def put_first(self, route: Route) -> None:
@@ -298,7 +297,7 @@ class Netlink:
 
         Exactly this one twice is an error.
         """
-        with _mapped(f"putting {route.prefix} first in table {route.table}"):
+        with mapped(f"putting {route.prefix} first in table {route.table}"):
             flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE
             request = {**_route_request(route), "type": "unicast"}
             arguments = get_arguments_processor("route", "add", request, {"strict_check": True})
@@ -315,29 +314,29 @@ class Netlink:
 
     async def delete_route(self, route: Route) -> None:
         """Delete exactly this route; one that is gone already is no error."""
-        with _mapped(f"deleting {route.prefix} from table {route.table}", gone=errno.ESRCH):
+        with mapped(f"deleting {route.prefix} from table {route.table}", gone=errno.ESRCH):
             await self._ipr.route("del", **_route_request(route))
 
     async def add_address(self, address: Address, interface: int) -> bool:
         """Create an address as a host prefix; return False for one that is there already."""
-        with _mapped(f"adding {address}", otherwise=_NOT_ADD, gone=errno.EEXIST):
+        with mapped(f"adding {address}", otherwise=_NOT_ADD, gone=errno.EEXIST):
             await self._ipr.addr("add", **_address_request(address, interface))
             return True
         return False
 
     async def delete_address(self, address: Address, interface: int) -> None:
         """Delete exactly this address; one that is gone already is no error."""
-        with _mapped(f"deleting {address}", otherwise=_NOT_ADD, gone=errno.EADDRNOTAVAIL):
+        with mapped(f"deleting {address}", otherwise=_NOT_ADD, gone=errno.EADDRNOTAVAIL):
             await self._ipr.addr("del", **_address_request(address, interface))
 
     async def add_rule(self, rule: Rule) -> None:
         """Create a rule."""
-        with _mapped(f"adding the rule {rule}"):
+        with mapped(f"adding the rule {rule}"):
             await self._ipr.rule("add", **_rule_request(rule))
 
     async def delete_rule(self, rule: Rule) -> None:
         """Delete exactly this rule; one that is gone already is no error."""
-        with _mapped(f"deleting the rule {rule}", gone=errno.ENOENT):
+        with mapped(f"deleting the rule {rule}", gone=errno.ENOENT):
             await self._ipr.rule("del", **_rule_request(rule))
 
 
@@ -371,32 +370,6 @@ async def changes(*, routers: bool = False, routes: bool = False) -> AsyncIterat
         except (NetlinkError, OSError):
             yield None
             await asyncio.sleep(1)
-
-
-@contextmanager
-def _mapped(
-    what: str, *, otherwise: str = "set fallback.enabled: false", gone: int | None = None
-) -> Iterator[None]:
-    """Turn the kernel's refusal into our errors; `gone` is the errno of "it is so already".
-
-    `otherwise` is what to do where we cannot have the permission.
-    """
-    try:
-        yield
-    except NetlinkError as error:
-        if error.code != gone:
-            raise _map(what, error, otherwise) from error
-    except OSError as error:
-        raise HostError(f"{what}: {error.strerror}") from error
-
-
-def _map(what: str, error: NetlinkError, otherwise: str) -> BgphealthError:
-    if error.code in (errno.EPERM, errno.EACCES):
-        return PermissionDeniedError(
-            f"{what}: CAP_NET_ADMIN is missing; give it to the unit that runs ExaBGP "
-            f"(AmbientCapabilities=CAP_NET_ADMIN), or {otherwise}"
-        )
-    return HostError(f"{what}: {error.args[-1]}")
 
 
 def _is_news(message: Any, seen: dict[tuple[int, str], Router | None]) -> bool:  # noqa: ANN401 - pyroute2 is not typed
