@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 GOLDEN = Path(__file__).parent / "golden"
 
 # No deadline: a busy machine is no finding. CI plays the same examples each time, so that a red run
-# means a change; everybody else explores.
-settings.register_profile("explore", deadline=None)
-settings.register_profile("ci", deadline=None, derandomize=True, max_examples=200)
+# means a change; everybody else explores: a little, or with --hypothesis-profile=thorough a lot.
+settings.register_profile("explore", deadline=None, max_examples=40)
+settings.register_profile("ci", deadline=None, derandomize=True, max_examples=60)
+settings.register_profile("thorough", deadline=None, max_examples=1000)
 settings.load_profile("ci" if os.environ.get("CI") else "explore")
 
 
