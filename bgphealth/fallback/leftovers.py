@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 
+from bgphealth.core.errors import BgphealthError
 from bgphealth.core.settings import Family, Settings
 from bgphealth.fallback import metrics
 from bgphealth.fallback.netlink import Netlink, Route, Rule
@@ -32,6 +34,20 @@ async def remove(before: Settings, after: Settings, netlink: Netlink) -> list[st
         tables = {table for table, of in _tables(before) - kept_tables if of is family}
         routes = set() if after.fallback.enabled else await netlink.own_in_main(family)
         done += await clear(family, rules, tables, routes, netlink)
+    return done
+
+
+async def remove_families(settings: Settings, netlink: Netlink) -> list[str]:
+    """Delete what an earlier run has left of a family that the file has no more.
+
+    What cannot be read or deleted there is in nobody's way who has no such paths.
+    """
+    done: list[str] = []
+    tables = [settings.fallback.table + uplink.number for uplink in settings.uplinks]
+    for family in set(Family).difference(settings.families):
+        with suppress(BgphealthError):
+            if rules := await netlink.rules(family):
+                done += await clear(family, rules, tables, (), netlink)
     return done
 
 

@@ -12,7 +12,6 @@ the uplink's own probe address as their source.
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
-from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 
@@ -133,24 +132,7 @@ async def apply(settings: Settings, wanted: Plan, netlink: Netlink) -> Applied:
             done += await _apply_rules(family, rules, netlink)
         except BgphealthError as error:
             failed.update({uplink.name: error for uplink in settings.uplinks})
-    for family in set(Family).difference(settings.families):
-        # What cannot be read or deleted there is in nobody's way who has no such paths.
-        with suppress(BgphealthError):
-            done += await _forget(settings, family, netlink)
     return Applied(tuple(done), failed)
-
-
-async def _forget(settings: Settings, family: Family, netlink: Netlink) -> list[str]:
-    """Delete what an earlier run has left of a family that the file has no more."""
-    if not await netlink.rules(family):
-        return []
-    done = await _apply_rules(family, set(), netlink)
-    for uplink in settings.uplinks:
-        ours, _ = await netlink.routes(settings.fallback.table + uplink.number, family)
-        for route in ours:
-            await netlink.delete_route(route)
-            done.append(f"deleted {_in_words(route)}")
-    return done
 
 
 async def _apply_table(

@@ -11,7 +11,7 @@ from bgphealth.core.errors import BgphealthError
 from bgphealth.core.fallback_order import Rank
 from bgphealth.core.health import PathKey
 from bgphealth.core.settings import Address, Pin, Settings, Wish
-from bgphealth.fallback import metrics, mptcp, pins, policies
+from bgphealth.fallback import leftovers, metrics, mptcp, pins, policies
 from bgphealth.fallback.addresses import AddressKeeper
 from bgphealth.fallback.conntrack import Flusher
 from bgphealth.fallback.foreign import Others
@@ -114,6 +114,10 @@ class UplinkWatch:
         """Look for the first time. What is wrong concerns its own uplink, and may pass."""
         try:
             async with Netlink() as netlink:
+                if self._settings.fallback.enabled:
+                    done = await leftovers.remove_families(self._settings, netlink)
+                    if done:
+                        self._applied(Applied(tuple(done), {}))
                 await self._look(netlink)
         except BgphealthError as error:
             self._cannot_look(error)

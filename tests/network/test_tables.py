@@ -99,6 +99,20 @@ async def test_rules_of_an_uplink_that_left_the_file_are_removed() -> None:
 
 
 @isolated
+async def test_what_a_killed_run_left_of_a_family_that_left_the_file_is_removed() -> None:
+    two_links()
+    ip("-6", "rule", "add", "oif", "eth1", "lookup", "100", "priority", "50")
+    before = ip("-6", "rule"), ip("-6", "route", "show", "table", "all")
+    await Seen(host(families=(V4, V6))).watch.start()
+    assert "oif eth1 lookup 17901" in ip("-6", "rule")
+    seen = Seen(host())
+    await seen.watch.start()
+    assert (ip("-6", "rule"), ip("-6", "route", "show", "table", "all")) == before
+    assert "oif eth1 lookup 17901" in ip("rule")
+    assert any("ipv6 rule" in line for line in seen.applied[0].done)
+
+
+@isolated
 async def test_a_table_of_somebody_else_is_left_alone() -> None:
     two_links()
     ip("route", "add", "203.0.113.0/24", "via", "10.0.1.0", "table", "17901", "proto", "static")
