@@ -11,7 +11,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 .PHONY: help
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: setup ## Bring the lab up, blackhole a ToR's uplink, show what happens (root or sudo)
@@ -33,6 +33,15 @@ check: .venv/ready ## Format, lint, types, import rules, unit and property tests
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m pytest -n auto tests/unit tests/property tests/golden
 
+.PHONY: docs
+docs: .venv/ready ## Build the documentation as a site, into site/ (`make check` builds it as well)
+	$(BIN)/mkdocs build --quiet -f .mkdocs.yml
+
+.PHONY: docs-update
+docs-update: .venv/ready ## Write the pages of docs/ that are made from the code
+	-$(BIN)/python -m pytest -q --update-golden tests/golden/test_reasons.py tests/golden/test_doctor.py tests/golden/test_cli.py tests/golden/test_exit_codes.py
+	git diff --stat docs
+
 .PHONY: fmt
 fmt: .venv/ready ## Format the code and mend what the linter can mend
 	$(BIN)/ruff check --fix-only
@@ -49,7 +58,7 @@ hooks: .venv/ready ## Run the checks before every commit
 
 .PHONY: clean
 clean: ## Remove what these commands made, but for distribution packages
-	rm -rf .venv .exabgp lab/out .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .exabgp site lab/out .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 .venv/ready: pyproject.toml
 	@echo "installing the virtual environment .venv"
