@@ -6,7 +6,8 @@ Never on stdout: under ExaBGP that is the command channel.
 from __future__ import annotations
 
 import sys
-from typing import cast
+from contextlib import suppress
+from typing import TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor
@@ -29,9 +30,21 @@ def configure(*, verbose: bool) -> FilteringBoundLogger:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", _Stderr())),
     )
     return cast("FilteringBoundLogger", structlog.get_logger())
+
+
+class _Stderr:
+    """Where lines go. One that cannot be written is lost: a full disk must not end the program."""
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            sys.stderr.flush()
 
 
 def _headline_first(_: object, __: str, event: EventDict) -> EventDict:

@@ -191,8 +191,9 @@ FILES = [
 ]
 
 
-def test_tests_that_are_named_exist() -> None:
-    named = re.findall(r"`([\w/]+\.py)::(\w+)`", (DOCS / "exabgp.md").read_text(encoding="utf-8"))
+@pytest.mark.parametrize("page", ["exabgp.md", "when-x-dies.md"])
+def test_tests_that_are_named_exist(page: str) -> None:
+    named = re.findall(r"`([\w/]+\.py)::(\w+)`", (DOCS / page).read_text(encoding="utf-8"))
     assert named
     for path, name in named:
         text = (ROOT / "tests" / path).read_text(encoding="utf-8")
