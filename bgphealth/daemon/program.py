@@ -50,6 +50,7 @@ from bgphealth.daemon.notify import Notifier
 from bgphealth.daemon.probing import Probing
 from bgphealth.daemon.questions import KernelView
 from bgphealth.daemon.recorder import Recorder
+from bgphealth.daemon.reload import Reloaded
 from bgphealth.daemon.remembered import Remembered
 from bgphealth.daemon.reporting import Reporter
 from bgphealth.exabgp.commands import PING
@@ -118,6 +119,8 @@ class Program:
         """Set once the engine has taken what an earlier run left, and takes what is asked of it."""
         self.notifier: Notifier | None = None
         """Who hears how it goes, if anybody."""
+        self.last_reload: Reloaded | None = None
+        """What came of the last reload, by whomever, if there was one."""
         self.endpoints: EndpointKeeper | None = None
         """Who keeps the MPTCP endpoints, if anybody; to be given before it runs."""
 

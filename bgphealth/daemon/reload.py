@@ -3,13 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from enum import StrEnum
 from pathlib import Path
+from typing import NamedTuple
 
 from bgphealth import config
-from bgphealth.core.errors import ConfigurationError
+from bgphealth.core.errors import ConfigurationError, HostError
 from bgphealth.core.settings import Mode, Settings
+from bgphealth.daemon.peers import group_number
 from bgphealth.exabgp import render as exabgp_render
 from bgphealth.frr import render as frr_render
+
+
+class ReloadOutcome(StrEnum):
+    """What came of a reload."""
+
+    APPLIED = "applied"
+    UNCHANGED = "unchanged"
+    WOULD_APPLY = "would_apply"
+    """Nobody did: it was only asked for."""
+    REFUSED = "refused"
+
+
+class Reloaded(NamedTuple):
+    """A reload that is over.
+
+    `at` is in seconds since the epoch; `by` says in words who asked for it; `problems` is why it
+    was refused, one line each; `changes` what it changed; `render` names the rendered files that
+    would be other ones now.
+    """
+
+    at: float
+    by: str
+    outcome: ReloadOutcome
+    problems: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
+    render: tuple[str, ...] = ()
 
 
 def load(
@@ -24,6 +53,8 @@ def load(
         PermissionDeniedError: the file may not be read.
     """
     after = read(file)
+    if after.control_group is not None and after.control_group != before.control_group:
+        require_group(file, after.control_group)
     if refused := refusals(before, after):
         raise ConfigurationError("\n".join(f"{file}: {line}" for line in refused))
     said = changes(before, after)
@@ -35,17 +66,27 @@ def load(
 def refusals(before: Settings, after: Settings) -> list[str]:
     """Return what only a restart can change, of ExaBGP where there is one, in words."""
     who = "bgphealth" if before.mode is Mode.LOCAL else "ExaBGP"
+    if before.mode is not after.mode:
+        # Whatever else differs comes of that.
+        return [_needs_restart("mode", before.mode, after.mode, who)]
     pairs = {
-        "mode": (before.mode, after.mode),
         "host.asn": (before.host.asn, after.host.asn),
         "host.injector": (before.host.injector, after.host.injector),
         "control.socket": (before.control_socket, after.control_socket),
     }
-    return [
-        f"{key}: {old} became {new}, which needs 'bgphealth render', and a restart of {who}"
-        for key, (old, new) in pairs.items()
-        if old != new
-    ]
+    return [_needs_restart(key, old, new, who) for key, (old, new) in pairs.items() if old != new]
+
+
+def require_group(file: Path, name: str) -> None:
+    """Raise `ConfigurationError` for a group that there is not on this host."""
+    try:
+        group_number(name)
+    except HostError as error:
+        raise ConfigurationError(f"{file}: control.group: {error}") from None
+
+
+def _needs_restart(key: str, old: object, new: object, who: str) -> str:
+    return f"{key}: {old} became {new}, which needs 'bgphealth render', and a restart of {who}"
 
 
 def changes(before: Settings, after: Settings) -> dict[str, list[str]]:
@@ -76,6 +117,10 @@ def changes(before: Settings, after: Settings) -> dict[str, list[str]]:
         ),
         "fallback": (before.fallback, after.fallback),
         "sources": (before.sources, after.sources),
+        "control": (
+            (before.control_group, before.control_read),
+            (after.control_group, after.control_read),
+        ),
     }
     found = {
         **_differences("uplinks", *uplinks),
