@@ -24,6 +24,7 @@ _COMMANDS = {
     "run": "bgphealth.cli.run:run",
     "simulate": "bgphealth.cli.simulate:simulate",
     "source": "bgphealth.cli.source:source",
+    "status": "bgphealth.cli.status:status",
     "undrain": "bgphealth.cli.drain:undrain",
 }
 """Where each command is. Imported when asked for: no command waits for another's libraries."""

@@ -129,7 +129,7 @@ class Control:
             self._log.exception("control_failed", command=str(request.get("command"))[:_SHOWN])
             return _error(Kind.FAILED, "bgphealth made a mistake; its log says which")
         asked = {key: str(value)[:_SHOWN] for key, value in request.items() if key != "version"}
-        if request.get("command") != "drains":
+        if request.get("command") not in ("drains", "status"):
             self._log.info(
                 "control_command", **peer._asdict(), asked=asked, outcome=outcome, message=message
             )

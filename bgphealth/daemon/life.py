@@ -153,7 +153,8 @@ class Life:
         program.notifier = self._notifier
         program.endpoints = self._endpoints()
         drained = DrainMemory(places.state_file(self._file, "drains"), self._log)
-        control = Control(places.control_socket(self._file, settings), Operator(program), self._log)
+        operator = Operator(program, str(self._file.absolute()))
+        control = Control(places.control_socket(self._file, settings), operator, self._log)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._listen(program, control))
             if self._is_alone:
@@ -182,9 +183,11 @@ class Life:
             except BgphealthError as error:
                 problems = str(error).splitlines()
                 self._log.error("reload_refused", file=str(self._file), problems=problems)
+                program.history.reload(program.now, problems, {})
             else:
                 await program.reload(after)
                 self._log.info("reloaded", **said)
+                program.history.reload(program.now, (), said)
                 if files := said.get("render"):
                     self._log.warning("render_needed", files=files)
             self._notifier.reloaded()

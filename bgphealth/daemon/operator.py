@@ -19,6 +19,7 @@ from bgphealth.core.events import Drained, Event, Undrained
 from bgphealth.core.orders import Target, What
 from bgphealth.core.settings import LOOPBACK
 from bgphealth.core.state import State
+from bgphealth.daemon import snapshot
 
 LONGEST_S = 366 * 86400.0
 """The longest drain that ends by itself."""
@@ -55,6 +56,10 @@ class Steering(Protocol):
     def now(self) -> float:
         """The clock of the events."""
 
+    @property
+    def known(self) -> snapshot.Known:
+        """All that is known now."""
+
     def post(self, event: Event) -> None:
         """Have the engine take an event, now."""
 
@@ -65,8 +70,9 @@ class Steering(Protocol):
 class Operator:
     """Answers requests about one program."""
 
-    def __init__(self, steering: Steering) -> None:
+    def __init__(self, steering: Steering, file: str = "") -> None:
         self._steering = steering
+        self._file = file
 
     async def answer(self, request: Mapping[str, object]) -> dict[str, object]:
         """Do what is asked for, and return what came of it.
@@ -82,8 +88,12 @@ class Operator:
             case "drains":
                 _only(request, ())
                 return {"drains": self._list()}
+            case "status":
+                _only(request, ())
+                now, drains = self._steering.known, self._list()
+                return {"status": await snapshot.of(now, self._file, drains)}
             case command:
-                known = "drain, undrain, drains"
+                known = "drain, undrain, drains, status"
                 raise RefusalError(
                     Kind.BAD_REQUEST, f"there is no command {_shown(command)} ({known})"
                 )

@@ -19,7 +19,10 @@ from bgphealth.core.events import Event, Started, Verdict
 from bgphealth.core.settings import Settings
 from bgphealth.core.state import State
 from bgphealth.daemon.control import Control
+from bgphealth.daemon.history import History
 from bgphealth.daemon.operator import Operator
+from bgphealth.daemon.reporting import Troubles
+from bgphealth.daemon.snapshot import Defaults, Known
 from tests.support.hosts import CHECK_RISE, RISE, checked, host, round_of
 
 
@@ -31,9 +34,27 @@ class Steered:
     now: float = 100.0
     keeps: bool = True
     kept: list[int] = field(default_factory=list)
+    history: History = field(default_factory=lambda: History(0.0))
+
+    @property
+    def known(self) -> Known:
+        return Known(
+            self.now,
+            1_700_000_000.0 + self.now,
+            self.state,
+            self.history.times,
+            told=None,
+            truth=None,
+            defaults=Defaults({}, {}),
+            troubles=Troubles({}, {}, {}, {}, {}, {}, {}),
+            source_of={},
+            gateway_of={},
+        )
 
     def post(self, event: Event) -> None:
-        self.state, _ = engine.step(self.state, event)
+        self.state, effects = engine.step(self.state, event)
+        for effect in effects:
+            self.history.effect(effect)
 
     def feed(self, events: Iterable[Event]) -> None:
         for event in events:
