@@ -21,10 +21,8 @@ from typing import NamedTuple
 from structlog.typing import FilteringBoundLogger
 
 from bgphealth.core.errors import HostError
-from bgphealth.daemon.operator import Kind, Operator, RefusalError
-
-VERSION = 1
-"""Of the protocol: a new command or field does not change it, a changed or removed one does."""
+from bgphealth.daemon.operator import Operator, RefusalError
+from bgphealth.daemon.protocol import VERSION, Kind
 
 LONGEST_LINE = 16 * 1024
 MOST_CLIENTS = 16

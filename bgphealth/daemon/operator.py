@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from difflib import get_close_matches
-from enum import StrEnum
 from typing import Protocol
 
 from bgphealth.core import last_path
@@ -20,21 +19,12 @@ from bgphealth.core.orders import Target, What
 from bgphealth.core.settings import LOOPBACK
 from bgphealth.core.state import State
 from bgphealth.daemon import snapshot
+from bgphealth.daemon.protocol import Kind
 
 LONGEST_S = 366 * 86400.0
 """The longest drain that ends by itself."""
 
 _LONGEST_NAME = 64
-
-
-class Kind(StrEnum):
-    """Why a request was not done."""
-
-    BAD_REQUEST = "bad_request"
-    UNKNOWN_NAME = "unknown_name"
-    REFUSED = "refused"
-    BUSY = "busy"
-    FAILED = "failed"
 
 
 class RefusalError(Exception):
