@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from bgphealth.core.errors import (
     BgphealthError,
+    ConfigurationError,
     DependencyError,
     HostError,
     PermissionDeniedError,
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _TIMEOUT_S = 15.0
+_TIMEOUT = struct.pack("@ll", int(_TIMEOUT_S), 0)  # struct timeval
 _LONGEST_ANSWER = 16 * 1024 * 1024
 
 
@@ -56,7 +59,8 @@ def ask(path: Path, command: str, /, **fields: object) -> Mapping[str, object]:
 
     Raises:
         HostError: nothing listens, or it does not answer.
-        PermissionDeniedError: the socket is not for this user.
+        PermissionDeniedError: the socket, or this command, is not for this user.
+        ConfigurationError: it is about a file that is wrong.
         NotDoneError: it was refused.
         UnknownNameError: there is no such uplink or service.
         DependencyError: what listens is no bgphealth, or another version.
@@ -80,8 +84,10 @@ def ask(path: Path, command: str, /, **fields: object) -> Mapping[str, object]:
 
 def _exchange(path: Path, request: bytes) -> bytes:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(_TIMEOUT_S)
+        # Where others are waiting to be let in, connect(2) waits its turn only if it may block.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TIMEOUT)
         connection.connect(str(path))
+        connection.settimeout(_TIMEOUT_S)
         # A busy one answers without having read: what it says counts.
         with suppress(BrokenPipeError):
             connection.sendall(request)
@@ -102,6 +108,10 @@ def _understood(path: Path, line: bytes) -> Mapping[str, object]:
             raise UnknownNameError(message)
         case {"ok": False, "error": {"kind": Kind.REFUSED, "message": str(message)}}:
             raise NotDoneError(f"refused: {message}")
+        case {"ok": False, "error": {"kind": Kind.FORBIDDEN, "message": str(message)}}:
+            raise PermissionDeniedError(message)
+        case {"ok": False, "error": {"kind": Kind.INVALID_FILE, "message": str(message)}}:
+            raise ConfigurationError(message)
         case {"ok": False, "error": {"kind": Kind.BUSY, "message": str(message)}}:
             raise HostError(f"try again: {message}")
         case {"ok": False, "error": {"message": str(message)}}:

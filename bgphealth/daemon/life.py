@@ -21,13 +21,14 @@ from structlog.typing import FilteringBoundLogger
 from bgphealth import config
 from bgphealth.core.errors import BgphealthError, ConfigurationError
 from bgphealth.core.settings import Mode, Settings
-from bgphealth.daemon import places, reload, starts
+from bgphealth.daemon import draining, looking, places, reload, starts
 from bgphealth.daemon.control import Control
 from bgphealth.daemon.drained import DrainMemory
 from bgphealth.daemon.endpoints import EndpointMemory
 from bgphealth.daemon.lifeline import Lifeline
 from bgphealth.daemon.notify import Notifier
 from bgphealth.daemon.operator import Operator
+from bgphealth.daemon.peers import Rights
 from bgphealth.daemon.program import Program
 from bgphealth.daemon.recorder import Recorder
 from bgphealth.daemon.remembered import Remembered
@@ -153,8 +154,12 @@ class Life:
         program.notifier = self._notifier
         program.endpoints = self._endpoints()
         drained = DrainMemory(places.state_file(self._file, "drains"), self._log)
-        operator = Operator(program, str(self._file.absolute()))
-        control = Control(places.control_socket(self._file, settings), operator, self._log)
+        operator = Operator(
+            draining.commands(program),
+            looking.commands(program, str(self._file.absolute())),
+        )
+        socket = places.control_socket(self._file, settings)
+        control = Control(socket, operator, self._log, Rights.of(settings))
         async with asyncio.TaskGroup() as group:
             group.create_task(self._listen(program, control))
             if self._is_alone:

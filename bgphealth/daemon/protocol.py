@@ -14,5 +14,7 @@ class Kind(StrEnum):
     BAD_REQUEST = "bad_request"
     UNKNOWN_NAME = "unknown_name"
     REFUSED = "refused"
+    FORBIDDEN = "forbidden"
+    INVALID_FILE = "invalid_file"
     BUSY = "busy"
     FAILED = "failed"
