@@ -8,7 +8,6 @@ import struct
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from bgphealth import config
 from bgphealth.core.errors import (
     BgphealthError,
     ConfigurationError,
@@ -17,8 +16,7 @@ from bgphealth.core.errors import (
     PermissionDeniedError,
 )
 from bgphealth.daemon import places
-from bgphealth.daemon.control import VERSION
-from bgphealth.daemon.requests import Kind
+from bgphealth.daemon.protocol import VERSION, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,7 +40,14 @@ class UnknownNameError(BgphealthError):
 
 
 def socket_of(file: Path) -> Path:
-    """Return where the bgphealth over this file listens. With a wrong file: where by default."""
+    """Return where the bgphealth over this file listens. With a wrong file: where by default.
+
+    A running one has written it down; to read the file takes ten times as long as to ask.
+    """
+    if (noted := places.noted_socket(file)) is not None:
+        return noted
+    from bgphealth import config  # noqa: PLC0415 - its libraries are most of what takes time
+
     settings = None
     with suppress(BgphealthError):
         settings = config.load(file)

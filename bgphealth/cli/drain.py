@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from bgphealth.cli import control
-from bgphealth.config.fields import WrongValueError, duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,13 +18,18 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 """Version of the JSON output: a new field does not change it, a changed or removed one does."""
 
-_LASTS = duration(1.0, 366 * 86400.0, "from 1s to 366d")
-
 
 def _seconds(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
     """Read a duration as in the file: ``30m``."""
+    if value is None:
+        return None
+    from bgphealth.config.fields import (  # noqa: PLC0415 - its libraries take most of the time
+        WrongValueError,
+        duration,
+    )
+
     try:
-        return None if value is None else _LASTS(value)
+        return duration(1.0, 366 * 86400.0, "from 1s to 366d")(value)
     except WrongValueError as error:
         raise click.BadParameter(str(error)) from None
 

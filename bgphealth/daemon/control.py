@@ -26,10 +26,8 @@ from bgphealth.core.settings import Readers
 from bgphealth.daemon.audit import Audit
 from bgphealth.daemon.operator import Operator
 from bgphealth.daemon.peers import Caller, Rights, Standing, caller, let_in, user_name
-from bgphealth.daemon.requests import Kind, RefusalError, Stream
-
-VERSION = 1
-"""Of the protocol: a new command or field does not change it, a changed or removed one does."""
+from bgphealth.daemon.protocol import VERSION, Kind
+from bgphealth.daemon.requests import RefusalError, Stream
 
 LONGEST_LINE = 16 * 1024
 MOST_CLIENTS = 16

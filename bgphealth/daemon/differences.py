@@ -57,7 +57,7 @@ def _differences(key: str, before: object, after: object) -> Iterator[str]:
 def _members(key: str, before: Mapping[str, object], after: Mapping[str, object]) -> Iterator[str]:
     yield from (f"{key}.{name}: removed" for name in before if name not in after)
     yield from (f"{key}.{name}: added" for name in after if name not in before)
-    for name in before.keys() & after.keys():
+    for name in (name for name in before if name in after):
         yield from _differences(f"{key}.{name}", before[name], after[name])
 
 

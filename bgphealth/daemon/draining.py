@@ -80,11 +80,11 @@ class _Draining:
 
     async def drains(self, _: Request) -> dict[str, object]:
         """Return what is drained."""
-        return {"drains": self._list()}
+        return {"drains": listed(self._steering.state, self._steering.now)}
 
     async def _done(self, target: Target) -> dict[str, object]:
         kept = await self._steering.keep_drains()
-        drains = self._list()
+        drains = listed(self._steering.state, self._steering.now)
         found = next((d for d in drains if (d["what"], d["name"]) == _json(target)), None)
         return {"drain": found, "kept": kept}
 
@@ -117,24 +117,25 @@ class _Draining:
                 f"{uplink} {whose} would have no healthy path (--force drains it all the same)",
             )
 
-    def _list(self) -> list[dict[str, object]]:
-        state, now = self._steering.state, self._steering.now
-        to_wall_s = time.time() - now
-        found: list[dict[str, object]] = []
-        for target, order in sorted(state.drains.orders.items()):
-            settled_at = _settled_at(state, target)
-            found.append(
-                {
-                    "what": target.what.value,
-                    "name": target.name,
-                    "stage": _stage(state, target),
-                    "since": iso(order.since + to_wall_s),
-                    "until": None if order.until is None else iso(order.until + to_wall_s),
-                    "forced": order.forced,
-                    "settles_in_s": None if settled_at is None else round(settled_at - now, 3),
-                }
-            )
-        return found
+
+def listed(state: State, now: float) -> list[dict[str, object]]:
+    """Return what is drained, how far that is, and until when."""
+    to_wall_s = time.time() - now
+    found: list[dict[str, object]] = []
+    for target, order in sorted(state.drains.orders.items()):
+        settled_at = _settled_at(state, target)
+        found.append(
+            {
+                "what": target.what.value,
+                "name": target.name,
+                "stage": _stage(state, target),
+                "since": iso(order.since + to_wall_s),
+                "until": None if order.until is None else iso(order.until + to_wall_s),
+                "forced": order.forced,
+                "settles_in_s": None if settled_at is None else round(settled_at - now, 3),
+            }
+        )
+    return found
 
 
 def _stage(state: State, target: Target) -> str:

@@ -21,7 +21,7 @@ from structlog.typing import FilteringBoundLogger
 from bgphealth import config
 from bgphealth.core.errors import BgphealthError, ConfigurationError
 from bgphealth.core.settings import Mode, Settings
-from bgphealth.daemon import draining, places, starts
+from bgphealth.daemon import draining, looking, places, starts
 from bgphealth.daemon.control import Control
 from bgphealth.daemon.drained import DrainMemory
 from bgphealth.daemon.endpoints import EndpointMemory
@@ -165,6 +165,7 @@ class Life:
         )
         operator = Operator(
             draining.commands(program),
+            looking.commands(program, str(self._file.absolute())),
             reloader.commands(),
         )
         socket = places.control_socket(self._file, settings)
@@ -188,6 +189,9 @@ class Life:
 
     async def _listen(self, program: Program, control: Control) -> None:
         await program.serves.wait()
+        # Without it, clients have to read the file: slower, and no worse.
+        with suppress(OSError):
+            places.note_socket(self._file, places.control_socket(self._file, program.settings))
         await control.serve()
 
     async def _beat(self) -> None:

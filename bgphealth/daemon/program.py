@@ -13,6 +13,7 @@ from collections.abc import Mapping, Set
 from dataclasses import replace
 from functools import partial
 from ipaddress import ip_network
+from time import time
 from typing import NamedTuple, TextIO
 
 from structlog.typing import FilteringBoundLogger
@@ -45,14 +46,15 @@ from bgphealth.daemon.alternatives import AlternativesWatch, Healthy, trusted
 from bgphealth.daemon.closed_loop import ClosedLoop, Lookups, Remedies
 from bgphealth.daemon.drained import DrainMemory
 from bgphealth.daemon.held import HeldAddresses
+from bgphealth.daemon.history import History
 from bgphealth.daemon.lifeline import Lifeline
 from bgphealth.daemon.notify import Notifier
 from bgphealth.daemon.probing import Probing
 from bgphealth.daemon.questions import KernelView
 from bgphealth.daemon.recorder import Recorder
-from bgphealth.daemon.reload import Reloaded
 from bgphealth.daemon.remembered import Remembered
 from bgphealth.daemon.reporting import Reporter
+from bgphealth.daemon.snapshot import Defaults, Known, Told
 from bgphealth.exabgp.commands import PING
 from bgphealth.exabgp.driver import Acknowledged, Driver, DriverEvent, Refused
 from bgphealth.fallback import leftovers
@@ -94,6 +96,8 @@ class Program:
             self._reporter = LocalReporter(log, lambda: self._settings)
         self._loop = asyncio.get_running_loop()
         self._state = engine.initial(settings)
+        self.history = History(self._loop.time())
+        """Since when things are as they are, and what became of the last reload."""
         self._events: deque[Event] = deque()
         self._steered: _Steered | None = None
         self._closed_loop: ClosedLoop | None = None
@@ -119,8 +123,6 @@ class Program:
         """Set once the engine has taken what an earlier run left, and takes what is asked of it."""
         self.notifier: Notifier | None = None
         """Who hears how it goes, if anybody."""
-        self.last_reload: Reloaded | None = None
-        """What came of the last reload, by whomever, if there was one."""
         self.endpoints: EndpointKeeper | None = None
         """Who keeps the MPTCP endpoints, if anybody; to be given before it runs."""
 
@@ -138,6 +140,24 @@ class Program:
     def now(self) -> float:
         """The clock of the events."""
         return self._loop.time()
+
+    @property
+    def known(self) -> Known:
+        """All that is known at this moment."""
+        paths, seen = self._state.paths, self._closed_loop
+        driver = None if self._steered is None else self._steered.driver
+        return Known(
+            now=self.now,
+            wall=time(),
+            state=self._state,
+            times=self.history.times,
+            told=Told.of(driver) if isinstance(driver, Driver) else None,
+            truth=None if seen is None else seen.truth,
+            defaults=Defaults({}, {}) if seen is None else Defaults(seen.tiers, seen.defaults),
+            troubles=self._reporter.troubles,
+            source_of={path: self._sources.on_link(path) for path in paths},
+            gateway_of={path: self._sources.gateway(path) for path in paths},
+        )
 
     def post(self, event: Event) -> None:
         """Have the engine take an event; what it decides is under way when this returns."""
@@ -227,7 +247,9 @@ class Program:
         at = self._loop.time()
         if self._recorder is not None:
             self._recorder.reconfigured(at, settings)
+        asked_before = self._state
         self._state, effects = reconfigure(self._state, settings, at)
+        self.history.reloaded(at, asked_before, self._state)
         self._take(effects, self._steered)
         if self._closed_loop is not None:
             self._closed_loop.configure(settings, self._owned)
@@ -340,6 +362,7 @@ class Program:
     def _take(self, effects: tuple[Effect, ...], steered: _Steered) -> None:
         for effect in effects:
             self._reporter.effect(effect)
+            self.history.effect(effect)
             match effect:
                 case IntentsChanged(intents=intents, undecided=undecided):
                     steered.driver.want(intents, undecided)

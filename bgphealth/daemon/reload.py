@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bgphealth import config
-from bgphealth.core.errors import ConfigurationError, HostError
+from bgphealth.config import document
+from bgphealth.config.problems import InvalidFileError
+from bgphealth.core.errors import HostError
 from bgphealth.core.settings import Mode, Settings
 from bgphealth.daemon.peers import group_number
 from bgphealth.exabgp import render as exabgp_render
@@ -28,7 +30,7 @@ class ReloadOutcome(StrEnum):
 class Reloaded(NamedTuple):
     """A reload that is over.
 
-    `at` is in seconds since the epoch; `by` says in words who asked for it; `problems` is why it
+    `at` is on the clock of the events; `by` says in words who asked for it; `problems` is why it
     was refused, one line each; `changes` what it changed; `render` names the rendered files that
     would be other ones now.
     """
@@ -49,14 +51,17 @@ def load(
     Takes some time: to be called in a thread.
 
     Raises:
-        ConfigurationError: the file is wrong, or changes what a running ExaBGP cannot follow.
+        InvalidFileError: the file is wrong, or changes what a running ExaBGP cannot follow.
         PermissionDeniedError: the file may not be read.
     """
     after = read(file)
+    refused = refusals(before, after)
     if after.control_group is not None and after.control_group != before.control_group:
-        require_group(file, after.control_group)
-    if refused := refusals(before, after):
-        raise ConfigurationError("\n".join(f"{file}: {line}" for line in refused))
+        refused += _no_such_group(after.control_group)
+    if refused:
+        at = document.read(file)
+        parts = (line.partition(": ") for line in refused)
+        raise InvalidFileError([at.problem(tuple(k.split(".")), why) for k, _, why in parts])
     said = changes(before, after)
     if stale := stale_files(before, after, file):
         said["render"] = stale
@@ -77,12 +82,13 @@ def refusals(before: Settings, after: Settings) -> list[str]:
     return [_needs_restart(key, old, new, who) for key, (old, new) in pairs.items() if old != new]
 
 
-def require_group(file: Path, name: str) -> None:
-    """Raise `ConfigurationError` for a group that there is not on this host."""
+def _no_such_group(name: str) -> list[str]:
+    """Say that there is no such group on this host, if so."""
     try:
         group_number(name)
     except HostError as error:
-        raise ConfigurationError(f"{file}: control.group: {error}") from None
+        return [f"control.group: {error}"]
+    return []
 
 
 def _needs_restart(key: str, old: object, new: object, who: str) -> str:

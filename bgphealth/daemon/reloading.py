@@ -1,12 +1,11 @@
 """Reload: the file is read again, for SIGHUP and for the command alike, one after the other.
 
-Whoever asked hears what came of it, and so does whoever looks later: `Program.last_reload`.
+Whoever asked hears what came of it, and so does whoever looks later (`Times.reload`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
@@ -101,7 +100,7 @@ class Reloader:
         try:
             after, said = await self._load()
         except BgphealthError as error:
-            return _refused(by, error)
+            return self._refused(by, error)
         would = ReloadOutcome.WOULD_APPLY
         return self._in_words(by, self._program.settings, after, said)._replace(outcome=would)
 
@@ -110,7 +109,7 @@ class Reloader:
         try:
             after, said = await self._load()
         except BgphealthError as error:
-            done = _refused(by, error)
+            done = self._refused(by, error)
             problems = list(done.problems)
             self._log.error("reload_refused", by=by, file=str(self._file), problems=problems)
         else:
@@ -120,24 +119,23 @@ class Reloader:
             self._log.info("reloaded", by=by, **said)
             if done.render:
                 self._log.warning("render_needed", files=list(done.render))
-        self._program.last_reload = done
+        self._program.history.reload(done)
         self._notifier.reloaded()
         return done
 
     async def _load(self) -> tuple[Settings, Mapping[str, list[str]]]:
         return await asyncio.to_thread(reload.load, self._file, self._program.settings, self._read)
 
-    @staticmethod
     def _in_words(
-        by: str, before: Settings, after: Settings, said: Mapping[str, list[str]]
+        self, by: str, before: Settings, after: Settings, said: Mapping[str, list[str]]
     ) -> Reloaded:
         lines = tuple(in_words(before, after))
         outcome = ReloadOutcome.APPLIED if lines else ReloadOutcome.UNCHANGED
-        return Reloaded(time.time(), by, outcome, (), lines, tuple(said.get("render", ())))
+        return Reloaded(self._program.now, by, outcome, (), lines, tuple(said.get("render", ())))
 
-
-def _refused(by: str, error: BgphealthError) -> Reloaded:
-    return Reloaded(time.time(), by, ReloadOutcome.REFUSED, tuple(str(error).splitlines()))
+    def _refused(self, by: str, error: BgphealthError) -> Reloaded:
+        problems = tuple(str(error).splitlines())
+        return Reloaded(self._program.now, by, ReloadOutcome.REFUSED, problems)
 
 
 def _few(lines: tuple[str, ...]) -> list[str]:

@@ -10,24 +10,24 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
-from enum import StrEnum
 from typing import NamedTuple, TypeAlias
 
 from bgphealth.core.settings import LOOPBACK, Settings
+from bgphealth.daemon.protocol import Kind
+
+__all__ = [
+    "Answer",
+    "Command",
+    "Kind",
+    "RefusalError",
+    "Request",
+    "Stream",
+    "iso",
+    "shown",
+    "unknown",
+]
 
 LONGEST_NAME = 64
-
-
-class Kind(StrEnum):
-    """Why a request was not done."""
-
-    BAD_REQUEST = "bad_request"
-    UNKNOWN_NAME = "unknown_name"
-    REFUSED = "refused"
-    FORBIDDEN = "forbidden"
-    INVALID_FILE = "invalid_file"
-    BUSY = "busy"
-    FAILED = "failed"
 
 
 class RefusalError(Exception):

@@ -18,10 +18,13 @@ from bgphealth.core import engine
 from bgphealth.core.events import Event, Started, Verdict
 from bgphealth.core.settings import Settings
 from bgphealth.core.state import State
-from bgphealth.daemon import draining
+from bgphealth.daemon import draining, looking
 from bgphealth.daemon.control import Control
+from bgphealth.daemon.history import History
 from bgphealth.daemon.operator import Operator
 from bgphealth.daemon.peers import Rights
+from bgphealth.daemon.reporting import Troubles
+from bgphealth.daemon.snapshot import Defaults, Known
 from tests.support.hosts import CHECK_RISE, RISE, checked, host, round_of
 
 
@@ -33,9 +36,27 @@ class Steered:
     now: float = 100.0
     keeps: bool = True
     kept: list[int] = field(default_factory=list)
+    history: History = field(default_factory=lambda: History(0.0))
+
+    @property
+    def known(self) -> Known:
+        return Known(
+            self.now,
+            1_700_000_000.0 + self.now,
+            self.state,
+            self.history.times,
+            told=None,
+            truth=None,
+            defaults=Defaults({}, {}),
+            troubles=Troubles({}, {}, {}, {}, {}, {}, {}),
+            source_of={},
+            gateway_of={},
+        )
 
     def post(self, event: Event) -> None:
-        self.state, _ = engine.step(self.state, event)
+        self.state, effects = engine.step(self.state, event)
+        for effect in effects:
+            self.history.effect(effect)
 
     def feed(self, events: Iterable[Event]) -> None:
         for event in events:
@@ -110,7 +131,12 @@ async def listening(
     of = of or steered()
     with tempfile.TemporaryDirectory() as own:
         path = Path(directory or own, "socket")
-        control = Control(path, Operator(draining.commands(of)), log, rights or Rights())
+        control = Control(
+            path,
+            Operator(draining.commands(of), looking.commands(of, "bgphealth.yaml")),
+            log,
+            rights or Rights(),
+        )
         serving = asyncio.create_task(control.serve())
         try:
             async with asyncio.timeout(20):

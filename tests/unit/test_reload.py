@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bgphealth.core.errors import ConfigurationError
+from bgphealth.config.problems import InvalidFileError
 from bgphealth.core.settings import (
     Bfd,
     InjectorLoss,
@@ -91,11 +91,16 @@ def test_what_only_a_restart_can_change_is_refused() -> None:
     assert reload.refusals(before, replace(before, uplinks=before.uplinks[:1])) == []
 
 
-def test_a_group_that_there_is_not_is_refused(tmp_path: Path) -> None:
+def test_what_is_refused_is_said_with_its_line(tmp_path: Path) -> None:
     before = settings(Mode.FRR)
-    after = replace(before, control_group="no-such-group")
-    with pytest.raises(ConfigurationError, match="control.group: there is no group no-such-group"):
-        reload.load(tmp_path / "file", before, lambda _: after)
+    after = replace(before, control_group="no-such-group", host=replace(before.host, asn=65102))
+    file = tmp_path / "bgphealth.yaml"
+    file.write_text("version: 1\nhost:\n  asn: 65102\ncontrol: {group: no-such-group}\n")
+    with pytest.raises(InvalidFileError) as caught:
+        reload.load(file, before, lambda _: after)
+    asn, group = str(caught.value).splitlines()
+    assert asn.startswith(f"{file}:3: host.asn: 65101 became 65102, which needs 'bgphealth render'")
+    assert group.startswith(f"{file}:4: control.group: there is no group no-such-group on this")
 
 
 def test_what_was_changed_is_said_in_the_words_of_the_file() -> None:
