@@ -21,7 +21,7 @@ from structlog.typing import FilteringBoundLogger
 from bgphealth import config
 from bgphealth.core.errors import BgphealthError, ConfigurationError
 from bgphealth.core.settings import Mode, Settings
-from bgphealth.daemon import draining, looking, places, starts
+from bgphealth.daemon import draining, looking, places, recent, rechecking, starts
 from bgphealth.daemon.control import Control
 from bgphealth.daemon.drained import DrainMemory
 from bgphealth.daemon.endpoints import EndpointMemory
@@ -30,6 +30,7 @@ from bgphealth.daemon.notify import Notifier
 from bgphealth.daemon.operator import Operator
 from bgphealth.daemon.peers import Rights
 from bgphealth.daemon.program import Program
+from bgphealth.daemon.recent import Recent
 from bgphealth.daemon.recorder import Recorder
 from bgphealth.daemon.reloading import Reloader
 from bgphealth.daemon.remembered import Remembered
@@ -54,11 +55,16 @@ class Life:
     """One run over one file. Needs a running event loop."""
 
     def __init__(
-        self, file: Path, log: FilteringBoundLogger, recorder: Recorder | None = None
+        self,
+        file: Path,
+        log: FilteringBoundLogger,
+        recorder: Recorder | None = None,
+        kept: Recent | None = None,
     ) -> None:
         self._file = file
         self._log = log
         self._recorder = recorder
+        self._recent = kept or Recent()
         self._load = config.load if recorder is None else recorder.load
         self._lifeline = Lifeline()
         self._notifier = Notifier()
@@ -167,6 +173,8 @@ class Life:
             draining.commands(program),
             looking.commands(program, str(self._file.absolute())),
             reloader.commands(),
+            rechecking.commands(program),
+            recent.commands(self._recent, lambda: program.state),
         )
         socket = places.control_socket(self._file, settings)
         control = Control(socket, operator, self._log, Rights.of(settings))

@@ -101,8 +101,8 @@ class Reloader:
             after, said = await self._load()
         except BgphealthError as error:
             return self._refused(by, error)
-        would = ReloadOutcome.WOULD_APPLY
-        return self._in_words(by, self._program.settings, after, said)._replace(outcome=would)
+        found = self._in_words(by, self._program.settings, after, said)
+        return found._replace(outcome=ReloadOutcome.WOULD_APPLY) if found.changes else found
 
     async def _reload(self, by: str, configure: Callable[[Settings], Awaitable[None]]) -> Reloaded:
         self._notifier.reloading()
