@@ -502,6 +502,13 @@ class SourceSettings:
     policies: tuple[SourcePolicy, ...] = ()
 
 
+class Readers(StrEnum):
+    """Who may read at the control socket: those who may give commands, or everybody."""
+
+    GROUP = "group"
+    ALL = "all"
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The whole file, validated. What is said of paths is the same for every one of them.
@@ -510,7 +517,9 @@ class Settings:
     faster than `path_timing` says. `damping` is None where falls do not count. `drain_settle_s` is
     how long what is drained is still announced, `guarded_settle_s` how long another host's healthy
     path must have been there before a guarded service is withdrawn. `control_socket` is where
-    operators are listened to; None for the runtime directory. `stable_for_s` is how long, in local
+    operators are listened to; None for the runtime directory. `control_group` is the group that
+    may give commands beside root and the program's user, None for that user's own; `control_read`
+    says who may read. `stable_for_s` is how long, in local
     mode, a more preferred path must have been up before it is used again; `flush_conntrack`: NATed
     connections of an uplink are deleted when it is left.
     """
@@ -531,6 +540,8 @@ class Settings:
     sources: SourceSettings = SourceSettings()
     stable_for_s: float = 0.0
     flush_conntrack: bool = False
+    control_group: str | None = None
+    control_read: Readers = Readers.GROUP
 
     @property
     def families(self) -> tuple[Family, ...]:
