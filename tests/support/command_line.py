@@ -14,7 +14,11 @@ from bgphealth.cli.app import app
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SHOWN = re.compile(r"^(?:[$#] )?(?:\S*/)?bgphealth +(.*)$")
+SHOWN = {
+    "console": re.compile(r"^\w*[$#] (?:\S*/)?bgphealth +(.*)$"),
+    "sh": re.compile(r"^(?:\S*/)?bgphealth +(.*)$"),
+}
+"""What a line that calls bgphealth looks like in a block of a language."""
 
 
 def commands(above: click.Context | None = None) -> Iterator[click.Context]:
@@ -36,10 +40,10 @@ def paragraphs(context: click.Context) -> list[str]:
     return [" ".join(each.split()) for each in text.split("\n\n") if each]
 
 
-def command_lines(text: str) -> Iterator[list[str]]:
+def command_lines(language: str, text: str) -> Iterator[list[str]]:
     """Yield the arguments of each line of a block that calls bgphealth."""
-    for line in text.replace("\\\n", " ").splitlines():
-        if match := SHOWN.match(line):
+    for line in text.replace("\\\n", " ").splitlines() if language in SHOWN else ():
+        if match := SHOWN[language].match(line):
             shown = re.split(r" [|>&;] | 2?>", match[1])[0]
             yield shlex.split(shown, comments=True)
 

@@ -243,8 +243,7 @@ COMMANDS = sorted(
     {
         shlex.join(line)
         for block in every_block()
-        if block.language in ("console", "sh")
-        for line in command_lines(block.text)
+        for line in command_lines(block.language, block.text)
     }
 )
 
