@@ -19,22 +19,27 @@ LINK = re.compile(r"(\]\()([^)\s#:]+)(?=[)#])")
 SECTION = re.compile(r"^## (.+)$", re.MULTILINE)
 ENTRY = re.compile(r"^- +(\d+: )?\[([^\]]+)\]\(([^)#]+)", re.MULTILINE)
 
+WITHIN = re.compile(r"\[([^\]]+)\]\(([^)#/:]+\.md)\)")
+
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Make the navigation from docs/README.md, and anchors as a code host makes them."""
-    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
-    _, *parts = SECTION.split(index)
+    _, *parts = SECTION.split(text_of("README.md"))
     nav: list[dict[str, object]] = [{"Home": "README.md"}]
     taken: set[str] = set()
     for title, text in zip(parts[::2], parts[1::2], strict=True):
         pages: list[dict[str, str]] = []
+        folders: list[dict[str, object]] = []
         for number, words, link in ENTRY.findall(text):
-            page = in_site(f"docs/{link}")
-            if page not in taken:
-                pages.append({number + " ".join(words.replace("`", "").split()): page})
-                taken.add(page)
-        if pages:
-            nav.append({title: pages})
+            page, name = in_site(f"docs/{link}"), " ".join(words.replace("`", "").split())
+            if page in taken:
+                continue
+            taken.add(page)
+            if page.endswith("/README.md"):
+                folders.append({name: list(folder(page))})
+            else:
+                pages.append({number + name: page})
+        nav += [{title: pages}, *folders] if pages else folders
     config.nav = nav
     config.mdx_configs["toc"]["slugify"] = slug
     return config
@@ -63,6 +68,18 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, **_: objec
         return f"{match[1]}{config.repo_url}/{kind}/main/{target}"
 
     return "\n".join(indented(LINK.sub(lead, markdown)))
+
+
+def text_of(page: str) -> str:
+    """Return a page below docs/."""
+    return (ROOT / "docs" / page).read_text(encoding="utf-8")
+
+
+def folder(index: str) -> Iterator[dict[str, str]]:
+    """Yield the index of a folder of pages, and those that it names."""
+    yield {"All": index}
+    for name, link in WITHIN.findall(text_of(index)):
+        yield {name: posixpath.join(posixpath.dirname(index), link)}
 
 
 def in_site(path: str) -> str:
