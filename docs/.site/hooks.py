@@ -18,7 +18,6 @@ ELSEWHERE = {"lab/README.md": "lab.md", "CHANGELOG.md": "changelog.md"}
 LINK = re.compile(r"(\]\()([^)\s#:]+)(?=[)#])")
 SECTION = re.compile(r"^## (.+)$", re.MULTILINE)
 ENTRY = re.compile(r"^- +(\d+: )?\[([^\]]+)\]\(([^)#]+)", re.MULTILINE)
-
 WITHIN = re.compile(r"\[([^\]]+)\]\(([^)#/:]+\.md)\)")
 
 
