@@ -25,10 +25,10 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Make the navigation from docs/README.md, and anchors as a code host makes them."""
     _, *parts = SECTION.split(text_of("README.md"))
     nav: list[dict[str, object]] = [{"Home": "README.md"}]
+    folders: list[dict[str, object]] = []
     taken: set[str] = set()
     for title, text in zip(parts[::2], parts[1::2], strict=True):
         pages: list[dict[str, str]] = []
-        folders: list[dict[str, object]] = []
         for number, words, link in ENTRY.findall(text):
             page, name = in_site(f"docs/{link}"), " ".join(words.replace("`", "").split())
             if page in taken:
@@ -38,8 +38,8 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
                 folders.append({name: list(folder(page))})
             else:
                 pages.append({number + name: page})
-        nav += [{title: pages}, *folders] if pages else folders
-    config.nav = nav
+        nav += [{title: pages}] if pages else []
+    config.nav = [*nav, *folders]
     config.mdx_configs["toc"]["slugify"] = slug
     return config
 
