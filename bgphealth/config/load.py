@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from bgphealth.config import document, fallback, load_local, local, paths, sources
+from bgphealth.config import document, fallback, load_local, local, metrics, paths, sources
 from bgphealth.config.checks import Finding, Parts, check
 from bgphealth.config.explain import explain
 from bgphealth.config.local import LocalFile, LocalParts, LocalUplink
@@ -245,6 +245,7 @@ def _settings(file: File, number_of: dict[str, int]) -> Settings:
         ),
         control_socket=file.control.socket,
         sources=sources.settings(file.sources),
+        metrics=metrics.settings(file.metrics),
     )
 
 

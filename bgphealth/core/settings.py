@@ -502,6 +502,30 @@ class SourceSettings:
     policies: tuple[SourcePolicy, ...] = ()
 
 
+class Listen(NamedTuple):
+    """An address and a port (TCP) to listen on."""
+
+    address: Address
+    port: int
+
+    def __str__(self) -> str:
+        """Return it as it is written in the file: ``127.0.0.1:9179``, ``[::1]:9179``."""
+        is_v6 = Family.of(self.address) is Family.IPV6
+        return f"[{self.address}]:{self.port}" if is_v6 else f"{self.address}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsSettings:
+    """Where metrics can be read: over HTTP, in a file that is written every `interval_s`, or both.
+
+    `listen` and `textfile` are None for not there.
+    """
+
+    listen: Listen | None
+    textfile: str | None
+    interval_s: float
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The whole file, validated. What is said of paths is the same for every one of them.
@@ -512,7 +536,7 @@ class Settings:
     path must have been there before a guarded service is withdrawn. `control_socket` is where
     operators are listened to; None for the runtime directory. `stable_for_s` is how long, in local
     mode, a more preferred path must have been up before it is used again; `flush_conntrack`: NATed
-    connections of an uplink are deleted when it is left.
+    connections of an uplink are deleted when it is left. `metrics` is None where nobody reads them.
     """
 
     mode: Mode
@@ -531,6 +555,7 @@ class Settings:
     sources: SourceSettings = SourceSettings()
     stable_for_s: float = 0.0
     flush_conntrack: bool = False
+    metrics: MetricsSettings | None = None
 
     @property
     def families(self) -> tuple[Family, ...]:

@@ -26,6 +26,7 @@ from bgphealth.daemon.control import Control
 from bgphealth.daemon.drained import DrainMemory
 from bgphealth.daemon.endpoints import EndpointMemory
 from bgphealth.daemon.lifeline import Lifeline
+from bgphealth.daemon.metrics import Metrics
 from bgphealth.daemon.notify import Notifier
 from bgphealth.daemon.operator import Operator
 from bgphealth.daemon.program import Program
@@ -153,15 +154,17 @@ class Life:
         program.notifier = self._notifier
         program.endpoints = self._endpoints()
         drained = DrainMemory(places.state_file(self._file, "drains"), self._log)
+        metrics = Metrics(program, self._log)
         control = Control(places.control_socket(self._file, settings), Operator(program), self._log)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._listen(program, control))
+            group.create_task(metrics.run())
             if self._is_alone:
                 group.create_task(program.run_alone(drained))
             else:
                 remembered = Remembered(places.state_file(self._file), self._log)
                 group.create_task(program.run(self._lifeline, remembered, drained))
-            group.create_task(self._reload(program))
+            group.create_task(self._reload(program, metrics))
 
     def _endpoints(self) -> EndpointKeeper:
         memory = EndpointMemory(places.state_file(self._file, "endpoints"), self._log)
@@ -171,7 +174,7 @@ class Life:
         await program.serves.wait()
         await control.serve()
 
-    async def _reload(self, program: Program) -> None:
+    async def _reload(self, program: Program, metrics: Metrics) -> None:
         while True:
             await self._lifeline.reload.wait()
             self._lifeline.reload.clear()
@@ -182,8 +185,10 @@ class Life:
             except BgphealthError as error:
                 problems = str(error).splitlines()
                 self._log.error("reload_refused", file=str(self._file), problems=problems)
+                metrics.reloaded(is_taken=False)
             else:
                 await program.reload(after)
+                metrics.reloaded(is_taken=True)
                 self._log.info("reloaded", **said)
                 if files := said.get("render"):
                     self._log.warning("render_needed", files=files)

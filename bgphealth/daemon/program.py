@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import replace
 from functools import partial
 from ipaddress import ip_network
@@ -47,6 +47,7 @@ from bgphealth.daemon.drained import DrainMemory
 from bgphealth.daemon.held import HeldAddresses
 from bgphealth.daemon.lifeline import Lifeline
 from bgphealth.daemon.notify import Notifier
+from bgphealth.daemon.observer import Observer
 from bgphealth.daemon.probing import Probing
 from bgphealth.daemon.questions import KernelView
 from bgphealth.daemon.recorder import Recorder
@@ -120,6 +121,10 @@ class Program:
         """Who hears how it goes, if anybody."""
         self.endpoints: EndpointKeeper | None = None
         """Who keeps the MPTCP endpoints, if anybody; to be given before it runs."""
+        self.observer: Observer | None = None
+        """Who counts what happens, if anybody."""
+        self.configured: Callable[[], None] | None = None
+        """Called when another file counts, if anybody wants to know."""
 
     @property
     def settings(self) -> Settings:
@@ -135,6 +140,17 @@ class Program:
     def now(self) -> float:
         """The clock of the events."""
         return self._loop.time()
+
+    @property
+    def driver(self) -> Driver | None:
+        """Who speaks with ExaBGP; None where or while nobody does."""
+        driver = None if self._steered is None else self._steered.driver
+        return driver if isinstance(driver, Driver) else None
+
+    @property
+    def closed_loop(self) -> ClosedLoop | None:
+        """Who looks at what bgpd and the kernel have; None where nobody does."""
+        return self._closed_loop
 
     def post(self, event: Event) -> None:
         """Have the engine take an event; what it decides is under way when this returns."""
@@ -240,6 +256,8 @@ class Program:
             self._answered_at = self._loop.time()
         self._set_timer()
         self._tell_standing()
+        if self.configured is not None:
+            self.configured()
 
     async def keep_drains(self) -> bool:
         """Write down what is drained; return whether that was possible."""
@@ -313,6 +331,8 @@ class Program:
         if self._recorder is not None:
             self._recorder.record(event)
         self._reporter.answer(event)
+        if self.observer is not None:
+            self.observer.answer(event)
         self._state, effects = engine.step(self._state, event)
         if effects:
             self._take(effects, steered)
@@ -337,6 +357,8 @@ class Program:
     def _take(self, effects: tuple[Effect, ...], steered: _Steered) -> None:
         for effect in effects:
             self._reporter.effect(effect)
+            if self.observer is not None:
+                self.observer.effect(effect)
             match effect:
                 case IntentsChanged(intents=intents, undecided=undecided):
                     steered.driver.want(intents, undecided)
@@ -400,7 +422,7 @@ class Program:
         return self._links.get(uplink)
 
     def _watch_uplinks(self, settings: Settings) -> UplinkWatch:
-        told = (self._links_seen, self._sources_seen, self._reporter.kernel)
+        told = (self._links_seen, self._sources_seen, self._applied)
         watch = UplinkWatch(settings, *told, self._held.keeper)
         if settings.flush_conntrack:
             watch.flusher = Flusher(settings, self._reporter.flushed)
@@ -420,9 +442,9 @@ class Program:
                 done = await leftovers.remove(before, self._settings, netlink)
         except BgphealthError as error:
             failed = {uplink.name: error for uplink in before.uplinks}
-            self._reporter.kernel(Applied((), failed))
+            self._applied(Applied((), failed))
         else:
-            self._reporter.kernel(Applied(tuple(done), {}))
+            self._applied(Applied(tuple(done), {}))
         self._links = {}
         known = self._watch.flusher
         self._watch = self._watch_uplinks(self._settings)
@@ -441,6 +463,11 @@ class Program:
     def _sources_seen(self, sources: Sources) -> None:
         self._reporter.sources(sources)
         self._sources = sources
+
+    def _applied(self, applied: Applied) -> None:
+        self._reporter.kernel(applied)
+        if self.observer is not None:
+            self.observer.kernel(applied)
 
     def _driver_event(self, event: DriverEvent) -> None:
         self._reporter.driver(event)

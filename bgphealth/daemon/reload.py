@@ -76,6 +76,7 @@ def changes(before: Settings, after: Settings) -> dict[str, list[str]]:
         ),
         "fallback": (before.fallback, after.fallback),
         "sources": (before.sources, after.sources),
+        "metrics": (before.metrics, after.metrics),
     }
     found = {
         **_differences("uplinks", *uplinks),
