@@ -37,7 +37,8 @@ scrape_configs:
 ```
 
 - **Alert rules** are in `bgphealth/share/prometheus/alerts.yml`, and each has a page in the
-  [runbook](runbook/README.md). The Grafana **dashboard** is `bgphealth/share/grafana/bgphealth.json`.
+  [runbook](runbook/README.md). The **dashboard** for Grafana is
+  `bgphealth/share/grafana/bgphealth.json`.
 - **Only `GET /metrics`** is answered. A port in use, or a directory that cannot be written to, is
   said in the log (`metrics_not_listening`, `metrics_not_written`), tried again, and costs nothing
   else. All who ask within a second get the same answer; a slow client is left.

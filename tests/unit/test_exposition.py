@@ -309,6 +309,19 @@ def _everything(settings: Settings) -> str:
     return asyncio.run(with_driver())
 
 
+def healthy(mode: Mode) -> str:
+    """Return the metrics of a host of which everything is as it should be."""
+    settings = host(mode=mode)
+    has_defaults = mode is not Mode.DIRECT
+    settings = replace(settings, fallback=replace(settings.fallback, defaults=has_defaults))
+    state, observer = observed(settings, up(settings))
+    observer.kernel(Applied((), {}, present=frozenset(state.paths)))
+    if mode is not Mode.FRR:
+        return exposed(state, observer)
+    truth = Truth(1.0, "", dict.fromkeys(state.intents, RouteState.SEEN))
+    return exposed(state, observer, truth=truth, tiers={Family.IPV4: Tier.INJECTED})
+
+
 def test_promtool_finds_nothing_to_say() -> None:
     for mode in Mode:
         checked_text = promtool("check", "metrics", stdin=_everything(host(mode=mode)))
