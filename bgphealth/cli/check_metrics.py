@@ -12,17 +12,8 @@ if TYPE_CHECKING:
 
 def lines(settings: Settings) -> Iterator[str]:
     """Return where the metrics are, if anywhere."""
-    if (metrics := settings.metrics) is None:
-        return
-    places = [
-        *([] if metrics.listen is None else [f"http://{metrics.listen}/metrics"]),
-        *(
-            []
-            if metrics.textfile is None
-            else [f"{metrics.textfile} every {metrics.interval_s:g} s"]
-        ),
-    ]
-    yield f"metrics: {', '.join(places)}"
+    if settings.metrics is not None:
+        yield f"metrics: {settings.metrics}"
 
 
 def notes(settings: Settings) -> Iterator[str]:

@@ -61,6 +61,7 @@ RESERVED_ASNS = {
 _THIS_NETWORK = IPv4Network("0.0.0.0/8")  # RFC 1122, section 3.2.1.3: never a host.
 SOCKET_PATH_BYTES = 103
 """What unix(7) has room for, less the ``.new`` that the socket is made with."""
+_GROUP = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
 IFNAME_BYTES = 15
 """IFNAMSIZ less its final NUL."""
 
@@ -271,6 +272,13 @@ def socket_path(value: object) -> str:
         )
     if len(value.encode()) > SOCKET_PATH_BYTES:
         raise WrongValueError(f"is too long: a socket's path has at most {SOCKET_PATH_BYTES} bytes")
+    return value
+
+
+def group(value: object) -> str:
+    """Parse the name of a group of users; whether there is one is not known here."""
+    if not isinstance(value, str) or not _GROUP.fullmatch(value):
+        raise WrongValueError(f"must be the name of a group such as netops, not {shown(value)}")
     return value
 
 

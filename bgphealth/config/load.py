@@ -244,6 +244,8 @@ def _settings(file: File, number_of: dict[str, int]) -> Settings:
             mptcp=file.fallback.mptcp,
         ),
         control_socket=file.control.socket,
+        control_group=file.control.group,
+        control_read=file.control.read,
         sources=sources.settings(file.sources),
         metrics=metrics.settings(file.metrics),
     )

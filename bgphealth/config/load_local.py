@@ -54,6 +54,8 @@ def settings(file: LocalFile, number_of: dict[str, int]) -> Settings:
             mptcp=file.fallback.mptcp,
         ),
         control_socket=file.control.socket,
+        control_group=file.control.group,
+        control_read=file.control.read,
         sources=sources.settings(file.sources),
         stable_for_s=file.policy.stable_for,
         flush_conntrack=file.policy.flush_conntrack,

@@ -28,6 +28,7 @@ from bgphealth.core.settings import (
     Mode,
     OnDown,
     Prefix,
+    Readers,
     Threshold,
 )
 
@@ -401,6 +402,10 @@ class Control(Section):
 
     socket: Annotated[str, PlainValidator(fields.socket_path)] | None = None
     """None for the runtime directory, NAME.socket."""
+    group: Annotated[str, PlainValidator(fields.group)] | None = None
+    """None for that of the program's user."""
+    read: Annotated[Readers, BeforeValidator(fields.choice(*Readers))] = Readers.GROUP
+    """Who may read; commands are for root, the program's user and the group."""
 
 
 def _version(value: object) -> int:

@@ -502,7 +502,15 @@ class SourceSettings:
     policies: tuple[SourcePolicy, ...] = ()
 
 
-class Listen(NamedTuple):
+class Readers(StrEnum):
+    """Who may read at the control socket: those who may give commands, or everybody."""
+
+    GROUP = "group"
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
     """An address and a port (TCP) to listen on."""
 
     address: Address
@@ -525,6 +533,14 @@ class MetricsSettings:
     textfile: str | None
     interval_s: float
 
+    def __str__(self) -> str:
+        """Return where they are, in words."""
+        places = [
+            *([] if self.listen is None else [f"http://{self.listen}/metrics"]),
+            *([] if self.textfile is None else [f"{self.textfile} every {self.interval_s:g} s"]),
+        ]
+        return ", ".join(places)
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -534,7 +550,9 @@ class Settings:
     faster than `path_timing` says. `damping` is None where falls do not count. `drain_settle_s` is
     how long what is drained is still announced, `guarded_settle_s` how long another host's healthy
     path must have been there before a guarded service is withdrawn. `control_socket` is where
-    operators are listened to; None for the runtime directory. `stable_for_s` is how long, in local
+    operators are listened to; None for the runtime directory. `control_group` is the group that
+    may give commands beside root and the program's user, None for that user's own; `control_read`
+    says who may read. `stable_for_s` is how long, in local
     mode, a more preferred path must have been up before it is used again; `flush_conntrack`: NATed
     connections of an uplink are deleted when it is left. `metrics` is None where nobody reads them.
     """
@@ -555,6 +573,8 @@ class Settings:
     sources: SourceSettings = SourceSettings()
     stable_for_s: float = 0.0
     flush_conntrack: bool = False
+    control_group: str | None = None
+    control_read: Readers = Readers.GROUP
     metrics: MetricsSettings | None = None
 
     @property

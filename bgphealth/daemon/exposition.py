@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import platform
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from typing import NamedTuple, TypeAlias
@@ -33,7 +31,9 @@ from bgphealth.daemon import metric_names as names
 from bgphealth.daemon.closed_loop import Truth
 from bgphealth.daemon.metric_names import PREFIX, PROCESS, Metric, Type
 from bgphealth.daemon.observer import Histogram, Observer, probes_of
-from bgphealth.exabgp.driver import Driver
+from bgphealth.daemon.reload import ReloadOutcome
+from bgphealth.daemon.snapshot import Known, Told
+from bgphealth.fallback.tables import Applied
 
 PORTION = 100
 """Series at a time: about a millisecond."""
@@ -59,37 +59,17 @@ class Row(NamedTuple):
 Rows: TypeAlias = Iterator[tuple[Metric, Iterable[Row]]]
 
 
-@dataclass(frozen=True, slots=True)
-class Reloads:
-    """Whether the file as it was read last counts, and when one was taken last (Unix time)."""
+async def render(known: Known, observer: Observer, frr: str) -> bytes:
+    """Return all metrics of a run; other things on the loop come in between.
 
-    is_taken: bool
-    taken_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A run, as it is now.
-
-    `driver` is None in local mode, `truth` and `tiers` where no bgpd is looked at; `now` is the
-    clock of the events, `frr` the version of FRR, empty while it is not known.
+    Args:
+        known: all that is known of it.
+        observer: what was counted.
+        frr: the version of FRR, empty while it is not known.
     """
-
-    state: State
-    observer: Observer
-    driver: Driver | None
-    truth: Truth | None
-    tiers: Mapping[Family, Tier]
-    reloads: Reloads
-    now: float
-    frr: str
-
-
-async def render(known: Known) -> bytes:
-    """Return all metrics of a run; other things on the loop come in between."""
     process = ProcessCollector(namespace=PREFIX.rstrip("_"), registry=None)
     parts = [_worded(generate_latest(process))]
-    for metric, found in _all(known):
+    for metric, found in _all(known, observer, frr):
         rows = iter(_merged(metric, found))
         head = True
         while portion := list(islice(rows, PORTION)):
@@ -149,27 +129,29 @@ _WORDED = (names.PROBE_UP, names.PROBE_ANSWERS, names.CHECK_UP, names.CHECK_ANSW
 """Metrics with a label that is a probe in words."""
 
 
-def _all(known: Known) -> Rows:
-    yield from _program(known)
-    yield from _paths(known)
-    yield from _services(known)
-    yield from _routes(known)
-    yield from _kernel(known)
+def _all(known: Known, observer: Observer, frr: str) -> Rows:
+    yield from _program(known, observer, frr)
+    yield from _paths(known.state, observer)
+    yield from _services(known.state, observer)
+    yield from _routes(known.state, observer)
+    yield from _kernel(known.state, observer.applied)
     yield from _drains(known)
     if known.truth is not None:
-        yield from _truth(known.truth, known.tiers, known.state)
-    if known.driver is not None:
-        yield from _exabgp(known.driver, known.state)
+        yield from _truth(known.truth, known.defaults.tiers, known.state)
+    if known.told is not None:
+        yield from _exabgp(known.told, known.state)
 
 
-def _program(known: Known) -> Rows:
-    exabgp = "" if known.driver is None else known.driver.version
-    versions = (_version(), platform.python_version(), exabgp, known.frr)
-    yield _one(names.EXPOSED_AT, time.time())
+def _program(known: Known, observer: Observer, frr: str) -> Rows:
+    exabgp = "" if known.told is None else known.told.version
+    versions = (_version(), platform.python_version(), exabgp, frr)
+    last = known.times.reload
+    to_wall_s = known.wall - known.now
+    yield _one(names.EXPOSED_AT, known.wall)
     yield _rows(names.BUILD_INFO, [(versions, 1)])
-    yield _one(names.RELOAD_OK, known.reloads.is_taken)
-    yield _one(names.RELOAD_OK_AT, known.reloads.taken_at)
-    yield names.LOOP_LAG, _buckets(names.LOOP_LAG, (), known.observer.lags)
+    yield _one(names.RELOAD_OK, last is None or last.outcome is not ReloadOutcome.REFUSED)
+    yield _one(names.RELOAD_OK_AT, known.times.taken + to_wall_s)
+    yield names.LOOP_LAG, _buckets(names.LOOP_LAG, (), observer.lags)
 
 
 def _version() -> str:
@@ -179,8 +161,7 @@ def _version() -> str:
         return ""
 
 
-def _paths(known: Known) -> Rows:
-    state, counted = known.state, known.observer
+def _paths(state: State, counted: Observer) -> Rows:
     paths = [(u.name, path.family, path) for u in state.settings.uplinks for path in u.paths]
     keys = list(state.paths)
     yield _rows(
@@ -230,8 +211,7 @@ def _paths(known: Known) -> Rows:
     yield names.PROBE_DURATION, rows
 
 
-def _services(known: Known) -> Rows:
-    state, counted = known.state, known.observer
+def _services(state: State, counted: Observer) -> Rows:
     yield _rows(
         names.SERVICE_STATE,
         (
@@ -265,13 +245,12 @@ def _services(known: Known) -> Rows:
     yield _one(names.MISSING_ADDRESSES, len(state.addresses.missing))
 
 
-def _routes(known: Known) -> Rows:
-    state = known.state
+def _routes(state: State, counted: Observer) -> Rows:
     now = Counter(decision.reason for decision in state.decisions.values())
     about = About.DEFAULT if state.settings.mode is Mode.LOCAL else About.ANNOUNCEMENT
     reasons = [r for r in Reason if any(meaning.about is about for meaning in r.meanings)]
     yield _rows(names.ROUTES, (((reason,), now[reason]) for reason in reasons))
-    taken = known.observer.decisions
+    taken = counted.decisions
     yield _rows(names.DECISIONS_TAKEN, (((reason,), taken[reason]) for reason in reasons))
     if state.settings.mode is Mode.LOCAL:
         in_use = state.preference.in_use
@@ -290,8 +269,8 @@ def _routes(known: Known) -> Rows:
     )
 
 
-def _exabgp(driver: Driver, state: State) -> Rows:
-    table, counts = driver.adj_rib_out, driver.counts
+def _exabgp(told: Told, state: State) -> Rows:
+    table, counts = told.acknowledged, told.counts
     taken = [
         (key, table.get(key) == decision.announcement)
         for key, decision in state.decisions.items()
@@ -301,14 +280,14 @@ def _exabgp(driver: Driver, state: State) -> Rows:
     yield _one(names.EXABGP_ROUTES_PENDING, sum(not is_taken for _, is_taken in taken))
     yield _rows(
         names.EXABGP_SESSION,
-        (((name,), said.state == "up") for name, said in driver.neighbors.items()),
+        (((name,), said.state == "up") for name, said in told.neighbors.items()),
     )
     yield _one(names.EXABGP_SENT, counts.get("sent", 0))
     answers = ("acknowledged", "refused", "lost")
     yield _rows(names.EXABGP_ANSWERED, (((each,), counts.get(each, 0)) for each in answers))
-    yield _one(names.EXABGP_PENDING, driver.pending)
-    yield _one(names.EXABGP_UNANSWERED, driver.late_s)
-    yield _one(names.EXABGP_REFUSED, len(driver.refused))
+    yield _one(names.EXABGP_PENDING, told.pending)
+    yield _one(names.EXABGP_UNANSWERED, told.late_s)
+    yield _one(names.EXABGP_REFUSED, len(told.refused))
 
 
 def _truth(truth: Truth, tiers: Mapping[Family, Tier], state: State) -> Rows:
@@ -340,11 +319,11 @@ def _truth(truth: Truth, tiers: Mapping[Family, Tier], state: State) -> Rows:
     yield _one(names.REASSERTIONS, truth.asserted)
 
 
-def _kernel(known: Known) -> Rows:
-    settings, applied = known.state.settings, known.observer.applied
+def _kernel(state: State, applied: Applied | None) -> Rows:
+    settings = state.settings
     if applied is None or not settings.fallback.enabled:
         return
-    paths = list(known.state.paths)
+    paths = list(state.paths)
     if settings.fallback.defaults:
         present = (((*key,), key in applied.present) for key in paths)
         yield _rows(names.FALLBACK_PRESENT, present)
@@ -355,7 +334,7 @@ def _kernel(known: Known) -> Rows:
 
 
 def _drains(known: Known) -> Rows:
-    to_wall_s = time.time() - known.now
+    to_wall_s = known.wall - known.now
     orders = known.state.drains.orders.items()
     yield _rows(
         names.DRAIN_START, (((*target,), order.since + to_wall_s) for target, order in orders)

@@ -7,19 +7,15 @@ log, once per reason, and tried again.
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable
 from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
 
 from bgphealth.core.settings import MetricsSettings, Mode, Settings
-from bgphealth.core.state import State
-from bgphealth.daemon.closed_loop import ClosedLoop
 from bgphealth.daemon.observer import Observer
 from bgphealth.daemon.scrape import Scrape
+from bgphealth.daemon.snapshot import Known
 from bgphealth.daemon.textfile import Textfile
-from bgphealth.exabgp.driver import Driver
 from bgphealth.frr import setup
 from bgphealth.frr.state import Vtysh
 
@@ -37,27 +33,14 @@ class Watched(Protocol):
     """A run of the program, as far as it is looked at."""
 
     observer: Observer | None
-    configured: Callable[[], None] | None
 
     @property
     def settings(self) -> Settings:
         """The file as it counts now."""
 
     @property
-    def state(self) -> State:
-        """What the engine knows."""
-
-    @property
-    def now(self) -> float:
-        """The clock of the events."""
-
-    @property
-    def driver(self) -> Driver | None:
-        """Who speaks with ExaBGP, if anybody."""
-
-    @property
-    def closed_loop(self) -> ClosedLoop | None:
-        """Who looks at bgpd and the kernel, if anybody."""
+    def known(self) -> Known:
+        """All that is known of it at this moment."""
 
 
 class Metrics:
@@ -68,22 +51,15 @@ class Metrics:
         self._log = log
         self._changed = asyncio.Event()
         self._frr = ""
-        self._is_taken, self._taken_at = True, time.time()
         self._rendering: asyncio.Task[bytes] | None = None
         self._began_at = 0.0
-        program.configured = self._configured
         self._follow(program.settings.metrics)
 
-    def reloaded(self, *, is_taken: bool) -> None:
-        """Note that the file was read again; whether it was taken, or refused."""
-        self._is_taken = is_taken
-        if is_taken:
-            self._taken_at = time.time()
-
-    def _configured(self) -> None:
+    def configure(self, settings: Settings) -> None:
+        """Go on with another file, once it counts."""
         self._changed.set()
         if self._program.observer is not None:
-            self._program.observer.configure(self._program.settings)
+            self._program.observer.configure(settings)
 
     async def run(self) -> None:
         """Expose them until cancelled."""
@@ -134,19 +110,8 @@ class Metrics:
         # Here, so that who has no metrics need not have their library in memory.
         from bgphealth.daemon import exposition  # noqa: PLC0415
 
-        program, seen = self._program, self._program.closed_loop
-        return await exposition.render(
-            exposition.Known(
-                state=program.state,
-                observer=program.observer or Observer(),
-                driver=program.driver,
-                truth=None if seen is None else seen.truth,
-                tiers={} if seen is None else seen.tiers,
-                reloads=exposition.Reloads(self._is_taken, self._taken_at),
-                now=program.now,
-                frr=self._frr,
-            )
-        )
+        observer = self._program.observer or Observer()
+        return await exposition.render(self._program.known, observer, self._frr)
 
     async def _watch_release(self) -> None:
         while True:

@@ -176,6 +176,11 @@ class Driver:
         return dict(self._held)
 
     @property
+    def waiting(self) -> Set[RouteKey]:
+        """What is to be sent, or was sent and not answered yet."""
+        return self._doubtful.union(c.key for command in self._pending for c in command.changes)
+
+    @property
     def neighbors(self) -> Mapping[str, NeighborState]:
         """The last that ExaBGP said of each neighbor, by its address."""
         return dict(self._neighbors)

@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -18,9 +19,12 @@ from bgphealth.core.settings import Family, Settings
 from bgphealth.core.state import State
 from bgphealth.core.truth import Tier
 from bgphealth.daemon.closed_loop import Truth
-from bgphealth.daemon.exposition import Known, Reloads, render
+from bgphealth.daemon.exposition import render
+from bgphealth.daemon.history import History
 from bgphealth.daemon.observer import Observer
-from bgphealth.exabgp.driver import Driver
+from bgphealth.daemon.reload import Reloaded
+from bgphealth.daemon.reporting import Troubles
+from bgphealth.daemon.snapshot import Defaults, Known, Told
 
 ROOT = Path(__file__).parents[2]
 
@@ -54,20 +58,36 @@ def observed(settings: Settings, events: Iterable[Event]) -> tuple[State, Observ
     return state, observer
 
 
-def exposed(  # noqa: PLR0913 - what a run may be made of
+def known(  # noqa: PLR0913 - what of a run a test may choose
     state: State,
-    observer: Observer,
     *,
-    driver: Driver | None = None,
+    told: Told | None = None,
     truth: Truth | None = None,
     tiers: Mapping[Family, Tier] | None = None,
     now: float = 0.0,
-) -> str:
-    """Return the metrics of a run."""
-    known = Known(
-        state, observer, driver, truth, tiers or {}, Reloads(is_taken=True, taken_at=1.0), now, ""
+    reload: Reloaded | None = None,
+) -> Known:
+    """Return all that is known of a run."""
+    history = History(0.0)
+    if reload is not None:
+        history.reload(reload)
+    return Known(
+        now=now,
+        wall=time.time(),
+        state=state,
+        times=history.times,
+        told=told,
+        truth=truth,
+        defaults=Defaults(tiers or {}, {}),
+        troubles=Troubles({}, {}, {}, {}, {}, {}, {}),
+        source_of={},
+        gateway_of={},
     )
-    return asyncio.run(render(known)).decode()
+
+
+def exposed(of: Known, observer: Observer, frr: str = "") -> str:
+    """Return the metrics of a run."""
+    return asyncio.run(render(of, observer, frr)).decode()
 
 
 def promtool(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:

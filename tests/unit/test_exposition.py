@@ -28,13 +28,15 @@ from bgphealth.core.settings import (
 from bgphealth.core.truth import Drift, Tier, Where
 from bgphealth.core.truth import State as RouteState
 from bgphealth.daemon.closed_loop import Truth
-from bgphealth.daemon.exposition import PORTION, Known, Reloads, render
+from bgphealth.daemon.exposition import PORTION, render
 from bgphealth.daemon.metric_names import METRICS, Metric, Type
 from bgphealth.daemon.observer import Histogram, Observer
+from bgphealth.daemon.reload import Reloaded, ReloadOutcome
+from bgphealth.daemon.snapshot import Told
 from bgphealth.exabgp.driver import Driver, DriverEvent
 from bgphealth.fallback.tables import Applied
 from tests.support.hosts import CHECK_RISE, FALL, RISE, checked, host, probed, round_of, service
-from tests.support.metrics import Values, exposed, observed, promtool, read, value
+from tests.support.metrics import Values, exposed, known, observed, promtool, read, value
 
 TOR1 = {"uplink": "tor1", "family": "ipv4"}
 
@@ -62,7 +64,7 @@ def states(values: Values, series: str, **labels: str) -> set[str]:
 def test_verdicts_answers_and_transitions() -> None:
     settings = host()
     state, observer = observed(settings, [*up(settings), *down(settings)])
-    values = read(exposed(state, observer))
+    values = read(exposed(known(state), observer))
     assert states(values, "path_state", **TOR1) == {"down"}
     assert states(values, "path_state", uplink="tor2") == {"up"}
     assert states(values, "service_state", service="dns") == {"up"}
@@ -91,7 +93,7 @@ def test_round_trips_are_a_histogram() -> None:
     first = probed(uplink, Role.BEYOND, 0, Verdict.OK)
     rtts = (0.0004, 0.0005, 0.003, 2.0)
     state, observer = observed(settings, [first._replace(rtt_s=rtt) for rtt in rtts])
-    values = read(exposed(state, observer))
+    values = read(exposed(known(state), observer))
     of = {**TOR1, "role": "beyond"}
     assert value(values, "probe_duration_seconds_bucket", **of, le="0.0005") == 2
     assert value(values, "probe_duration_seconds_bucket", **of, le="0.005") == 3
@@ -110,7 +112,7 @@ def test_a_reload_keeps_counters_and_forgets_what_left_the_file() -> None:
     observer.configure(after)
     # An answer that was under way.
     observer.answer(probed(before.uplinks[1], Role.GATEWAY, 0, Verdict.OK))
-    text = exposed(state, observer)
+    text = exposed(known(state), observer)
     values = read(text)
     gateway = {**TOR1, "role": "gateway", "probe": "icmp 10.0.1.0"}
     assert value(values, "probe_answers_total", **gateway, verdict="ok") == RISE
@@ -139,7 +141,7 @@ def test_two_checks_in_the_same_words_are_one_series() -> None:
         for _ in range(CHECK_RISE)
     ]
     state, observer = observed(settings, [Started(0.0), *answers])
-    values = read(exposed(state, observer))
+    values = read(exposed(known(state), observer))
     of = {"service": "dns", "check": "http://192.0.2.53:80/"}
     assert value(values, "check_answers_total", **of, verdict="ok") == CHECK_RISE
     assert value(values, "check_answers_total", **of, verdict="failed") == CHECK_RISE
@@ -162,10 +164,7 @@ async def acknowledging(settings: Settings, events: list[Event]) -> str:
     sent = driver.pending
     for _ in range(sent - 1):
         driver.received("done")
-    known = Known(
-        state, observer, driver, None, {}, Reloads(is_taken=True, taken_at=1.0), 0.0, "8.4.4"
-    )
-    text = (await render(known)).decode()
+    text = (await render(known(state, told=Told.of(driver)), observer, "8.4.4")).decode()
     running.cancel()
     await asyncio.wait({running})
     assert sent > 1
@@ -193,7 +192,7 @@ def test_what_bgpd_has_and_which_tier_serves() -> None:
     drift = Drift(dns, Where.BGPD, RouteState.MISSING, "", "")
     seen = dict.fromkeys(state.intents, RouteState.SEEN) | {dns: RouteState.MISSING}
     truth = Truth(1.0, "", seen, (drift,), looks=7, drifted=2, asserted=3)
-    values = read(exposed(state, observer, truth=truth, tiers={Family.IPV4: Tier.TOR}))
+    values = read(exposed(known(state, truth=truth, tiers={Family.IPV4: Tier.TOR}), observer))
     assert value(values, "route_verified", route="192.0.2.53/32") == 0
     assert value(values, "route_verified", route="10.255.10.1/32") == 1
     assert value(values, "drifting_routes", where="bgpd", state="missing") == 1
@@ -202,7 +201,7 @@ def test_what_bgpd_has_and_which_tier_serves() -> None:
     assert value(values, "default_tier", family="ipv4", tier="injected") == 0
     assert value(values, "bgpd_known") == 1
     assert (value(values, "drifts_total"), value(values, "lookups_total")) == (2, 7)
-    unknown = read(exposed(state, observer, truth=Truth(1.0, "bgpd is not running")))
+    unknown = read(exposed(known(state, truth=Truth(1.0, "bgpd is not running")), observer))
     assert value(unknown, "bgpd_known") == 0
     assert value(unknown, "route_verified", route="10.255.10.1/32") is None
 
@@ -215,7 +214,7 @@ def test_the_kernel_drains_and_addresses() -> None:
     state = state._replace(addresses=Addresses(missing=frozenset({ip_address("192.0.2.53")})))
     tor1, tor2 = (PathKey(name, Family.IPV4) for name in ("tor1", "tor2"))
     observer.kernel(Applied((), {}, {tor2: "taken"}, present=frozenset({tor1})))
-    values = read(exposed(state, observer, now=10.0))
+    values = read(exposed(known(state, now=10.0), observer))
     assert value(values, "fallback_default_present", **TOR1) == 1
     assert value(values, "fallback_default_present", uplink="tor2", family="ipv4") == 0
     assert value(values, "kernel_failed", uplink="tor2") == 0
@@ -227,10 +226,26 @@ def test_the_kernel_drains_and_addresses() -> None:
     assert end - start == pytest.approx(60)
 
 
+def test_a_refused_file_is_seen_and_when_one_was_taken_last() -> None:
+    state, observer = observed(host(), [])
+    refused = Reloaded(50.0, "SIGHUP", ReloadOutcome.REFUSED, ("wrong",))
+    values = read(exposed(known(state, now=60.0, reload=refused), observer))
+    now = value(values, "exposition_timestamp_seconds")
+    assert now is not None
+    assert value(values, "config_last_reload_successful") == 0
+    taken = value(values, "config_last_reload_success_timestamp_seconds")
+    assert taken == pytest.approx(now - 60)
+    unchanged = refused._replace(outcome=ReloadOutcome.UNCHANGED)
+    values = read(exposed(known(state, now=60.0, reload=unchanged), observer))
+    assert value(values, "config_last_reload_successful") == 1
+    taken = value(values, "config_last_reload_success_timestamp_seconds")
+    assert taken == pytest.approx(now - 10, abs=5)
+
+
 def test_local_mode_has_no_routes_but_one_default_in_use() -> None:
     settings = host(mode=Mode.LOCAL)
     state, observer = observed(settings, up(settings))
-    text = exposed(state, observer)
+    text = exposed(known(state), observer)
     values = read(text)
     assert value(values, "default_in_use", **TOR1) == 1
     assert value(values, "default_in_use", uplink="tor2", family="ipv4") == 0
@@ -282,7 +297,7 @@ def _everything(settings: Settings) -> str:
     observer.kernel(Applied((), {}))
     observer.lags.add(0.001)
     if settings.mode is Mode.LOCAL:
-        return exposed(state, observer)
+        return exposed(known(state), observer)
     seen = dict.fromkeys(state.intents, RouteState.SEEN)
 
     async def with_driver() -> str:
@@ -294,17 +309,8 @@ def _everything(settings: Settings) -> str:
             '65101 } , "state": "up" } }'
         )
         tiers = {Family.IPV4: Tier.INJECTED}
-        known = Known(
-            state,
-            observer,
-            driver,
-            Truth(1.0, "", seen),
-            tiers,
-            Reloads(is_taken=True, taken_at=1.0),
-            9.0,
-            "",
-        )
-        return (await render(known)).decode()
+        of = known(state, told=Told.of(driver), truth=Truth(1.0, "", seen), tiers=tiers, now=9.0)
+        return (await render(of, observer, "")).decode()
 
     return asyncio.run(with_driver())
 
@@ -317,9 +323,9 @@ def healthy(mode: Mode) -> str:
     state, observer = observed(settings, up(settings))
     observer.kernel(Applied((), {}, present=frozenset(state.paths)))
     if mode is not Mode.FRR:
-        return exposed(state, observer)
+        return exposed(known(state), observer)
     truth = Truth(1.0, "", dict.fromkeys(state.intents, RouteState.SEEN))
-    return exposed(state, observer, truth=truth, tiers={Family.IPV4: Tier.INJECTED})
+    return exposed(known(state, truth=truth, tiers={Family.IPV4: Tier.INJECTED}), observer)
 
 
 def test_promtool_finds_nothing_to_say() -> None:
@@ -334,11 +340,11 @@ def test_others_come_in_between() -> None:
     named = [service(f"s{n}", f"192.0.{2 + n // 250}.{n % 250}/32") for n in range(1000)]
     settings = replace(base, services=(base.services[0], *named))
     state, observer = observed(settings, [Started(0.0)])
-    known = Known(state, observer, None, None, {}, Reloads(is_taken=True, taken_at=1.0), 0.0, "")
+    of = known(state)
 
     async def turns_while_rendering() -> tuple[int, int]:
         turns = 0
-        rendering = asyncio.create_task(render(known))
+        rendering = asyncio.create_task(render(of, observer, ""))
         while not rendering.done():
             await asyncio.sleep(0)
             turns += 1
@@ -373,7 +379,7 @@ def test_a_round_trip_of_a_failed_probe_is_none() -> None:
 
 def test_the_first_state_of_a_path_is_no_transition() -> None:
     settings = host()
-    values = read(exposed(engine.initial(settings), Observer()))
+    values = read(exposed(known(engine.initial(settings)), Observer()))
     assert states(values, "path_state", **TOR1) == {"init"}
     transitions = {v for (name, _), v in values.items() if name.endswith("path_transitions_total")}
     assert transitions == {0}

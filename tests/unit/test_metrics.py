@@ -18,14 +18,13 @@ from structlog.testing import LogCapture
 
 from bgphealth.core import engine
 from bgphealth.core.settings import Listen, MetricsSettings, Settings
-from bgphealth.core.state import State
 from bgphealth.daemon import metrics, scrape
-from bgphealth.daemon.closed_loop import ClosedLoop
 from bgphealth.daemon.metrics import Metrics
 from bgphealth.daemon.observer import Observer
-from bgphealth.exabgp.driver import Driver
+from bgphealth.daemon.reload import Reloaded, ReloadOutcome
+from bgphealth.daemon.snapshot import Known
 from tests.support.hosts import host
-from tests.support.metrics import read, value
+from tests.support.metrics import known, read, value
 
 LOOPBACK = ip_address("127.0.0.1")
 
@@ -36,23 +35,18 @@ class Run:
 
     settings: Settings
     observer: Observer | None = None
-    configured: Callable[[], None] | None = None
-    driver: Driver | None = None
-    closed_loop: ClosedLoop | None = None
-    now: float = 0.0
     log: list[Any] = field(default_factory=list)
+    last: Reloaded | None = None
 
     @property
-    def state(self) -> State:
-        return engine.initial(self.settings)
+    def known(self) -> Known:
+        return known(engine.initial(self.settings), reload=self.last)
+
+    def refuse(self) -> None:
+        self.last = Reloaded(0.0, "SIGHUP", ReloadOutcome.REFUSED, ("wrong",))
 
     def said(self, event: str) -> list[Any]:
         return [entry for entry in self.log if entry["event"] == event]
-
-    def reload(self, of: MetricsSettings | None) -> None:
-        self.settings = replace(self.settings, metrics=of)
-        assert self.configured is not None
-        self.configured()
 
     async def until(self, true: Callable[[], object]) -> None:
         try:
@@ -76,6 +70,11 @@ async def exposing(of: MetricsSettings | None) -> AsyncIterator[tuple[Run, Metri
     finally:
         task.cancel()
         await asyncio.wait({task})
+
+
+def reload(run: Run, exposed: Metrics, of: MetricsSettings | None) -> None:
+    run.settings = replace(run.settings, metrics=of)
+    exposed.configure(run.settings)
 
 
 def free_port() -> int:
@@ -107,13 +106,12 @@ async def listening() -> AsyncIterator[tuple[int, Run, Metrics]]:
 
 
 async def test_prometheus_gets_what_it_reads() -> None:
-    async with listening() as (port, _, exposed):
+    async with listening() as (port, _, _):
         head, _, body = (await ask(port)).partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200 OK\r\n")
         assert b"\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n" in head
         assert f"\r\nContent-Length: {len(body)}\r\n".encode() in head
         assert value(read(body.decode()), "config_last_reload_successful") == 1
-        exposed.reloaded(is_taken=False)
         assert (await ask(port, b"GET /metrics?x=1 HTTP/1.0\r\n\r\n")).startswith(b"HTTP/1.1 200")
 
 
@@ -223,29 +221,29 @@ async def test_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_reload_moves_it_turns_it_off_and_on() -> None:
-    async with listening() as (port, run, _):
+    async with listening() as (port, run, exposed):
         first = run.observer
         assert first is not None
         other = free_port()
-        run.reload(over_http(other))
+        reload(run, exposed, over_http(other))
         await run.until(lambda: len(run.said("metrics_listening")) > 1)
         assert (await ask(other)).startswith(b"HTTP/1.1 200 ")
         with pytest.raises(ConnectionError):
             await ask(port)
         assert run.observer is first  # What was counted is kept.
-        run.reload(None)
+        reload(run, exposed, None)
         await run.until(lambda: run.observer is None)
         with pytest.raises(ConnectionError):
             await ask(other)
-        run.reload(over_http(port))
+        reload(run, exposed, over_http(port))
         await run.until(lambda: len(run.said("metrics_listening")) > 2)
         assert (await ask(port)).startswith(b"HTTP/1.1 200 ")
 
 
 async def test_a_reload_of_something_else_leaves_it_alone() -> None:
-    async with listening() as (port, run, _):
+    async with listening() as (port, run, exposed):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        run.reload(run.settings.metrics)
+        reload(run, exposed, run.settings.metrics)
         writer.write(b"GET /metrics HTTP/1.1\r\n\r\n")
         assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
         writer.close()
@@ -264,10 +262,10 @@ async def test_the_file_is_whole_for_everybody_to_read_and_goes_at_the_end(tmp_p
     path = tmp_path / "bgphealth.prom"
     before = os.umask(0o077)
     try:
-        async with exposing(in_file(path)) as (run, exposed):
+        async with exposing(in_file(path)) as (run, _):
             await run.until(path.exists)
             assert path.stat().st_mode & 0o777 == 0o644
-            exposed.reloaded(is_taken=False)
+            run.refuse()
 
             def is_refused() -> bool:
                 # Whenever it is read, it is whole.
