@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from bgphealth import config
 from bgphealth.core.errors import ConfigurationError
 from bgphealth.core.settings import Mode, Settings
-from bgphealth.exabgp import render as exabgp_render
-from bgphealth.frr import render as frr_render
+from bgphealth.daemon import loading
 
 
 def load(
-    file: Path, before: Settings, read: Callable[[Path], Settings] = config.load
+    file: Path, before: Settings, read: Callable[[Path], Settings] = loading.load
 ) -> tuple[Settings, Mapping[str, list[str]]]:
     """Read the file again; return it, and what it changes (`changes`).
 
@@ -94,6 +92,10 @@ def stale_files(before: Settings, after: Settings, file: Path) -> list[str]:
     file = Path("/") / file
     if after.mode is Mode.LOCAL:
         return []  # The unit depends on where things are only.
+    # Templates are needed for nothing else here, and their library takes memory.
+    from bgphealth.exabgp import render as exabgp_render  # noqa: PLC0415
+    from bgphealth.frr import render as frr_render  # noqa: PLC0415
+
     files = {
         "exabgp.conf": [
             exabgp_render.render_conf(settings, file, ["/bgphealth"], _stand_ins(settings))
