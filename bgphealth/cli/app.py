@@ -18,6 +18,7 @@ _COMMANDS = {
     "check": "bgphealth.cli.check:check",
     "doctor": "bgphealth.cli.doctor:doctor",
     "drain": "bgphealth.cli.drain:drain",
+    "explain": "bgphealth.cli.explain:explain",
     "fallback": "bgphealth.cli.fallback:fallback",
     "probe": "bgphealth.cli.probe:probe",
     "render": "bgphealth.cli.render:render",

@@ -130,7 +130,7 @@ async def of(known: Known, file: str, drains: Sequence[Json]) -> Json:
         "paths": [path(known, key) for key in state.paths],
         "services": await _in_slices(service(known, name) for name in state.services),
         "routes": await _in_slices(routes.of(key) for key in state.decisions),
-        "defaults": [_default(known, family) for family in settings.families],
+        "defaults": [default(known, family) for family in settings.families],
         "drifts": [] if known.truth is None else list(_drifts(known.truth)),
         "looked_up": _looked_up(known),
         "exabgp": _exabgp(known),
@@ -403,7 +403,8 @@ def _in_bgpd(truth: Truth | None, key: RouteKey) -> str | None:
     return None if state is None else state.value
 
 
-def _default(known: Known, family: Family) -> Json:
+def default(known: Known, family: Family) -> Json:
+    """Return what is known of the default of a family."""
     tier = known.defaults.tiers.get(family)
     used = known.defaults.kernel.get(family)
     preference = known.state.preference
