@@ -19,10 +19,12 @@ from bgphealth.daemon import places
 from bgphealth.daemon.protocol import VERSION, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 _TIMEOUT_S = 15.0
+_SLOW_S = {"reload": 60.0, "recheck": 60.0}
+"""Commands that may take longer: a file of a thousand services is read, or all of it is asked."""
 _TIMEOUT = struct.pack("@ll", int(_TIMEOUT_S), 0)  # struct timeval
 _LONGEST_ANSWER = 16 * 1024 * 1024
 
@@ -65,9 +67,38 @@ def ask(path: Path, command: str, /, **fields: object) -> Mapping[str, object]:
         UnknownNameError: there is no such uplink or service.
         DependencyError: what listens is no bgphealth, or another version.
     """
+    for answer in answers(path, command, **fields):
+        return answer
+    raise HostError(f"{path}: no answer; bgphealth may just have ended")
+
+
+def answers(path: Path, command: str, /, **fields: object) -> Iterator[Mapping[str, object]]:
+    """Ask once and yield the answer, then what follows it, until the other end has no more.
+
+    Raises what `ask` does.
+    """
     request = {"version": VERSION, "command": command, **fields}
+    for line in _exchange(path, command, json.dumps(request).encode() + b"\n"):
+        yield _understood(path, line)
+
+
+def _exchange(path: Path, command: str, request: bytes) -> Iterator[bytes]:
+    """Yield the line that is answered, which may be empty, and those that follow it."""
+    timeout_s = _SLOW_S.get(command, _TIMEOUT_S)
     try:
-        line = _exchange(path, json.dumps(request).encode() + b"\n")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            # Where others wait to be let in, connect(2) waits its turn only if it may block.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TIMEOUT)
+            connection.connect(str(path))
+            connection.settimeout(timeout_s)
+            # A busy one answers without having read: what it says counts.
+            with suppress(BrokenPipeError):
+                connection.sendall(request)
+            with connection.makefile("rb") as stream, suppress(ConnectionResetError):
+                yield stream.readline(_LONGEST_ANSWER)
+                connection.settimeout(None)
+                while line := stream.readline(_LONGEST_ANSWER):
+                    yield line
     except (FileNotFoundError, ConnectionRefusedError):
         raise HostError(
             f"nothing listens at {path}: is bgphealth running, with this file (-c), and has it "
@@ -79,21 +110,6 @@ def ask(path: Path, command: str, /, **fields: object) -> Mapping[str, object]:
         ) from None
     except OSError as error:
         raise HostError(f"{path}: {error.strerror or 'no answer in time'}") from None
-    return _understood(path, line)
-
-
-def _exchange(path: Path, request: bytes) -> bytes:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        # Where others are waiting to be let in, connect(2) waits its turn only if it may block.
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TIMEOUT)
-        connection.connect(str(path))
-        connection.settimeout(_TIMEOUT_S)
-        # A busy one answers without having read: what it says counts.
-        with suppress(BrokenPipeError):
-            connection.sendall(request)
-        with connection.makefile("rb") as stream, suppress(ConnectionResetError):
-            return stream.readline(_LONGEST_ANSWER)
-    return b""
 
 
 def _understood(path: Path, line: bytes) -> Mapping[str, object]:

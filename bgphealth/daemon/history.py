@@ -7,13 +7,14 @@ whoever asks (`bgphealth.daemon.snapshot`). All times are on the clock of the ev
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from bgphealth.core.health import Judgement, PathKey
 from bgphealth.core.hysteresis import Level
 from bgphealth.core.intents import RouteKey
 from bgphealth.core.state import DecisionChanged, Effect, PathChanged, ServiceChanged, State
+from bgphealth.daemon.reload import Reloaded
 
 
 class Since(NamedTuple):
@@ -21,14 +22,6 @@ class Since(NamedTuple):
 
     level: float
     reason: float
-
-
-class Reload(NamedTuple):
-    """What became of a reload: `problems` say why it was refused, `changes` what it changed."""
-
-    at: float
-    problems: tuple[str, ...]
-    changes: Mapping[str, Sequence[str]]
 
 
 class Times(NamedTuple):
@@ -42,7 +35,7 @@ class Times(NamedTuple):
     services: Mapping[str, Since]
     routes: Mapping[RouteKey, float]
     falls: Mapping[PathKey | str, int]
-    reload: Reload | None
+    reload: Reloaded | None
 
 
 class History:
@@ -54,7 +47,7 @@ class History:
         self._services: dict[str, Since] = {}
         self._routes: dict[RouteKey, float] = {}
         self._falls: Counter[PathKey | str] = Counter()
-        self._reload: Reload | None = None
+        self._reload: Reloaded | None = None
 
     @property
     def times(self) -> Times:
@@ -92,11 +85,9 @@ class History:
         self._paths |= dict.fromkeys(after.paths.keys() - before.paths.keys(), new)
         self._services |= dict.fromkeys(after.services.keys() - before.services.keys(), new)
 
-    def reload(
-        self, at: float, problems: Sequence[str], changes: Mapping[str, Sequence[str]]
-    ) -> None:
-        """Take what became of a reload: why it was refused, or what it changed."""
-        self._reload = Reload(at, tuple(problems), changes)
+    def reload(self, done: Reloaded) -> None:
+        """Take what became of a reload."""
+        self._reload = done
 
 
 def _since(since: Since, at: float, before: Judgement, after: Judgement) -> Since:

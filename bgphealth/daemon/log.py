@@ -6,14 +6,20 @@ Never on stdout: under ExaBGP that is the command channel.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import cast
 
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor
 
 
-def configure(*, verbose: bool) -> FilteringBoundLogger:
-    """Configure structlog for this process and return the logger."""
+def configure(*, verbose: bool, keep: Iterable[Processor] = ()) -> FilteringBoundLogger:
+    """Configure structlog for this process and return the logger.
+
+    Args:
+        verbose: write what is for debugging, too.
+        keep: gets each event as it is written.
+    """
     level = "debug" if verbose else "info"
     renderer: Processor = (
         structlog.dev.ConsoleRenderer()
@@ -26,6 +32,7 @@ def configure(*, verbose: bool) -> FilteringBoundLogger:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             _headline_first,
+            *keep,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),

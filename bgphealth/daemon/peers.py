@@ -102,8 +102,7 @@ def group_number(name: str) -> int:
         return grp.getgrnam(name).gr_gid
     except KeyError:
         raise HostError(
-            f"control.group: there is no group {name} on this host: 'groupadd --system {name}' "
-            "makes it"
+            f"there is no group {name} on this host: 'groupadd --system {name}' makes it"
         ) from None
 
 

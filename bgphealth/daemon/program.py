@@ -49,7 +49,7 @@ from bgphealth.daemon.held import HeldAddresses
 from bgphealth.daemon.history import History
 from bgphealth.daemon.lifeline import Lifeline
 from bgphealth.daemon.notify import Notifier
-from bgphealth.daemon.probing import Probing
+from bgphealth.daemon.probing import Now, Probing
 from bgphealth.daemon.questions import KernelView
 from bgphealth.daemon.recorder import Recorder
 from bgphealth.daemon.remembered import Remembered
@@ -140,6 +140,10 @@ class Program:
     def now(self) -> float:
         """The clock of the events."""
         return self._loop.time()
+
+    def asked(self, thing: str | None) -> list[Now]:
+        """Return what can be asked now of an uplink or a service, or of all there is."""
+        return [] if self._steered is None else self._steered.probing.now(thing)
 
     @property
     def known(self) -> Known:
@@ -238,10 +242,9 @@ class Program:
         await self._save_aside()
         # What was acknowledged meanwhile was asked for before: nothing has left by that.
         self._leaving |= owned_before - self._owned
-        is_asked_otherwise = _asked(before) != _asked(settings)
-        if is_asked_otherwise:
-            # Before the engine knows: an answer about the old interface is none about the new one.
-            self._steered.probing.close()
+        probing = self._steered.probing
+        # Before the engine knows: an answer about the old interface is none about the new one.
+        left = probing.leave(settings)
         # Whether they are there must be known before they are announced.
         self._held.configure(settings)
         at = self._loop.time()
@@ -257,12 +260,12 @@ class Program:
         driver.doubt(owned_before ^ self._owned)
         if _watched(before) != _watched(settings):
             await self._watch_others(before)
-        if is_asked_otherwise:
-            probing = Probing(settings, self._kernel, self._post)
-            for path in self._state.suspects:
-                probing.pace(path, suspect=True)
-            self._steered = _Steered(driver, probing)
-            self._answered_at = self._loop.time()
+        probing.begin(settings)
+        for path in self._state.suspects & left:
+            probing.pace(path, suspect=True)
+        for path in asked_before.suspects - self._state.suspects:
+            probing.pace(path, suspect=False)
+        self._answered_at = self._loop.time()
         self._set_timer()
         self._tell_standing()
 
@@ -502,14 +505,3 @@ def silence_s(settings: Settings) -> float:
 def _watched(settings: Settings) -> object:
     """Return everything that following the uplinks depends on."""
     return settings.uplinks, settings.fallback, settings.sources, settings.flush_conntrack
-
-
-def _asked(settings: Settings) -> object:
-    """Return everything that probing depends on."""
-    return (
-        settings.uplinks,
-        settings.path_timing,
-        settings.suspect_interval_s,
-        settings.fallback.table,
-        [(s.name, s.prefixes, s.checks, s.timing) for s in settings.services],
-    )

@@ -42,6 +42,7 @@ from bgphealth.core.truth import KernelDefault, Tier
 from bgphealth.daemon import standing, worst
 from bgphealth.daemon.closed_loop import Truth
 from bgphealth.daemon.history import Since, Times
+from bgphealth.daemon.reload import ReloadOutcome
 from bgphealth.daemon.reporting import Troubles
 from bgphealth.exabgp.driver import Driver
 from bgphealth.exabgp.replies import NeighborState
@@ -505,9 +506,12 @@ def _reload(known: Known) -> Json | None:
         return None
     return {
         "at": known.clock(last.at),
-        "applied": not last.problems,
+        "by": last.by,
+        "outcome": last.outcome.value,
+        "applied": last.outcome is not ReloadOutcome.REFUSED,
         "problems": list(last.problems),
-        "changes": {key: list(names) for key, names in last.changes.items()},
+        "changes": list(last.changes),
+        "render": list(last.render),
     }
 
 
