@@ -51,6 +51,7 @@ fmt: .venv/ready ## Format the code and mend what the linter can mend
 setup: ## Install what is missing: distribution packages (root or sudo), .venv, .exabgp
 	@lab/setup.sh
 	@$(MAKE) --no-print-directory .venv/ready $(EXABGP)
+	@lab/promtool.sh
 
 .PHONY: hooks
 hooks: .venv/ready ## Run the checks before every commit
@@ -58,7 +59,7 @@ hooks: .venv/ready ## Run the checks before every commit
 
 .PHONY: clean
 clean: ## Remove what these commands made, but for distribution packages
-	rm -rf .venv .exabgp site lab/out .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .exabgp .promtool site lab/out .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 .venv/ready: pyproject.toml
 	@echo "installing the virtual environment .venv"

@@ -19,6 +19,7 @@ _COMMANDS = {
     "doctor": "bgphealth.cli.doctor:doctor",
     "drain": "bgphealth.cli.drain:drain",
     "events": "bgphealth.cli.events:events",
+    "explain": "bgphealth.cli.explain:explain",
     "fallback": "bgphealth.cli.fallback:fallback",
     "probe": "bgphealth.cli.probe:probe",
     "recheck": "bgphealth.cli.recheck:recheck",

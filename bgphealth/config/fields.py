@@ -400,8 +400,8 @@ def _prefix(value: object, of_default: str) -> Prefix:
     return network
 
 
-def ported_address(text: str) -> tuple[Address, int]:
-    """Parse an address to ask and a port."""
+def ported_address(text: str, parse: Callable[[str], Address] | None = None) -> tuple[Address, int]:
+    """Parse an address and a port; an address to ask, unless `parse` takes others."""
     match = _PORTED.fullmatch(text)
     if match is None:
         try:
@@ -416,7 +416,7 @@ def ported_address(text: str) -> tuple[Address, int]:
     port = int(match["port"])
     if not 1 <= port <= LARGEST_PORT:
         raise WrongValueError(f"the port must be from 1 to {LARGEST_PORT}, not {port}")
-    parsed = target_address(match["v6"] if match["v4"] is None else match["v4"])
+    parsed = (parse or target_address)(match["v6"] if match["v4"] is None else match["v4"])
     if isinstance(parsed, IPv6Address) is not (match["v4"] is None):
         raise WrongValueError(f"{shown(text)}: brackets are for IPv6 addresses")
     return parsed, port

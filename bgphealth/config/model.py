@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field, PlainValidator, model_validator
 from bgphealth.config import fields
 from bgphealth.config.asking import BeyondProbe, GatewayProbe, ServiceCheck
 from bgphealth.config.fields import WrongValueError
+from bgphealth.config.metrics import Metrics
 from bgphealth.config.problems import shown
 from bgphealth.config.section import Section
 from bgphealth.core.communities import Community, LargeCommunity
@@ -440,7 +441,4 @@ class File(Section):
     fallback: Fallback = Fallback()
     sources: Sources = Sources()
     control: Control = Control()
-
-
-LATER: frozenset[tuple[str, ...]] = frozenset({("metrics",)})
-"""Keys of later versions (``*`` stands for any name): refused, but not as misspelt ones."""
+    metrics: Metrics | None = None

@@ -14,7 +14,7 @@ from bgphealth.core.health import Judgement, PathKey
 from bgphealth.core.hysteresis import Level
 from bgphealth.core.intents import RouteKey
 from bgphealth.core.state import DecisionChanged, Effect, PathChanged, ServiceChanged, State
-from bgphealth.daemon.reload import Reloaded
+from bgphealth.daemon.reload import Reloaded, ReloadOutcome
 
 
 class Since(NamedTuple):
@@ -27,7 +27,8 @@ class Since(NamedTuple):
 class Times(NamedTuple):
     """What a history knows, at one moment. What is in none of these is so since `began`.
 
-    `falls` count how often a path or a service, by its name, stopped working.
+    `falls` count how often a path or a service, by its name, stopped working; `taken` is when a
+    file was taken last, be it as it was before.
     """
 
     began: float
@@ -36,6 +37,7 @@ class Times(NamedTuple):
     routes: Mapping[RouteKey, float]
     falls: Mapping[PathKey | str, int]
     reload: Reloaded | None
+    taken: float
 
 
 class History:
@@ -48,12 +50,13 @@ class History:
         self._routes: dict[RouteKey, float] = {}
         self._falls: Counter[PathKey | str] = Counter()
         self._reload: Reloaded | None = None
+        self._taken = began
 
     @property
     def times(self) -> Times:
         """What is known now."""
         of = dict(self._paths), dict(self._services), dict(self._routes), dict(self._falls)
-        return Times(self._began, *of, self._reload)
+        return Times(self._began, *of, self._reload, self._taken)
 
     def effect(self, effect: Effect) -> None:
         """Take an effect of the engine."""
@@ -88,6 +91,8 @@ class History:
     def reload(self, done: Reloaded) -> None:
         """Take what became of a reload."""
         self._reload = done
+        if done.outcome is not ReloadOutcome.REFUSED:
+            self._taken = done.at
 
 
 def _since(since: Since, at: float, before: Judgement, after: Judgement) -> Since:

@@ -18,14 +18,14 @@ from typing import Any, BinaryIO, TextIO
 
 from structlog.typing import FilteringBoundLogger
 
-from bgphealth import config
 from bgphealth.core.errors import BgphealthError, ConfigurationError
 from bgphealth.core.settings import Mode, Settings
-from bgphealth.daemon import draining, looking, places, recent, rechecking, starts
+from bgphealth.daemon import draining, loading, looking, places, recent, rechecking, starts
 from bgphealth.daemon.control import Control
 from bgphealth.daemon.drained import DrainMemory
 from bgphealth.daemon.endpoints import EndpointMemory
 from bgphealth.daemon.lifeline import Lifeline
+from bgphealth.daemon.metrics import Metrics
 from bgphealth.daemon.notify import Notifier
 from bgphealth.daemon.operator import Operator
 from bgphealth.daemon.peers import Rights
@@ -65,7 +65,7 @@ class Life:
         self._log = log
         self._recorder = recorder
         self._recent = kept or Recent()
-        self._load = config.load if recorder is None else recorder.load
+        self._load = loading.load if recorder is None else recorder.load
         self._lifeline = Lifeline()
         self._notifier = Notifier()
         self._program: Program | None = None
@@ -161,6 +161,7 @@ class Life:
         program.notifier = self._notifier
         program.endpoints = self._endpoints()
         drained = DrainMemory(places.state_file(self._file, "drains"), self._log)
+        metrics = Metrics(program, self._log)
         reloader = Reloader(
             self._file,
             self._load,
@@ -181,9 +182,11 @@ class Life:
 
         async def configure(after: Settings) -> None:
             await control.configure(Rights.of(after))
+            metrics.configure(after)
 
         async with asyncio.TaskGroup() as group:
             group.create_task(self._listen(program, control))
+            group.create_task(metrics.run())
             if self._is_alone:
                 group.create_task(program.run_alone(drained))
             else:

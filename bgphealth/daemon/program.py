@@ -49,6 +49,7 @@ from bgphealth.daemon.held import HeldAddresses
 from bgphealth.daemon.history import History
 from bgphealth.daemon.lifeline import Lifeline
 from bgphealth.daemon.notify import Notifier
+from bgphealth.daemon.observer import Observer
 from bgphealth.daemon.probing import Now, Probing
 from bgphealth.daemon.questions import KernelView
 from bgphealth.daemon.recorder import Recorder
@@ -125,6 +126,8 @@ class Program:
         """Who hears how it goes, if anybody."""
         self.endpoints: EndpointKeeper | None = None
         """Who keeps the MPTCP endpoints, if anybody; to be given before it runs."""
+        self.observer: Observer | None = None
+        """Who counts what happens, if anybody."""
 
     @property
     def settings(self) -> Settings:
@@ -341,6 +344,8 @@ class Program:
         if self._recorder is not None:
             self._recorder.record(event)
         self._reporter.answer(event)
+        if self.observer is not None:
+            self.observer.answer(event)
         self._state, effects = engine.step(self._state, event)
         if effects:
             self._take(effects, steered)
@@ -366,6 +371,8 @@ class Program:
         for effect in effects:
             self._reporter.effect(effect)
             self.history.effect(effect)
+            if self.observer is not None:
+                self.observer.effect(effect)
             match effect:
                 case IntentsChanged(intents=intents, undecided=undecided):
                     steered.driver.want(intents, undecided)
@@ -429,7 +436,7 @@ class Program:
         return self._links.get(uplink)
 
     def _watch_uplinks(self, settings: Settings) -> UplinkWatch:
-        told = (self._links_seen, self._sources_seen, self._reporter.kernel)
+        told = (self._links_seen, self._sources_seen, self._applied)
         watch = UplinkWatch(settings, *told, self._held.keeper)
         if settings.flush_conntrack:
             watch.flusher = Flusher(settings, self._reporter.flushed)
@@ -449,9 +456,9 @@ class Program:
                 done = await leftovers.remove(before, self._settings, netlink)
         except BgphealthError as error:
             failed = {uplink.name: error for uplink in before.uplinks}
-            self._reporter.kernel(Applied((), failed))
+            self._applied(Applied((), failed))
         else:
-            self._reporter.kernel(Applied(tuple(done), {}))
+            self._applied(Applied(tuple(done), {}))
         self._links = {}
         known = self._watch.flusher
         self._watch = self._watch_uplinks(self._settings)
@@ -470,6 +477,11 @@ class Program:
     def _sources_seen(self, sources: Sources) -> None:
         self._reporter.sources(sources)
         self._sources = sources
+
+    def _applied(self, applied: Applied) -> None:
+        self._reporter.kernel(applied)
+        if self.observer is not None:
+            self.observer.kernel(applied)
 
     def _driver_event(self, event: DriverEvent) -> None:
         self._reporter.driver(event)

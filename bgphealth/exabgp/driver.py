@@ -162,6 +162,7 @@ class Driver:
         self._silence = Silence(_now())
         self._follows_pong = False
         self._is_4 = True
+        self._version = ""
         self._losses = 0
 
     @property
@@ -188,6 +189,16 @@ class Driver:
     def counts(self) -> Mapping[str, int]:
         """Commands ``sent``, ``acknowledged``, ``refused`` and ``lost`` since the start."""
         return dict(self._counts)
+
+    @property
+    def pending(self) -> int:
+        """How many commands wait for their reply."""
+        return len(self._pending)
+
+    @property
+    def version(self) -> str:
+        """The version of ExaBGP, as it answers a ping; empty before the first answer."""
+        return self._version
 
     @property
     def late_s(self) -> float:
@@ -219,7 +230,8 @@ class Driver:
         is_of_pong, self._follows_pong = self._follows_pong, False
         match decode(line):
             case Reply.PONG if self._silence.is_pinged:
-                self._is_4 = line.startswith("exabgp 4")
+                self._version = line.removeprefix("exabgp").strip()
+                self._is_4 = self._version.startswith("4")
                 self._silence.pong(_now())
                 self._follows_pong = True
                 if not self._pending:

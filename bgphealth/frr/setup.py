@@ -51,9 +51,22 @@ async def daemon(vtysh: Vtysh, name: str) -> Daemon | str:
     return await vtysh.ask(name, commands, partial(parse_daemon, name=name), pager="cat")
 
 
+async def release(vtysh: Vtysh) -> str:
+    """Return which FRR bgpd is of, ``8.4.4``; empty if it cannot be asked."""
+    found = await vtysh.ask("bgpd", ["show version"], _parse_release)
+    return "" if isinstance(found, str) else found[0].removeprefix("FRRouting ")
+
+
 async def neighbors(vtysh: Vtysh) -> Mapping[str, Neighbor] | str:
     """Return the BGP neighbors of the default VRF, by address or interface."""
     return await vtysh.ask("bgpd", ["show bgp neighbors json"], parse_neighbors)
+
+
+def _parse_release(output: bytes) -> re.Match[str]:
+    found = _VERSION.search(output.decode("utf-8", "replace"))
+    if found is None:
+        raise UnreadableError("no version")
+    return found
 
 
 def parse_daemon(output: bytes, *, name: str) -> Daemon:

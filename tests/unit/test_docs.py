@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from bgphealth.cli.app import app
 from bgphealth.config import load
 from bgphealth.config.local import LocalFile
-from bgphealth.config.model import LATER, File
+from bgphealth.config.model import File
 from bgphealth.config.scenario import Changes, Expect, Flap, ScenarioFile, Step
 from bgphealth.core.quality import patient_fall
 from bgphealth.core.scenario import Behaviour
@@ -165,11 +165,6 @@ def test_patience_is_as_explained() -> None:
     rows = re.findall(r"^\| (\d+) % \| (\d+) \|$", PROBES, re.MULTILINE)
     assert len(rows) >= 5
     assert [patient_fall(3, int(loss) / 100) for loss, _ in rows] == [int(n) for _, n in rows]
-
-
-@pytest.mark.parametrize("key", sorted(".".join(path).replace("*", "NAME") for path in LATER))
-def test_every_later_key_is_named(key: str) -> None:
-    assert f"`{key}`" in CONFIGURATION
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
