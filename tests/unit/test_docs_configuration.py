@@ -60,7 +60,8 @@ def is_so(field: FieldInfo, default: str) -> bool:
         return "required" in default and field.is_required()
     given = field.get_default(call_default_factory=True)
     literal = re.match(r"`([^`]+)`", default)
-    if literal is None or default in OF_OTHERS:
+    depends = given is None and literal is not None and literal[0] != default
+    if literal is None or depends or default in OF_OTHERS:
         return not given or isinstance(given, BaseModel)
     return bool(read(field, YAML(typ="safe").load(literal[1])) == given)
 
