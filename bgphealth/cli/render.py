@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import sys
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bgphealth.cli.render_frr import differences as frr_differences
+from bgphealth.cli.render_frr import running as frr_running
 from bgphealth.config import load, passwords
 from bgphealth.core.errors import HostError, PermissionDeniedError
 from bgphealth.core.settings import Mode
@@ -20,6 +23,7 @@ from bgphealth.exabgp import render as exabgp_render
 from bgphealth.exabgp import unit
 from bgphealth.fallback import nftables as nftables_render
 from bgphealth.frr import render as frr_render
+from bgphealth.frr.existing import existing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Set
@@ -71,14 +75,36 @@ def render() -> None:
 
 @render.command()
 @_output
-@click.pass_obj
-def frr(invocation: Invocation, directory: Path | None) -> None:
-    """Render frr.conf for the host's own FRR."""
+@click.option(
+    "--fragment",
+    is_flag=True,
+    help="Only what is to be added to the configuration that FRR runs with.",
+)
+@click.option("--diff", is_flag=True, help="Show what would change in FRR, and nothing else.")
+@click.pass_context
+def frr(context: click.Context, directory: Path | None, *, fragment: bool, diff: bool) -> None:
+    """Render frr.conf for the host's own FRR, or the part that is bgphealth's.
+
+    FRR itself is never changed by this command. --fragment and --diff ask FRR what it runs with;
+    --diff exits with status 1 where something would change.
+    """
+    invocation: Invocation = context.obj
     file = _absolute(invocation.file)
     settings = load(invocation.file)
+    if diff and directory is not None:
+        raise click.UsageError("--diff writes no file: leave out -o")
+    beside = running = None
+    if settings.mode is Mode.FRR and (fragment or diff):
+        running = asyncio.run(frr_running(settings))
+        beside = existing(d.configuration for d in running.values()) if fragment else None
+    if diff and running is not None:
+        found = list(frr_differences(settings, file, running, beside))
+        click.echo("\n".join(found) if found else "nothing would change")
+        context.exit(1 if found else 0)
     secrets = _passwords(settings, directory) if settings.mode is Mode.FRR else {}
-    text = frr_render.render(settings, file, secrets)
-    _deliver({"frr.conf": text}, directory, secret={"frr.conf"} if secrets else set())
+    name = frr_render.PART if fragment else "frr.conf"
+    text = frr_render.render(settings, file, secrets, beside)
+    _deliver({name: text}, directory, secret={name} if secrets else set())
 
 
 @render.command()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
@@ -49,6 +50,13 @@ async def daemon(vtysh: Vtysh, name: str) -> Daemon | str:
     # Without a pager vtysh of FRR 8.4 prints an empty configuration.
     commands = ["show version", "show running-config"]
     return await vtysh.ask(name, commands, partial(parse_daemon, name=name), pager="cat")
+
+
+async def daemons(vtysh: Vtysh, names: Iterable[str]) -> Mapping[str, Daemon | str]:
+    """Return several daemons, all asked at the same time."""
+    wanted = tuple(names)
+    found = await asyncio.gather(*(daemon(vtysh, name) for name in wanted))
+    return dict(zip(wanted, found, strict=True))
 
 
 async def neighbors(vtysh: Vtysh) -> Mapping[str, Neighbor] | str:
