@@ -26,7 +26,7 @@ from bgphealth.frr.existing import Existing, Rest
 class Beside:
     """What bgpd has of a session already, in one family.
 
-    `is_there`: it has the neighbor. `speaks`: it speaks the family without being told to. `reads`
+    `is_there`: it has the neighbor. `speaks`: it speaks the family, told to or not. `reads`
     and `sends` are what becomes of routes that are not ours. The other options are what ours would
     override.
     """
@@ -137,6 +137,7 @@ def _to_look_at(settings: Settings, existing: Existing) -> Iterator[str]:
         for path in uplink.paths:
             for line in existing.filters(neighbor(uplink, path), path.family):
                 yield f"'{line}' ({path.family}) must let the services and the host loopback pass"
+        yield from _other_families(uplink, existing)
     for family in settings.families:
         for line in existing.static_defaults(family):
             yield f"'{line}' comes before every default of BGP: remove it"
@@ -148,6 +149,16 @@ def _to_look_at(settings: Settings, existing: Existing) -> Iterator[str]:
         )
     for name in _internal(settings, existing):
         yield f"'neighbor {name}' is of the host's AS: it hears of no service from ExaBGP"
+
+
+def _other_families(uplink: UplinkSettings, existing: Existing) -> Iterator[str]:
+    """Yield what is spoken with a ToR on the session for the other family."""
+    for path in uplink.paths:
+        for family in Family:
+            name = neighbor(uplink, path)
+            is_other = path.neighbor is not None and family is not path.family
+            if is_other and existing.has_neighbor(name) and existing.speaks(name, family):
+                yield f"'neighbor {name}' speaks {family} as well, and nothing of ours sees to that"
 
 
 def _redistributed(settings: Settings, existing: Existing, family: Family) -> Iterator[str]:

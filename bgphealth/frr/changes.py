@@ -55,9 +55,9 @@ def changes(
     outermost = list(dict.fromkeys(_outermost(change.line) for change in found))
     blocks = list(dict.fromkeys(change.line.within for change in found))
 
-    def place(change: Change) -> tuple[int, int]:
+    def place(change: Change) -> tuple[int, int, int]:
         line = change.line
-        return outermost.index(_outermost(line)), blocks.index(line.within) if line.within else -1
+        return outermost.index(_outermost(line)), len(line.within), blocks.index(line.within)
 
     return tuple(sorted(found, key=place))
 

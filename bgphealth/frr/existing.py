@@ -77,9 +77,10 @@ class Existing:
         return any(True for _ in self._values(name, family, rf"({re.escape(option)})(?: .*)?"))
 
     def speaks(self, name: str, family: Family) -> bool:
-        """Return whether a neighbor speaks a family, or a new one would, without being told to."""
+        """Return whether a neighbor speaks a family, or would without being told to."""
         is_off = f"no neighbor {name} activate" in self._bgp(family)
-        return family is Family.IPV4 and self.activates_ipv4 and not is_off
+        is_asked = self.has(name, "activate", family)
+        return is_asked or (family is Family.IPV4 and self.activates_ipv4 and not is_off)
 
     def rest(self, name: str, family: Family, direction: str) -> Rest:
         """Return what becomes of other routes than ours on a session; `direction`: in, out."""
