@@ -104,7 +104,7 @@ def frr(context: click.Context, directory: Path | None, *, fragment: bool, diff:
     secrets = _passwords(settings, directory) if settings.mode is Mode.FRR else {}
     name = frr_render.PART if fragment else "frr.conf"
     text = frr_render.render(settings, file, secrets, beside)
-    _deliver({name: text}, directory, secret={name} if secrets else set())
+    deliver({name: text}, directory, secret={name} if secrets else set())
 
 
 @render.command()
@@ -118,7 +118,7 @@ def exabgp(invocation: Invocation, directory: Path | None, program: str | None) 
     files = _exabgp_files(settings, _absolute(invocation.file), program, secrets)
     if directory is None:
         del files["exabgp.env"]
-    _deliver(files, directory, secret={"exabgp.conf"} if secrets else set())
+    deliver(files, directory, secret={"exabgp.conf"} if secrets else set())
 
 
 @render.command()
@@ -141,9 +141,9 @@ def systemd(
     """
     settings, file = load(invocation.file), _absolute(invocation.file)
     if settings.mode is Mode.LOCAL:
-        _deliver(_unit_alone(file, program, user), directory)
+        deliver(_unit_alone(file, program, user), directory)
     else:
-        _deliver(_unit(settings, file, exabgp_program, user), directory)
+        deliver(_unit(settings, file, exabgp_program, user), directory)
 
 
 @render.command()
@@ -161,7 +161,7 @@ def nftables(invocation: Invocation, directory: Path | None, user: str) -> None:
     Not among what `all` renders: a default with a source needs none of it.
     """
     text = nftables_render.render(load(invocation.file), _absolute(invocation.file), user)
-    _deliver({"bgphealth.nft": text}, directory)
+    deliver({"bgphealth.nft": text}, directory)
 
 
 @render.command("all")
@@ -187,7 +187,7 @@ def render_all(
     """Render everything into one directory, to look at and to compare."""
     file, settings = _absolute(invocation.file), load(invocation.file)
     if settings.mode is Mode.LOCAL:
-        _deliver(_unit_alone(file, program, user), directory)
+        deliver(_unit_alone(file, program, user), directory)
         return
     files = _unit(settings, file, exabgp_program, user)
     secrets = _exabgp_passwords(settings, directory)
@@ -197,7 +197,7 @@ def render_all(
         secrets = _passwords(settings, directory)
         files["frr.conf"] = frr_render.render(settings, file, secrets)
         secret = {"frr.conf"} if secrets else set()
-    _deliver(files, directory, secret)
+    deliver(files, directory, secret)
 
 
 def _exabgp_files(
@@ -258,7 +258,7 @@ def this_program() -> list[str]:
     return [sys.executable, "-m", "bgphealth"]
 
 
-def _deliver(
+def deliver(
     files: Mapping[str, str], directory: Path | None, secret: Set[str] = frozenset()
 ) -> None:
     """Print the files, or write them; what is `secret` is kept from other users."""
