@@ -27,6 +27,19 @@ _BEYOND = (
     '     of: [{icmp: 198.51.100.1}, {icmp: 198.51.100.2}, {icmp: "2001:db8:100::1"}]',
 )
 
+_HEAD = (
+    "What `bgphealth init` has seen on this host, and a guess: read every line. What is not here "
+    "has its default; `bgphealth check` prints what all of it amounts to."
+)
+_OWN = (
+    "The host's own loopback: unique, and the source of everything that the host starts itself. "
+    "Never an address that other hosts announce too."
+)
+_WHY = {
+    "frr": "bgpd runs here, with neighbors on this host's links",
+    "direct": "exabgp.conf has neighbors on this host's links, and bgpd has none",
+}
+
 Document = dict[str, object]
 
 
@@ -44,19 +57,16 @@ def guess(seen: Seen) -> Guess:
     if isinstance(seen.bgpd, Speaker):
         uplinks, others = links.bgp_uplinks(seen, seen.bgpd)
         if uplinks:
-            why = "bgpd runs here, with neighbors on this host's links"
-            return _with_bgp("frr", why, seen, seen.bgpd, uplinks, others)
+            return _with_bgp("frr", seen, seen.bgpd, uplinks, others)
     if isinstance(seen.exabgp, Speaker):
         uplinks, others = links.bgp_uplinks(seen, seen.exabgp)
         if uplinks:
-            why = "exabgp.conf has neighbors on this host's links, and bgpd has none"
-            return _with_bgp("direct", why, seen, seen.exabgp, uplinks, others)
+            return _with_bgp("direct", seen, seen.exabgp, uplinks, others)
     return _local(seen)
 
 
 def _with_bgp(
     mode: str,
-    why: str,
     seen: Seen,
     speaker: Speaker,
     uplinks: Sequence[Uplink],
@@ -95,7 +105,7 @@ def _with_bgp(
     host = _host(speaker, router_id or sources[Family.IPV4].address, sources, is_frr=is_frr)
     document: Document = {
         "version": 1,
-        "mode": Noted(mode, why),
+        "mode": Noted(mode, _WHY[mode]),
         "host": Noted(host, above=[f"From {_speaker(mode)}, and the addresses on lo."]),
         "uplinks": Noted(entries, above=_left_out(others)),
         "paths": _paths(),
@@ -131,10 +141,7 @@ def _host(
     host["source"] = Noted(
         Flow({str(family): str(found.address) for family, found in sources.items()}),
         above=[
-            (
-                "The host's own loopback: unique, and the source of everything that the host starts "
-                "itself. Never an address that other hosts announce too."
-            ),
+            _OWN,
             *(f"{family}: {found.why}." for family, found in sources.items()),
         ],
     )
@@ -198,8 +205,8 @@ def _by_family(addresses: Mapping[Family, Address | str | None]) -> Flow:
 
 
 def _about(uplink: Uplink) -> list[str]:
-    said = [peer.name for peer in uplink.peers.values()]
-    return [f"{' and '.join(dict.fromkeys(said))}: {uplink.why}."]
+    names = " and ".join(dict.fromkeys(peer.name for peer in uplink.peers.values()))
+    return [f"Neighbor {names} {uplink.why}."]
 
 
 def _left_out(others: Sequence[str]) -> list[str]:
@@ -213,7 +220,7 @@ def _paths() -> Noted:
 
 def _services(found: Sequence[Service], unknown: Sequence[Address], seen: Seen) -> Document:
     about = [f"On lo, and neither announced nor listened on: {_words(unknown)}."] if unknown else []
-    listened = services.everywhere(seen)["tcp"]
+    listened = services.everywhere(seen)
     if listened:
         ports = ", ".join(map(str, listened))
         about.append(f"On all addresses somebody listens on TCP {ports}: not counted as a service.")
@@ -288,10 +295,7 @@ def _too_little(seen: Seen, found: Sequence[Uplink]) -> Iterator[str]:
 
 def _head(seen: Seen) -> tuple[str, ...]:
     return (
-        (
-            "What `bgphealth init` has seen on this host, and a guess: read every line. What is not "
-            "here has its default; `bgphealth check` prints what all of it amounts to."
-        ),
+        _HEAD,
         *(f"Not seen: {why}." for why in seen.unread),
     )
 

@@ -58,7 +58,7 @@ def bgp_uplinks(seen: Seen, speaker: Speaker) -> tuple[list[Uplink], list[str]]:
                 else:
                     taken[family] = peer
     names = _names({i: list(peers.values()) for i, peers in by_interface.items()})
-    why = "gives a default" if gives else "on this link; no session gives a default now"
+    why = "gives a default" if gives else "is on this link, and no neighbor gives a default now"
     found = [
         Uplink(names[i], i, peers=dict(sorted(peers.items())), why=why)
         for i, peers in sorted(by_interface.items(), key=lambda each: _order(seen, each[0]))

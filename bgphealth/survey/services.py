@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from bgphealth.core.settings import Address, Family, Prefix
@@ -10,6 +10,7 @@ from bgphealth.core.truth import OURS
 from bgphealth.survey.links import Uplink
 from bgphealth.survey.seen import Listening, Seen
 
+_BGP = 179
 _CALLED = {
     7: "echo",
     25: "smtp",
@@ -104,13 +105,10 @@ def services(
     return found, unknown
 
 
-def everywhere(seen: Seen) -> Mapping[str, list[int]]:
-    """Return the ports that somebody listens on for all addresses, by protocol."""
-    every = {each for each in seen.listening if each.address.is_unspecified}
-    return {
-        protocol: sorted({each.port for each in every if each.protocol == protocol})
-        for protocol in ("tcp", "udp")
-    }
+def everywhere(seen: Seen) -> list[int]:
+    """Return the TCP ports that somebody listens on for all addresses, but for BGP's."""
+    every = (e for e in seen.listening if e.address.is_unspecified and e.protocol == "tcp")
+    return sorted({each.port for each in every} - {_BGP})
 
 
 def _ports(listening: Iterable[Listening], protocol: str, address: Address) -> tuple[int, ...]:
