@@ -23,13 +23,14 @@ from bgphealth.exabgp import render as exabgp_render
 from bgphealth.exabgp import unit
 from bgphealth.fallback import nftables as nftables_render
 from bgphealth.frr import render as frr_render
-from bgphealth.frr.existing import existing
+from bgphealth.frr.existing import Existing, existing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Set
 
     from bgphealth.cli.app import Invocation
     from bgphealth.core.settings import Settings
+    from bgphealth.frr.setup import Daemon
 
 _CONF = Path("/etc/exabgp/exabgp.conf")
 _NEW_FILE_MODE = 0o644  # FRR and ExaBGP run as other users.
@@ -43,6 +44,11 @@ _output = click.option(
     help="Write into this directory instead of stdout.",
 )
 
+_fragment = click.option(
+    "--fragment",
+    is_flag=True,
+    help="Of frr.conf only what is to be added to the configuration that FRR runs with.",
+)
 _program = click.option(
     "--program",
     help="bgphealth's absolute path, and arguments if it needs any. [default: this program]",
@@ -75,11 +81,7 @@ def render() -> None:
 
 @render.command()
 @_output
-@click.option(
-    "--fragment",
-    is_flag=True,
-    help="Only what is to be added to the configuration that FRR runs with.",
-)
+@_fragment
 @click.option("--diff", is_flag=True, help="Show what would change in FRR, and nothing else.")
 @click.pass_context
 def frr(context: click.Context, directory: Path | None, *, fragment: bool, diff: bool) -> None:
@@ -96,7 +98,7 @@ def frr(context: click.Context, directory: Path | None, *, fragment: bool, diff:
     beside = running = None
     if settings.mode is Mode.FRR and (fragment or diff):
         running = asyncio.run(frr_running(settings))
-        beside = existing(d.configuration for d in running.values()) if fragment else None
+        beside = _existing(running) if fragment else None
     if diff and running is not None:
         found = list(frr_differences(settings, file, running, beside))
         click.echo("\n".join(found) if found else "nothing would change")
@@ -173,16 +175,19 @@ def nftables(invocation: Invocation, directory: Path | None, user: str) -> None:
     required=True,
     help="The directory to write into.",
 )
+@_fragment
 @_program
 @_user
 @_exabgp_program
 @click.pass_obj
-def render_all(
+def render_all(  # noqa: PLR0913 - an option each
     invocation: Invocation,
     directory: Path,
     program: str | None,
     user: str | None,
     exabgp_program: Path,
+    *,
+    fragment: bool,
 ) -> None:
     """Render everything into one directory, to look at and to compare."""
     file, settings = _absolute(invocation.file), load(invocation.file)
@@ -195,9 +200,15 @@ def render_all(
     secret = {"exabgp.conf"} if secrets else set()
     if settings.mode is Mode.FRR:
         secrets = _passwords(settings, directory)
-        files["frr.conf"] = frr_render.render(settings, file, secrets)
-        secret = {"frr.conf"} if secrets else set()
+        name = frr_render.PART if fragment else "frr.conf"
+        beside = _existing(asyncio.run(frr_running(settings))) if fragment else None
+        files[name] = frr_render.render(settings, file, secrets, beside)
+        secret = {name} if secrets else set()
     deliver(files, directory, secret)
+
+
+def _existing(running: Mapping[str, Daemon]) -> Existing:
+    return existing(daemon.configuration for daemon in running.values())
 
 
 def _exabgp_files(

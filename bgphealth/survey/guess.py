@@ -18,9 +18,9 @@ _ASN_OF_COMMUNITY = 65534
 
 _BEYOND = (
     (
-        "What only you know: addresses in the network behind the ToRs or gateways. Without them an "
-        "uplink whose router answers is taken for well, whatever is behind it. Two that do not share "
-        "a fate, of each family:"
+        "What only you know: addresses in the network behind the ToRs or gateways. Without them "
+        "an uplink whose router answers is taken for well, whatever is behind it. Two that do not "
+        "share a fate, of each family:"
     ),
     "   beyond:",
     "     need: 1",
