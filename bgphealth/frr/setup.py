@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
@@ -55,6 +56,13 @@ async def release(vtysh: Vtysh) -> str:
     """Return which FRR bgpd is of, ``8.4.4``; empty if it cannot be asked."""
     found = await vtysh.ask("bgpd", ["show version"], _parse_release)
     return "" if isinstance(found, str) else found[0].removeprefix("FRRouting ")
+
+
+async def daemons(vtysh: Vtysh, names: Iterable[str]) -> Mapping[str, Daemon | str]:
+    """Return several daemons, all asked at the same time."""
+    wanted = tuple(names)
+    found = await asyncio.gather(*(daemon(vtysh, name) for name in wanted))
+    return dict(zip(wanted, found, strict=True))
 
 
 async def neighbors(vtysh: Vtysh) -> Mapping[str, Neighbor] | str:
