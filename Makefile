@@ -35,7 +35,7 @@ check: .venv/ready ## Format, lint, types, import rules, unit and property tests
 
 .PHONY: docs
 docs: .venv/ready ## Build the documentation as a site, into site/ (`make check` builds it as well)
-	$(BIN)/mkdocs build --quiet -f .mkdocs.yml
+	$(BIN)/mkdocs build -f .mkdocs.yml
 
 .PHONY: docs-update
 docs-update: .venv/ready ## Write the pages of docs/ that are made from the code

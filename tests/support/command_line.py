@@ -44,7 +44,7 @@ def command_lines(language: str, text: str) -> Iterator[list[str]]:
     """Yield the arguments of each line of a block that calls bgphealth."""
     for line in text.replace("\\\n", " ").splitlines() if language in SHOWN else ():
         if match := SHOWN[language].match(line):
-            shown = re.split(r" [|>&;] | 2?>", match[1])[0]
+            shown = re.split(r" (?:[|>;]|\|\||&&) | 2?>", match[1])[0]
             yield shlex.split(shown, comments=True)
 
 

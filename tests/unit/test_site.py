@@ -38,14 +38,15 @@ class Text(HTMLParser):
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "-f", ".mkdocs.yml"]
+    # Not --quiet: what is not printed is not counted by `strict` either.
+    command = [sys.executable, "-m", "mkdocs", "build", "-f", ".mkdocs.yml"]
     done = subprocess.run(
         [*command, "-d", str(made)], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, (
         f"{done.stderr}\nA page that is not in the navigation: name it in docs/README.md."
     )
-    assert done.stderr == ""
+    assert "WARNING" not in done.stderr
     return made
 
 
