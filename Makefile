@@ -11,7 +11,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 .PHONY: help
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: setup ## Bring the lab up, blackhole a ToR's uplink, show what happens (root or sudo)
@@ -33,6 +33,15 @@ check: .venv/ready ## Format, lint, types, import rules, unit and property tests
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m pytest -n auto tests/unit tests/property tests/golden
 
+.PHONY: docs
+docs: .venv/ready ## Build the documentation as a site, into site/ (`make check` builds it as well)
+	$(BIN)/mkdocs build -f .mkdocs.yml
+
+.PHONY: docs-update
+docs-update: .venv/ready ## Write the pages of docs/ that are made from the code
+	$(BIN)/python -m pytest -q --update-golden $$(grep -l '^PAGE = ' tests/golden/*.py)
+	git diff --stat docs
+
 .PHONY: fmt
 fmt: .venv/ready ## Format the code and mend what the linter can mend
 	$(BIN)/ruff check --fix-only
@@ -42,6 +51,7 @@ fmt: .venv/ready ## Format the code and mend what the linter can mend
 setup: ## Install what is missing: distribution packages (root or sudo), .venv, .exabgp
 	@lab/setup.sh
 	@$(MAKE) --no-print-directory .venv/ready $(EXABGP)
+	@lab/promtool.sh
 
 .PHONY: hooks
 hooks: .venv/ready ## Run the checks before every commit
@@ -49,7 +59,7 @@ hooks: .venv/ready ## Run the checks before every commit
 
 .PHONY: clean
 clean: ## Remove what these commands made, but for distribution packages
-	rm -rf .venv .exabgp lab/out .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .exabgp .promtool site lab/out .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 .venv/ready: pyproject.toml
 	@echo "installing the virtual environment .venv"

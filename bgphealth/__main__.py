@@ -15,6 +15,9 @@ def main() -> None:
     """
     wants_help = {"--help", "--version"} & set(sys.argv)
     commands_fd = guard_stdout() if "run" in sys.argv and not wants_help else None
+    if commands_fd is not None:
+        # structlog imports it wherever it is installed; what runs for years does without.
+        sys.modules["rich"] = None  # type: ignore[assignment] # as `import` documents it
 
     from bgphealth.cli.app import app  # noqa: PLC0415 - after the guard
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from importlib import import_module, metadata
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,18 @@ _COMMANDS = {
     "check": "bgphealth.cli.check:check",
     "doctor": "bgphealth.cli.doctor:doctor",
     "drain": "bgphealth.cli.drain:drain",
+    "events": "bgphealth.cli.events:events",
+    "explain": "bgphealth.cli.explain:explain",
     "fallback": "bgphealth.cli.fallback:fallback",
+    "init": "bgphealth.cli.init:init",
     "probe": "bgphealth.cli.probe:probe",
+    "recheck": "bgphealth.cli.recheck:recheck",
+    "reload": "bgphealth.cli.reload:reload",
     "render": "bgphealth.cli.render:render",
     "run": "bgphealth.cli.run:run",
     "simulate": "bgphealth.cli.simulate:simulate",
     "source": "bgphealth.cli.source:source",
+    "status": "bgphealth.cli.status:status",
     "undrain": "bgphealth.cli.drain:undrain",
 }
 """Where each command is. Imported when asked for: no command waits for another's libraries."""
@@ -69,6 +75,8 @@ class Commands(click.Group):
 def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001 -- Called by click.
     if not value or ctx.resilient_parsing:
         return
+    from importlib import metadata  # noqa: PLC0415 - takes longer than most commands need
+
     try:
         version = metadata.version("bgphealth")
     except metadata.PackageNotFoundError:

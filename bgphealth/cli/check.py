@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bgphealth.cli import check_metrics
 from bgphealth.cli.check_local import asked, summary, tables
 from bgphealth.config import InvalidFileError, load
 from bgphealth.core import guard
@@ -181,6 +182,7 @@ def _valid(file: str, settings: Settings) -> dict[str, object]:
                 for policy in settings.sources.policies
             ],
         },
+        "metrics": check_metrics.in_json(settings),
     }
 
 
@@ -226,7 +228,8 @@ def _summary(file: str, settings: Settings) -> list[str]:
         "",
     ]
     if settings.mode is Mode.LOCAL:
-        return lines + summary(settings)
+        notes = (f"note: {note}" for note in check_metrics.notes(settings))
+        return [*lines, *summary(settings), *check_metrics.lines(settings), *notes]
     for uplink in settings.uplinks:
         lines += _uplink(settings, uplink)
     lines.append("")
@@ -242,6 +245,7 @@ def _summary(file: str, settings: Settings) -> list[str]:
         f"fallback: {_fallback(settings)}",
         *(f"pin: {pin}, through the uplinks in their order" for pin in settings.sources.pins),
         *(f"policy: {policy}" for policy in settings.sources.policies),
+        *check_metrics.lines(settings),
         *(f"note: {note}" for note in _notes(settings)),
     ]
     if settings.mode is Mode.DIRECT and not settings.fallback.defaults:
@@ -323,7 +327,7 @@ def _session(uplink: UplinkSettings) -> str:
 
 def _notes(settings: Settings) -> list[str]:
     """Return what is right by itself and yet hardly meant."""
-    return [*_unwatched(settings), *_shared(settings)]
+    return [*_unwatched(settings), *_shared(settings), *check_metrics.notes(settings)]
 
 
 def _shared(settings: Settings) -> Iterator[str]:

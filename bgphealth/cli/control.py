@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from bgphealth import config
 from bgphealth.core.errors import (
     BgphealthError,
+    ConfigurationError,
     DependencyError,
     HostError,
     PermissionDeniedError,
 )
 from bgphealth.daemon import places
-from bgphealth.daemon.control import VERSION
-from bgphealth.daemon.operator import Kind
+from bgphealth.daemon.protocol import VERSION, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 _TIMEOUT_S = 15.0
+_SLOW_S = {"reload": 60.0, "recheck": 60.0}
+"""Commands that may take longer: a file of a thousand services is read, or all of it is asked."""
+_TIMEOUT = struct.pack("@ll", int(_TIMEOUT_S), 0)  # struct timeval
 _LONGEST_ANSWER = 16 * 1024 * 1024
 
 
@@ -39,7 +42,14 @@ class UnknownNameError(BgphealthError):
 
 
 def socket_of(file: Path) -> Path:
-    """Return where the bgphealth over this file listens. With a wrong file: where by default."""
+    """Return where the bgphealth over this file listens. With a wrong file: where by default.
+
+    A running one has written it down; to read the file takes ten times as long as to ask.
+    """
+    if (noted := places.noted_socket(file)) is not None:
+        return noted
+    from bgphealth import config  # noqa: PLC0415 - its libraries are most of what takes time
+
     settings = None
     with suppress(BgphealthError):
         settings = config.load(file)
@@ -51,14 +61,44 @@ def ask(path: Path, command: str, /, **fields: object) -> Mapping[str, object]:
 
     Raises:
         HostError: nothing listens, or it does not answer.
-        PermissionDeniedError: the socket is not for this user.
+        PermissionDeniedError: the socket, or this command, is not for this user.
+        ConfigurationError: it is about a file that is wrong.
         NotDoneError: it was refused.
         UnknownNameError: there is no such uplink or service.
         DependencyError: what listens is no bgphealth, or another version.
     """
+    for answer in answers(path, command, **fields):
+        return answer
+    raise HostError(f"{path}: no answer; bgphealth may just have ended")
+
+
+def answers(path: Path, command: str, /, **fields: object) -> Iterator[Mapping[str, object]]:
+    """Ask once and yield the answer, then what follows it, until the other end has no more.
+
+    Raises what `ask` does.
+    """
     request = {"version": VERSION, "command": command, **fields}
+    for line in _exchange(path, command, json.dumps(request).encode() + b"\n"):
+        yield _understood(path, line)
+
+
+def _exchange(path: Path, command: str, request: bytes) -> Iterator[bytes]:
+    """Yield the line that is answered, which may be empty, and those that follow it."""
+    timeout_s = _SLOW_S.get(command, _TIMEOUT_S)
     try:
-        line = _exchange(path, json.dumps(request).encode() + b"\n")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            # Where others wait to be let in, connect(2) waits its turn only if it may block.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TIMEOUT)
+            connection.connect(str(path))
+            connection.settimeout(timeout_s)
+            # A busy one answers without having read: what it says counts.
+            with suppress(BrokenPipeError):
+                connection.sendall(request)
+            with connection.makefile("rb") as stream, suppress(ConnectionResetError):
+                yield stream.readline(_LONGEST_ANSWER)
+                connection.settimeout(None)
+                while line := stream.readline(_LONGEST_ANSWER):
+                    yield line
     except (FileNotFoundError, ConnectionRefusedError):
         raise HostError(
             f"nothing listens at {path}: is bgphealth running, with this file (-c), and has it "
@@ -70,19 +110,6 @@ def ask(path: Path, command: str, /, **fields: object) -> Mapping[str, object]:
         ) from None
     except OSError as error:
         raise HostError(f"{path}: {error.strerror or 'no answer in time'}") from None
-    return _understood(path, line)
-
-
-def _exchange(path: Path, request: bytes) -> bytes:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(_TIMEOUT_S)
-        connection.connect(str(path))
-        # A busy one answers without having read: what it says counts.
-        with suppress(BrokenPipeError):
-            connection.sendall(request)
-        with connection.makefile("rb") as stream, suppress(ConnectionResetError):
-            return stream.readline(_LONGEST_ANSWER)
-    return b""
 
 
 def _understood(path: Path, line: bytes) -> Mapping[str, object]:
@@ -97,6 +124,10 @@ def _understood(path: Path, line: bytes) -> Mapping[str, object]:
             raise UnknownNameError(message)
         case {"ok": False, "error": {"kind": Kind.REFUSED, "message": str(message)}}:
             raise NotDoneError(f"refused: {message}")
+        case {"ok": False, "error": {"kind": Kind.FORBIDDEN, "message": str(message)}}:
+            raise PermissionDeniedError(message)
+        case {"ok": False, "error": {"kind": Kind.INVALID_FILE, "message": str(message)}}:
+            raise ConfigurationError(message)
         case {"ok": False, "error": {"kind": Kind.BUSY, "message": str(message)}}:
             raise HostError(f"try again: {message}")
         case {"ok": False, "error": {"message": str(message)}}:

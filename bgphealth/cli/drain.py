@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from bgphealth.cli import control
-from bgphealth.config.fields import WrongValueError, duration
+from bgphealth.cli.durations import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,23 +19,13 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 """Version of the JSON output: a new field does not change it, a changed or removed one does."""
 
-_LASTS = duration(1.0, 366 * 86400.0, "from 1s to 366d")
-
-
-def _seconds(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
-    """Read a duration as in the file: ``30m``."""
-    try:
-        return None if value is None else _LASTS(value)
-    except WrongValueError as error:
-        raise click.BadParameter(str(error)) from None
-
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _lasts = click.option(
     "--for",
     "lasts_s",
     metavar="DURATION",
-    callback=_seconds,
+    callback=seconds,
     help="Until so long from now, such as 30m; else for good.",
 )
 

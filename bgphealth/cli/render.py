@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import sys
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bgphealth.cli.render_frr import differences as frr_differences
+from bgphealth.cli.render_frr import running as frr_running
 from bgphealth.config import load, passwords
 from bgphealth.core.errors import HostError, PermissionDeniedError
 from bgphealth.core.settings import Mode
@@ -20,12 +23,14 @@ from bgphealth.exabgp import render as exabgp_render
 from bgphealth.exabgp import unit
 from bgphealth.fallback import nftables as nftables_render
 from bgphealth.frr import render as frr_render
+from bgphealth.frr.existing import Existing, existing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Set
 
     from bgphealth.cli.app import Invocation
     from bgphealth.core.settings import Settings
+    from bgphealth.frr.setup import Daemon
 
 _CONF = Path("/etc/exabgp/exabgp.conf")
 _NEW_FILE_MODE = 0o644  # FRR and ExaBGP run as other users.
@@ -39,6 +44,11 @@ _output = click.option(
     help="Write into this directory instead of stdout.",
 )
 
+_fragment = click.option(
+    "--fragment",
+    is_flag=True,
+    help="Of frr.conf only what is to be added to the configuration that FRR runs with.",
+)
 _program = click.option(
     "--program",
     help="bgphealth's absolute path, and arguments if it needs any. [default: this program]",
@@ -71,14 +81,32 @@ def render() -> None:
 
 @render.command()
 @_output
-@click.pass_obj
-def frr(invocation: Invocation, directory: Path | None) -> None:
-    """Render frr.conf for the host's own FRR."""
+@_fragment
+@click.option("--diff", is_flag=True, help="Show what would change in FRR, and nothing else.")
+@click.pass_context
+def frr(context: click.Context, directory: Path | None, *, fragment: bool, diff: bool) -> None:
+    """Render frr.conf for the host's own FRR, or the part that is bgphealth's.
+
+    FRR itself is never changed by this command. --fragment and --diff ask FRR what it runs with;
+    --diff exits with status 1 where something would change.
+    """
+    invocation: Invocation = context.obj
     file = _absolute(invocation.file)
     settings = load(invocation.file)
+    if diff and directory is not None:
+        raise click.UsageError("--diff writes no file: leave out -o")
+    beside = running = None
+    if settings.mode is Mode.FRR and (fragment or diff):
+        running = asyncio.run(frr_running(settings))
+        beside = _existing(running) if fragment else None
+    if diff and running is not None:
+        found = list(frr_differences(settings, file, running, beside))
+        click.echo("\n".join(found) if found else "nothing would change")
+        context.exit(1 if found else 0)
     secrets = _passwords(settings, directory) if settings.mode is Mode.FRR else {}
-    text = frr_render.render(settings, file, secrets)
-    _deliver({"frr.conf": text}, directory, secret={"frr.conf"} if secrets else set())
+    name = frr_render.PART if fragment else "frr.conf"
+    text = frr_render.render(settings, file, secrets, beside)
+    deliver({name: text}, directory, secret={name} if secrets else set())
 
 
 @render.command()
@@ -92,7 +120,7 @@ def exabgp(invocation: Invocation, directory: Path | None, program: str | None) 
     files = _exabgp_files(settings, _absolute(invocation.file), program, secrets)
     if directory is None:
         del files["exabgp.env"]
-    _deliver(files, directory, secret={"exabgp.conf"} if secrets else set())
+    deliver(files, directory, secret={"exabgp.conf"} if secrets else set())
 
 
 @render.command()
@@ -115,9 +143,9 @@ def systemd(
     """
     settings, file = load(invocation.file), _absolute(invocation.file)
     if settings.mode is Mode.LOCAL:
-        _deliver(_unit_alone(file, program, user), directory)
+        deliver(_unit_alone(file, program, user), directory)
     else:
-        _deliver(_unit(settings, file, exabgp_program, user), directory)
+        deliver(_unit(settings, file, exabgp_program, user), directory)
 
 
 @render.command()
@@ -135,7 +163,7 @@ def nftables(invocation: Invocation, directory: Path | None, user: str) -> None:
     Not among what `all` renders: a default with a source needs none of it.
     """
     text = nftables_render.render(load(invocation.file), _absolute(invocation.file), user)
-    _deliver({"bgphealth.nft": text}, directory)
+    deliver({"bgphealth.nft": text}, directory)
 
 
 @render.command("all")
@@ -147,21 +175,24 @@ def nftables(invocation: Invocation, directory: Path | None, user: str) -> None:
     required=True,
     help="The directory to write into.",
 )
+@_fragment
 @_program
 @_user
 @_exabgp_program
 @click.pass_obj
-def render_all(
+def render_all(  # noqa: PLR0913 - an option each
     invocation: Invocation,
     directory: Path,
     program: str | None,
     user: str | None,
     exabgp_program: Path,
+    *,
+    fragment: bool,
 ) -> None:
     """Render everything into one directory, to look at and to compare."""
     file, settings = _absolute(invocation.file), load(invocation.file)
     if settings.mode is Mode.LOCAL:
-        _deliver(_unit_alone(file, program, user), directory)
+        deliver(_unit_alone(file, program, user), directory)
         return
     files = _unit(settings, file, exabgp_program, user)
     secrets = _exabgp_passwords(settings, directory)
@@ -169,9 +200,15 @@ def render_all(
     secret = {"exabgp.conf"} if secrets else set()
     if settings.mode is Mode.FRR:
         secrets = _passwords(settings, directory)
-        files["frr.conf"] = frr_render.render(settings, file, secrets)
-        secret = {"frr.conf"} if secrets else set()
-    _deliver(files, directory, secret)
+        name = frr_render.PART if fragment else "frr.conf"
+        beside = _existing(asyncio.run(frr_running(settings))) if fragment else None
+        files[name] = frr_render.render(settings, file, secrets, beside)
+        secret = {name} if secrets else set()
+    deliver(files, directory, secret)
+
+
+def _existing(running: Mapping[str, Daemon]) -> Existing:
+    return existing(daemon.configuration for daemon in running.values())
 
 
 def _exabgp_files(
@@ -232,7 +269,7 @@ def this_program() -> list[str]:
     return [sys.executable, "-m", "bgphealth"]
 
 
-def _deliver(
+def deliver(
     files: Mapping[str, str], directory: Path | None, secret: Set[str] = frozenset()
 ) -> None:
     """Print the files, or write them; what is `secret` is kept from other users."""

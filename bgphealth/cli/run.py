@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from bgphealth import config
-from bgphealth.daemon import life, log
+from bgphealth.daemon import life, loading, log
+from bgphealth.daemon.recent import Recent
 from bgphealth.daemon.recorder import Recorder
 
 if TYPE_CHECKING:
@@ -68,19 +68,20 @@ def run(
     """
     if invocation.commands_fd is None:
         raise AssertionError("stdout is not guarded")  # The entry point does it for `run`.
-    logger = log.configure(verbose=verbose)
+    recent = Recent()
+    logger = log.configure(verbose=verbose, keep=[recent])
     recorder = None
     if record_to is not None:
         recorder = Recorder(record_to, record_mib * _MIB, logger)
     if dry_run:
-        load = config.load if recorder is None else recorder.load
+        load = loading.load if recorder is None else recorder.load
         settings = load(invocation.file)
         with os.fdopen(invocation.commands_fd, "w", encoding="ascii") as stdout:
             asyncio.run(life.dry_run(settings, logger, stdout, recorder))
         return
-    if config.says_local(invocation.file):
+    if loading.says_local(invocation.file):
         os.close(invocation.commands_fd)
-        asyncio.run(_run_alone(invocation.file, logger, recorder))
+        asyncio.run(_run_alone(invocation.file, logger, recorder, recent))
         return
     if sys.stdin.isatty():
         raise click.UsageError(
@@ -92,14 +93,20 @@ def run(
             "stdout is a file, not ExaBGP; 'bgphealth run --dry-run >FILE' works"
         )
     with os.fdopen(invocation.commands_fd, "wb", buffering=0) as stdout_pipe:
-        asyncio.run(_run(invocation.file, logger, stdout_pipe, recorder))
+        asyncio.run(_run(invocation.file, logger, stdout_pipe, recorder, recent))
 
 
-async def _run_alone(file: Path, logger: FilteringBoundLogger, recorder: Recorder | None) -> None:
-    await life.Life(file, logger, recorder).run_alone()
+async def _run_alone(
+    file: Path, logger: FilteringBoundLogger, recorder: Recorder | None, recent: Recent
+) -> None:
+    await life.Life(file, logger, recorder, recent).run_alone()
 
 
 async def _run(
-    file: Path, logger: FilteringBoundLogger, stdout: BinaryIO, recorder: Recorder | None
+    file: Path,
+    logger: FilteringBoundLogger,
+    stdout: BinaryIO,
+    recorder: Recorder | None,
+    recent: Recent,
 ) -> None:
-    await life.Life(file, logger, recorder).run(sys.stdin.buffer, stdout)
+    await life.Life(file, logger, recorder, recent).run(sys.stdin.buffer, stdout)

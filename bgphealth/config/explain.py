@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, get_args, get_origin
 from pydantic import BaseModel
 
 from bgphealth.config.local import INSTEAD, LocalFile
-from bgphealth.config.model import LATER, File
+from bgphealth.config.model import File
 from bgphealth.config.problems import KeyPath, shown
 
 if TYPE_CHECKING:
@@ -82,8 +82,6 @@ def _unknown_key(path: KeyPath, root: type[BaseModel]) -> tuple[str, str | None]
     model = _model_at(path[:-1], root)
     allowed = list(_fields(model))
     key = str(path[-1])
-    if root in (File, LocalFile) and any(_matches(path, later) for later in LATER):
-        return "arrives in a later version; remove it for now", None
     if root is LocalFile and _is_known(path, File):
         return _not_local(path), None
     if root is File and _is_known(path, LocalFile):
@@ -105,12 +103,6 @@ def _not_local(path: KeyPath) -> str:
     if key in INSTEAD:
         return f"is for BGP; in mode local it is {INSTEAD[key]}"
     return "is for BGP, which mode local does without: remove it"
-
-
-def _matches(path: KeyPath, pattern: tuple[str, ...]) -> bool:
-    return len(path) == len(pattern) and all(
-        want in ("*", step) for step, want in zip(path, pattern, strict=True)
-    )
 
 
 def _model_at(path: KeyPath, root: type[BaseModel]) -> type[BaseModel] | None:

@@ -61,6 +61,7 @@ RESERVED_ASNS = {
 _THIS_NETWORK = IPv4Network("0.0.0.0/8")  # RFC 1122, section 3.2.1.3: never a host.
 SOCKET_PATH_BYTES = 103
 """What unix(7) has room for, less the ``.new`` that the socket is made with."""
+_GROUP = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
 IFNAME_BYTES = 15
 """IFNAMSIZ less its final NUL."""
 
@@ -274,6 +275,13 @@ def socket_path(value: object) -> str:
     return value
 
 
+def group(value: object) -> str:
+    """Parse the name of a group of users; whether there is one is not known here."""
+    if not isinstance(value, str) or not _GROUP.fullmatch(value):
+        raise WrongValueError(f"must be the name of a group such as netops, not {shown(value)}")
+    return value
+
+
 def address(value: object) -> Address:
     """Parse an IP address. No zone (``%eth0``), no IPv4 inside IPv6, no name."""
     if not isinstance(value, str):
@@ -392,8 +400,8 @@ def _prefix(value: object, of_default: str) -> Prefix:
     return network
 
 
-def ported_address(text: str) -> tuple[Address, int]:
-    """Parse an address to ask and a port."""
+def ported_address(text: str, parse: Callable[[str], Address] | None = None) -> tuple[Address, int]:
+    """Parse an address and a port; an address to ask, unless `parse` takes others."""
     match = _PORTED.fullmatch(text)
     if match is None:
         try:
@@ -408,7 +416,7 @@ def ported_address(text: str) -> tuple[Address, int]:
     port = int(match["port"])
     if not 1 <= port <= LARGEST_PORT:
         raise WrongValueError(f"the port must be from 1 to {LARGEST_PORT}, not {port}")
-    parsed = target_address(match["v6"] if match["v4"] is None else match["v4"])
+    parsed = (parse or target_address)(match["v6"] if match["v4"] is None else match["v4"])
     if isinstance(parsed, IPv6Address) is not (match["v4"] is None):
         raise WrongValueError(f"{shown(text)}: brackets are for IPv6 addresses")
     return parsed, port

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bgphealth.config import paths, sources
+from bgphealth.config import metrics, paths, sources
 from bgphealth.core.settings import (
     NO_BGP,
     FallbackSettings,
@@ -54,9 +54,12 @@ def settings(file: LocalFile, number_of: dict[str, int]) -> Settings:
             mptcp=file.fallback.mptcp,
         ),
         control_socket=file.control.socket,
+        control_group=file.control.group,
+        control_read=file.control.read,
         sources=sources.settings(file.sources),
         stable_for_s=file.policy.stable_for,
         flush_conntrack=file.policy.flush_conntrack,
+        metrics=metrics.settings(file.metrics),
     )
 
 

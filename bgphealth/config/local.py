@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field, PlainValidator, model_validator
 from bgphealth.config import fields
 from bgphealth.config.checks import MOST_UPLINKS, Finding, Parts
 from bgphealth.config.fields import WrongValueError
+from bgphealth.config.metrics import Metrics
 from bgphealth.config.model import Control, Fallback, Paths, Sources, Version
 from bgphealth.config.section import Section
 from bgphealth.core.settings import Address, AllDown, Family, Mode, ProbeKind
@@ -115,6 +116,7 @@ class LocalFile(Section):
     fallback: Fallback = Fallback()
     sources: Sources = Sources()
     control: Control = Control()
+    metrics: Metrics | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field, PlainValidator, model_validator
 from bgphealth.config import fields
 from bgphealth.config.asking import BeyondProbe, GatewayProbe, ServiceCheck
 from bgphealth.config.fields import WrongValueError
+from bgphealth.config.metrics import Metrics
 from bgphealth.config.problems import shown
 from bgphealth.config.section import Section
 from bgphealth.core.communities import Community, LargeCommunity
@@ -27,6 +28,7 @@ from bgphealth.core.settings import (
     Mode,
     OnDown,
     Prefix,
+    Readers,
     Threshold,
 )
 
@@ -400,6 +402,10 @@ class Control(Section):
 
     socket: Annotated[str, PlainValidator(fields.socket_path)] | None = None
     """None for the runtime directory, NAME.socket."""
+    group: Annotated[str, PlainValidator(fields.group)] | None = None
+    """None for that of the program's user."""
+    read: Annotated[Readers, BeforeValidator(fields.choice(*Readers))] = Readers.GROUP
+    """Who may read; commands are for root, the program's user and the group."""
 
 
 def _version(value: object) -> int:
@@ -435,7 +441,4 @@ class File(Section):
     fallback: Fallback = Fallback()
     sources: Sources = Sources()
     control: Control = Control()
-
-
-LATER: frozenset[tuple[str, ...]] = frozenset({("metrics",)})
-"""Keys of later versions (``*`` stands for any name): refused, but not as misspelt ones."""
+    metrics: Metrics | None = None

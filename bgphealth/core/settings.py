@@ -206,6 +206,10 @@ class ProbeSettings:
     def __hash__(self) -> int:
         return self._hash
 
+    def __reduce__(self) -> tuple[type[ProbeSettings], tuple[object, ...]]:
+        # Hashes differ from process to process.
+        return ProbeSettings, (self.kind, self.target, self.port, self.question)
+
     def __str__(self) -> str:
         """Return the probe in the file's own words: ``icmp 10.0.1.0``, ``tcp 192.0.2.53:53``."""
         match self.question:
@@ -502,6 +506,46 @@ class SourceSettings:
     policies: tuple[SourcePolicy, ...] = ()
 
 
+class Readers(StrEnum):
+    """Who may read at the control socket: those who may give commands, or everybody."""
+
+    GROUP = "group"
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """An address and a port (TCP) to listen on."""
+
+    address: Address
+    port: int
+
+    def __str__(self) -> str:
+        """Return it as it is written in the file: ``127.0.0.1:9179``, ``[::1]:9179``."""
+        is_v6 = Family.of(self.address) is Family.IPV6
+        return f"[{self.address}]:{self.port}" if is_v6 else f"{self.address}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsSettings:
+    """Where metrics can be read: over HTTP, in a file that is written every `interval_s`, or both.
+
+    `listen` and `textfile` are None for not there.
+    """
+
+    listen: Listen | None
+    textfile: str | None
+    interval_s: float
+
+    def __str__(self) -> str:
+        """Return where they are, in words."""
+        places = [
+            *([] if self.listen is None else [f"http://{self.listen}/metrics"]),
+            *([] if self.textfile is None else [f"{self.textfile} every {self.interval_s:g} s"]),
+        ]
+        return ", ".join(places)
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The whole file, validated. What is said of paths is the same for every one of them.
@@ -510,9 +554,11 @@ class Settings:
     faster than `path_timing` says. `damping` is None where falls do not count. `drain_settle_s` is
     how long what is drained is still announced, `guarded_settle_s` how long another host's healthy
     path must have been there before a guarded service is withdrawn. `control_socket` is where
-    operators are listened to; None for the runtime directory. `stable_for_s` is how long, in local
+    operators are listened to; None for the runtime directory. `control_group` is the group that
+    may give commands beside root and the program's user, None for that user's own; `control_read`
+    says who may read. `stable_for_s` is how long, in local
     mode, a more preferred path must have been up before it is used again; `flush_conntrack`: NATed
-    connections of an uplink are deleted when it is left.
+    connections of an uplink are deleted when it is left. `metrics` is None where nobody reads them.
     """
 
     mode: Mode
@@ -531,6 +577,9 @@ class Settings:
     sources: SourceSettings = SourceSettings()
     stable_for_s: float = 0.0
     flush_conntrack: bool = False
+    control_group: str | None = None
+    control_read: Readers = Readers.GROUP
+    metrics: MetricsSettings | None = None
 
     @property
     def families(self) -> tuple[Family, ...]:

@@ -27,7 +27,7 @@ from bgphealth.core import truth
 from bgphealth.core.intents import Announcement, RouteKey
 from bgphealth.core.reconcile import Announce, Change
 from bgphealth.core.settings import Address, Family, Prefix, Settings
-from bgphealth.core.truth import BgpRoute, Drift, KernelView, State, Tier, Where
+from bgphealth.core.truth import BgpRoute, Drift, KernelDefault, KernelView, State, Tier, Where
 from bgphealth.daemon.tiers import Tiers
 from bgphealth.exabgp.driver import Acknowledged, DriverEvent, NeighborChanged
 from bgphealth.frr.routes import Injected
@@ -155,6 +155,7 @@ class ClosedLoop:
         self._unknown = ""
         self._tiers = Tiers(log)
         self._tiers_again_at = inf
+        self._defaults: dict[Family, KernelDefault | None] = {}
         self._looks = self._drifted = self._asserted = 0
 
     @property
@@ -179,6 +180,11 @@ class ClosedLoop:
     def tiers(self) -> Mapping[Family, Tier]:
         """Which tier served the default of each family when it was looked at last."""
         return self._tiers.known
+
+    @property
+    def defaults(self) -> Mapping[Family, KernelDefault | None]:
+        """The default that the kernel used for each family when it was looked at last."""
+        return dict(self._defaults)
 
     def driver(self, event: DriverEvent) -> None:
         """Take an event of the driver."""
@@ -288,6 +294,7 @@ class ClosedLoop:
             self._asked(Where.KERNEL, view if isinstance(view, str) else "")
             if not isinstance(view, str):
                 views[family] = view
+                self._defaults[family] = truth.used_of(view.defaults)
                 self._tiers.seen(family, truth.tier(route, view))
         if self._tiers.unsure & views.keys():
             self._tiers_again_at = self._loop.time() + AGAIN_S

@@ -1,8 +1,10 @@
 """The control socket: one JSON object per line, one answer per line, each with the version.
 
-Who may connect is said by the mode of the socket (0660: its user and its group). Nothing that a
-client does may disturb the probes: lines, clients, and the time that one may take are bounded, a
-client is answered a hundred times a second at most, and garbage ends its connection.
+Who may connect is said by the mode of the socket, who may give commands by what the kernel knows of
+who has connected (`peers`). Nothing that a client does may disturb the probes: lines, clients, and
+the time that one may take are bounded, a client is answered a hundred times a second at most, and
+garbage ends its connection. Strangers have places of their own, and are let in and answered one
+after the other: none of them keeps an operator out.
 """
 
 from __future__ import annotations
@@ -13,90 +15,184 @@ import errno
 import json
 import socket
 import stat
-import struct
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from structlog.typing import FilteringBoundLogger
 
 from bgphealth.core.errors import HostError
-from bgphealth.daemon.operator import Kind, Operator, RefusalError
-
-VERSION = 1
-"""Of the protocol: a new command or field does not change it, a changed or removed one does."""
+from bgphealth.core.settings import Readers
+from bgphealth.daemon.audit import Audit
+from bgphealth.daemon.operator import Operator
+from bgphealth.daemon.peers import Caller, Rights, Standing, caller, let_in, user_name
+from bgphealth.daemon.protocol import VERSION, Kind
+from bgphealth.daemon.requests import RefusalError, Stream
 
 LONGEST_LINE = 16 * 1024
 MOST_CLIENTS = 16
+"""Of each standing; half of them may follow. A user who is not the owner has half as many."""
 PATIENCE_S = 10.0
 """How long a client may take for a line, and to take an answer."""
 
 _PAUSE_S = 0.01
-_MODE = 0o660
-_CREDENTIALS = struct.Struct("3i")
+_RESPITE = 10
+"""Strangers wait so many times as long as the last answer to one of them took."""
+_OUT_OF_BREATH_S = 1.0
+_BACKLOG = 64
 _SHOWN = 200
 
 
-class Peer(NamedTuple):
-    """Who is at the other end, as the kernel says (SO_PEERCRED, unix(7))."""
+@dataclass(eq=False, slots=True)
+class _Client:
+    """One connection that has a place."""
 
-    pid: int
-    uid: int
-    gid: int
+    caller: Caller
+    standing: Standing
+    follows: bool = False
 
 
 class Control:
     """Listens on the socket and has the operator's requests answered."""
 
-    def __init__(self, path: Path, operator: Operator, log: FilteringBoundLogger) -> None:
+    def __init__(
+        self,
+        path: Path,
+        operator: Operator,
+        log: FilteringBoundLogger,
+        rights: Rights,
+    ) -> None:
         self._path = path
         self._operator = operator
         self._log = log
-        self._clients: set[asyncio.Task[None]] = set()
+        self._audit = Audit(log)
+        self._rights = rights
+        self._group: int | None = None
+        self._listens = False
+        self._clients: dict[asyncio.Task[None], _Client] = {}
+        self._strangers = asyncio.Lock()
 
     async def serve(self) -> None:
         """Serve until cancelled. What prevents it is said; the program goes on without."""
         try:
-            listening = _listen(self._path)
+            listening = await self._listen()
         except (OSError, HostError) as error:
-            why = error.strerror if isinstance(error, OSError) else str(error)
-            self._log.warning("control_not_listening", socket=str(self._path), why=why)
+            self._log.warning("control_not_listening", socket=str(self._path), why=_why(error))
             return
         ours = self._path.lstat().st_ino
-        server = await asyncio.start_unix_server(
-            self._client, sock=listening, limit=LONGEST_LINE, start_serving=False
-        )
+        self._listens = True
         try:
-            await server.start_serving()
-            await asyncio.get_running_loop().create_future()
+            await self._let_in(listening)
         finally:
-            server.close()
+            listening.close()
             for client in self._clients:
                 client.cancel()
             with contextlib.suppress(OSError):
                 if self._path.lstat().st_ino == ours:
                     self._path.unlink()
 
-    async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is None:
-            raise AssertionError
+    async def configure(self, rights: Rights) -> None:
+        """Let those in who may from now on. Where that cannot be done, only the owner may."""
+        self._rights, self._group = rights, None
+        if self._listens:
+            await self._open(self._path)
+
+    async def _listen(self) -> socket.socket:
+        """Put a socket in place that listens, also where a killed program has left one.
+
+        Raises:
+            HostError: something else is there.
+            OSError: the system does not allow it.
+        """
+        self._path.parent.mkdir(exist_ok=True)
+        _require_free(self._path)
+        # Under another name first: what can be seen can be connected to, by those who may.
+        new = self._path.with_name(f"{self._path.name}.new")
+        new.unlink(missing_ok=True)
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            if len(self._clients) >= MOST_CLIENTS:
-                writer.write(_error(Kind.BUSY, f"{MOST_CLIENTS} others are connected"))
-            else:
-                self._clients.add(task)
-                await self._converse(reader, writer)
+            listening.bind(str(new))
+            listening.listen(_BACKLOG)
+            listening.setblocking(False)  # noqa: FBT003 - its own name
+            await self._open(new)
+            new.replace(self._path)
+        except BaseException:
+            listening.close()
+            raise
+        return listening
+
+    async def _open(self, path: Path) -> None:
+        try:
+            self._group = await asyncio.to_thread(let_in, path, self._rights)
+        except (OSError, HostError) as error:
+            of = {"socket": str(self._path), "group": self._rights.group}
+            self._log.error("control_closed", **of, why=_why(error))
+
+    async def _let_in(self, listening: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, _ = await loop.sock_accept(listening)
+            except OSError:
+                # No descriptor is left, for example: whoever waits is let in later.
+                await asyncio.sleep(_OUT_OF_BREATH_S)
+                continue
+            client = self._admit(connection)
+            if client is None or client.standing is Standing.STRANGER:
+                await asyncio.sleep(_PAUSE_S)
+
+    def _admit(self, connection: socket.socket) -> _Client | None:
+        """Give somebody a place, or send him away."""
+        try:
+            connection.setblocking(False)  # noqa: FBT003 - its own name
+            who = caller(connection)
+            client = _Client(who, who.standing(self._group))
+            if why := self._why_full(client):
+                connection.send(_error(Kind.BUSY, why))
+                connection.close()
+                return None
+        except OSError:
+            connection.close()  # It went away.
+            return None
+        task = asyncio.create_task(self._serve(connection, client))
+        self._clients[task] = client
+        task.add_done_callback(self._clients.pop)
+        return client
+
+    def _why_full(self, client: _Client, *, follows: bool = False) -> str | None:
+        """Tell in words that there is no place, or none to follow from."""
+        others = [
+            other.caller.peer.uid
+            for other in self._clients.values()
+            if other.standing is client.standing and other.follows >= follows
+        ]
+        most = MOST_CLIENTS // 2 if follows else MOST_CLIENTS
+        do = "follow" if follows else "are connected"
+        if len(others) >= most:
+            return f"{len(others)} others {do}"
+        of_one = others.count(client.caller.peer.uid)
+        if client.standing is not Standing.OWNER and of_one >= most // 2:
+            return f"{of_one} others of this user {do}"
+        return None
+
+    async def _serve(self, connection: socket.socket, client: _Client) -> None:
+        try:
+            reader, writer = await asyncio.open_unix_connection(sock=connection, limit=LONGEST_LINE)
+        except BaseException:
+            connection.close()
+            raise
+        try:
+            await self._converse(reader, writer, client)
         except (ConnectionError, TimeoutError):
             pass  # It went away, or was too slow.
         except asyncio.CancelledError:
             pass  # The program ends; Python 3.11's streams would log it as a mistake.
         finally:
-            self._clients.discard(task)
             await _close(writer)
 
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        peer = _peer(writer)
+    async def _converse(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, client: _Client
+    ) -> None:
         while True:
             try:
                 async with asyncio.timeout(PATIENCE_S):
@@ -111,29 +207,96 @@ class Control:
             except RefusalError as error:
                 writer.write(_error(error.kind, str(error)))
                 return
-            writer.write(await self._answer(request, peer))
+            answer = await self._in_turn(request, client)
+            if isinstance(answer, Stream):
+                await self._follow(answer, reader, writer)
+                return
+            writer.write(answer)
             async with asyncio.timeout(PATIENCE_S):
                 await writer.drain()
             # However much it asks, the probes come first.
             await asyncio.sleep(_PAUSE_S)
 
-    async def _answer(self, request: Mapping[str, object], peer: Peer) -> bytes:
-        outcome, message = "done", None
+    async def _in_turn(self, request: Mapping[str, object], client: _Client) -> bytes | Stream:
+        """Answer; strangers one after the other, with time for the probes in between."""
+        if client.standing is not Standing.STRANGER:
+            return await self._answer(request, client)
+        loop = asyncio.get_running_loop()
+        async with self._strangers:
+            began = loop.time()
+            answer = await self._answer(request, client)
+            await asyncio.sleep(_RESPITE * (loop.time() - began))
+        return answer
+
+    async def _answer(self, request: Mapping[str, object], client: _Client) -> bytes | Stream:
+        # The group may have become another one since.
+        standing = client.caller.standing(self._group)
+        outcome, message, is_noted = "done", None, True
+        answer: bytes | Stream
         try:
-            answer = _line({"ok": True, **await self._operator.answer(request)})
+            is_noted = self._operator.command(request).changes
+            self._require_right(request, standing, changes=is_noted)
+            found = await self._operator.answer(request, await _in_words(client.caller))
+            if isinstance(found, Stream):
+                self._take_place_to_follow(client)
+                answer = found
+            else:
+                answer = _line({"ok": True, **found})
         except RefusalError as error:
-            outcome, message = error.kind, str(error)
+            outcome, message, is_noted = error.kind, str(error), True
             answer = _error(error.kind, str(error))
         except Exception:  # noqa: BLE001 - whatever it is, it ends here
             # A mistake of ours in answering is none in steering.
             self._log.exception("control_failed", command=str(request.get("command"))[:_SHOWN])
             return _error(Kind.FAILED, "bgphealth made a mistake; its log says which")
-        asked = {key: str(value)[:_SHOWN] for key, value in request.items() if key != "version"}
-        if request.get("command") != "drains":
-            self._log.info(
-                "control_command", **peer._asdict(), asked=asked, outcome=outcome, message=message
-            )
+        if is_noted:
+            await self._audit.note(client.caller, standing, request, outcome, message)
         return answer
+
+    def _require_right(
+        self, request: Mapping[str, object], standing: Standing, *, changes: bool
+    ) -> None:
+        if standing is not Standing.STRANGER:
+            return
+        if changes or self._rights.readers is not Readers.ALL:
+            group = f"the group {self._rights.group}" if self._rights.group else "its group"
+            raise RefusalError(
+                Kind.FORBIDDEN,
+                f"{request['command']} is for root, the user that bgphealth runs as, and {group}",
+            )
+
+    def _take_place_to_follow(self, client: _Client) -> None:
+        if why := self._why_full(client, follows=True):
+            raise RefusalError(Kind.BUSY, why)
+        client.follows = True
+
+    async def _follow(
+        self, answer: Stream, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Write line after line, until the client says anything more, goes, or is too slow."""
+        writing = asyncio.create_task(_write_all(answer, writer))
+        hearing = asyncio.create_task(reader.read(1))
+        try:
+            await asyncio.wait({writing, hearing}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            writing.cancel()
+            hearing.cancel()
+            (outcome, _) = await asyncio.gather(writing, hearing, return_exceptions=True)
+        if isinstance(outcome, RefusalError):
+            writer.write(_error(outcome.kind, str(outcome)))
+
+
+async def _write_all(answer: Stream, writer: asyncio.StreamWriter) -> None:
+    writer.write(_line({"ok": True, **answer.first}))
+    async for line in answer.lines:
+        writer.write(_line(line))
+        async with asyncio.timeout(PATIENCE_S):
+            await writer.drain()
+
+
+async def _in_words(asking: Caller) -> str:
+    name = await asyncio.to_thread(user_name, asking.peer.uid)
+    return f"{name} (uid {asking.peer.uid}, pid {asking.peer.pid})"
 
 
 def _request(line: bytes) -> Mapping[str, object]:
@@ -156,12 +319,6 @@ def _error(kind: Kind, message: str) -> bytes:
     return _line({"ok": False, "error": {"kind": kind.value, "message": message}})
 
 
-def _peer(writer: asyncio.StreamWriter) -> Peer:
-    connection: socket.socket = writer.get_extra_info("socket")
-    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    return Peer(*_CREDENTIALS.unpack(raw))
-
-
 async def _close(writer: asyncio.StreamWriter) -> None:
     """Close a connection, whether the other end takes what it was answered or not."""
     writer.close()
@@ -170,31 +327,6 @@ async def _close(writer: asyncio.StreamWriter) -> None:
             await writer.wait_closed()
     except (ConnectionError, TimeoutError):
         writer.transport.abort()
-
-
-def _listen(path: Path) -> socket.socket:
-    """Put a socket in place that listens, also where a killed program has left one.
-
-    Raises:
-        HostError: something else is there.
-        OSError: the system does not allow it.
-    """
-    path.parent.mkdir(exist_ok=True)
-    _require_free(path)
-    # Under another name first: what can be seen can be connected to, by those who may.
-    new = path.with_name(f"{path.name}.new")
-    new.unlink(missing_ok=True)
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        listening.bind(str(new))
-        new.chmod(_MODE)
-        listening.listen(MOST_CLIENTS)
-        listening.setblocking(False)  # noqa: FBT003 - its own name
-        new.replace(path)
-    except BaseException:
-        listening.close()
-        raise
-    return listening
 
 
 def _require_free(path: Path) -> None:
@@ -209,3 +341,7 @@ def _require_free(path: Path) -> None:
         refused = probe.connect_ex(str(path))
     if refused != errno.ECONNREFUSED:
         raise HostError("somebody listens there: another bgphealth with a file of the same name?")
+
+
+def _why(error: OSError | HostError) -> str:
+    return str(error.strerror if isinstance(error, OSError) else error)

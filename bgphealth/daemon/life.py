@@ -18,18 +18,21 @@ from typing import Any, BinaryIO, TextIO
 
 from structlog.typing import FilteringBoundLogger
 
-from bgphealth import config
 from bgphealth.core.errors import BgphealthError, ConfigurationError
 from bgphealth.core.settings import Mode, Settings
-from bgphealth.daemon import places, reload, starts
+from bgphealth.daemon import draining, loading, looking, places, recent, rechecking, starts
 from bgphealth.daemon.control import Control
 from bgphealth.daemon.drained import DrainMemory
 from bgphealth.daemon.endpoints import EndpointMemory
 from bgphealth.daemon.lifeline import Lifeline
+from bgphealth.daemon.metrics import Metrics
 from bgphealth.daemon.notify import Notifier
 from bgphealth.daemon.operator import Operator
+from bgphealth.daemon.peers import Rights
 from bgphealth.daemon.program import Program
+from bgphealth.daemon.recent import Recent
 from bgphealth.daemon.recorder import Recorder
+from bgphealth.daemon.reloading import Reloader
 from bgphealth.daemon.remembered import Remembered
 from bgphealth.fallback.mptcp import EndpointKeeper
 
@@ -52,12 +55,17 @@ class Life:
     """One run over one file. Needs a running event loop."""
 
     def __init__(
-        self, file: Path, log: FilteringBoundLogger, recorder: Recorder | None = None
+        self,
+        file: Path,
+        log: FilteringBoundLogger,
+        recorder: Recorder | None = None,
+        kept: Recent | None = None,
     ) -> None:
         self._file = file
         self._log = log
         self._recorder = recorder
-        self._load = config.load if recorder is None else recorder.load
+        self._recent = kept or Recent()
+        self._load = loading.load if recorder is None else recorder.load
         self._lifeline = Lifeline()
         self._notifier = Notifier()
         self._program: Program | None = None
@@ -153,15 +161,38 @@ class Life:
         program.notifier = self._notifier
         program.endpoints = self._endpoints()
         drained = DrainMemory(places.state_file(self._file, "drains"), self._log)
-        control = Control(places.control_socket(self._file, settings), Operator(program), self._log)
+        metrics = Metrics(program, self._log)
+        reloader = Reloader(
+            self._file,
+            self._load,
+            program,
+            signalled=self._lifeline.reload,
+            notifier=self._notifier,
+            log=self._log,
+        )
+        operator = Operator(
+            draining.commands(program),
+            looking.commands(program, str(self._file.absolute())),
+            reloader.commands(),
+            rechecking.commands(program),
+            recent.commands(self._recent, lambda: program.state),
+        )
+        socket = places.control_socket(self._file, settings)
+        control = Control(socket, operator, self._log, Rights.of(settings))
+
+        async def configure(after: Settings) -> None:
+            await control.configure(Rights.of(after))
+            metrics.configure(after)
+
         async with asyncio.TaskGroup() as group:
             group.create_task(self._listen(program, control))
+            group.create_task(metrics.run())
             if self._is_alone:
                 group.create_task(program.run_alone(drained))
             else:
                 remembered = Remembered(places.state_file(self._file), self._log)
                 group.create_task(program.run(self._lifeline, remembered, drained))
-            group.create_task(self._reload(program))
+            group.create_task(reloader.run(configure))
 
     def _endpoints(self) -> EndpointKeeper:
         memory = EndpointMemory(places.state_file(self._file, "endpoints"), self._log)
@@ -169,25 +200,10 @@ class Life:
 
     async def _listen(self, program: Program, control: Control) -> None:
         await program.serves.wait()
+        # Without it, clients have to read the file: slower, and no worse.
+        with suppress(OSError):
+            places.note_socket(self._file, places.control_socket(self._file, program.settings))
         await control.serve()
-
-    async def _reload(self, program: Program) -> None:
-        while True:
-            await self._lifeline.reload.wait()
-            self._lifeline.reload.clear()
-            self._notifier.reloading()
-            try:
-                again = (self._file, program.settings, self._load)
-                after, said = await asyncio.to_thread(reload.load, *again)
-            except BgphealthError as error:
-                problems = str(error).splitlines()
-                self._log.error("reload_refused", file=str(self._file), problems=problems)
-            else:
-                await program.reload(after)
-                self._log.info("reloaded", **said)
-                if files := said.get("render"):
-                    self._log.warning("render_needed", files=files)
-            self._notifier.reloaded()
 
     async def _beat(self) -> None:
         """Feed the watchdog for as long as there is progress, and no longer."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from bgphealth.core.settings import Settings
+if TYPE_CHECKING:
+    from bgphealth.core.settings import Settings
 
 _STATE = Path("/var/lib/bgphealth")
 _RUNTIME = Path("/run/bgphealth")
@@ -38,16 +40,43 @@ def control_socket(
     return runtime_file(file, "socket", environment)
 
 
-def replace_file(target: Path, text: str) -> None:
+def note_socket(file: Path, socket: Path) -> None:
+    """Write down where the program over this file listens, for everybody.
+
+    Raises:
+        OSError: it could not be done.
+    """
+    noted = {"file": os.path.realpath(file), "socket": str(socket)}
+    replace_file(runtime_file(file, "control.json"), f"{json.dumps(noted)}\n", 0o644)
+
+
+def noted_socket(file: Path, environment: Mapping[str, str] = os.environ) -> Path | None:
+    """Return where the program over this file listens, if one has written it down.
+
+    Not what a program over another file of the same name has. Nobody need listen there any more.
+    """
+    try:
+        noted = json.loads(runtime_file(file, "control.json", environment).read_bytes())
+        if noted["file"] == os.path.realpath(file) and Path(noted["socket"]).is_socket():
+            return Path(noted["socket"])
+    except (OSError, ValueError, LookupError, TypeError):
+        pass
+    return None
+
+
+def replace_file(target: Path, text: str, mode: int = 0o600) -> None:
     """Put a file into place as a whole and for good, or not at all; make its directory.
 
     Raises:
         OSError: it could not be done; an old file is as it was.
     """
+    import tempfile  # noqa: PLC0415 - those who only look do not wait for it
+
     target.parent.mkdir(exist_ok=True)
     descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="ascii") as stream:
+            os.fchmod(descriptor, mode)
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Set
 from dataclasses import replace
 from functools import partial
 from ipaddress import ip_network
+from time import time
 from typing import NamedTuple, TextIO
 
 from structlog.typing import FilteringBoundLogger
@@ -45,13 +46,16 @@ from bgphealth.daemon.alternatives import AlternativesWatch, Healthy, trusted
 from bgphealth.daemon.closed_loop import ClosedLoop, Lookups, Remedies
 from bgphealth.daemon.drained import DrainMemory
 from bgphealth.daemon.held import HeldAddresses
+from bgphealth.daemon.history import History
 from bgphealth.daemon.lifeline import Lifeline
 from bgphealth.daemon.notify import Notifier
-from bgphealth.daemon.probing import Probing
+from bgphealth.daemon.observer import Observer
+from bgphealth.daemon.probing import Now, Probing
 from bgphealth.daemon.questions import KernelView
 from bgphealth.daemon.recorder import Recorder
 from bgphealth.daemon.remembered import Remembered
 from bgphealth.daemon.reporting import Reporter
+from bgphealth.daemon.snapshot import Defaults, Known, Told
 from bgphealth.exabgp.commands import PING
 from bgphealth.exabgp.driver import Acknowledged, Driver, DriverEvent, Refused
 from bgphealth.fallback import leftovers
@@ -93,6 +97,8 @@ class Program:
             self._reporter = LocalReporter(log, lambda: self._settings)
         self._loop = asyncio.get_running_loop()
         self._state = engine.initial(settings)
+        self.history = History(self._loop.time())
+        """Since when things are as they are, and what became of the last reload."""
         self._events: deque[Event] = deque()
         self._steered: _Steered | None = None
         self._closed_loop: ClosedLoop | None = None
@@ -120,6 +126,8 @@ class Program:
         """Who hears how it goes, if anybody."""
         self.endpoints: EndpointKeeper | None = None
         """Who keeps the MPTCP endpoints, if anybody; to be given before it runs."""
+        self.observer: Observer | None = None
+        """Who counts what happens, if anybody."""
 
     @property
     def settings(self) -> Settings:
@@ -135,6 +143,28 @@ class Program:
     def now(self) -> float:
         """The clock of the events."""
         return self._loop.time()
+
+    def asked(self, thing: str | None) -> list[Now]:
+        """Return what can be asked now of an uplink or a service, or of all there is."""
+        return [] if self._steered is None else self._steered.probing.now(thing)
+
+    @property
+    def known(self) -> Known:
+        """All that is known at this moment."""
+        paths, seen = self._state.paths, self._closed_loop
+        driver = None if self._steered is None else self._steered.driver
+        return Known(
+            now=self.now,
+            wall=time(),
+            state=self._state,
+            times=self.history.times,
+            told=Told.of(driver) if isinstance(driver, Driver) else None,
+            truth=None if seen is None else seen.truth,
+            defaults=Defaults({}, {}) if seen is None else Defaults(seen.tiers, seen.defaults),
+            troubles=self._reporter.troubles,
+            source_of={path: self._sources.on_link(path) for path in paths},
+            gateway_of={path: self._sources.gateway(path) for path in paths},
+        )
 
     def post(self, event: Event) -> None:
         """Have the engine take an event; what it decides is under way when this returns."""
@@ -215,16 +245,17 @@ class Program:
         await self._save_aside()
         # What was acknowledged meanwhile was asked for before: nothing has left by that.
         self._leaving |= owned_before - self._owned
-        is_asked_otherwise = _asked(before) != _asked(settings)
-        if is_asked_otherwise:
-            # Before the engine knows: an answer about the old interface is none about the new one.
-            self._steered.probing.close()
+        probing = self._steered.probing
+        # Before the engine knows: an answer about the old interface is none about the new one.
+        left = probing.leave(settings)
         # Whether they are there must be known before they are announced.
         self._held.configure(settings)
         at = self._loop.time()
         if self._recorder is not None:
             self._recorder.reconfigured(at, settings)
+        asked_before = self._state
         self._state, effects = reconfigure(self._state, settings, at)
+        self.history.reloaded(at, asked_before, self._state)
         self._take(effects, self._steered)
         if self._closed_loop is not None:
             self._closed_loop.configure(settings, self._owned)
@@ -232,12 +263,12 @@ class Program:
         driver.doubt(owned_before ^ self._owned)
         if _watched(before) != _watched(settings):
             await self._watch_others(before)
-        if is_asked_otherwise:
-            probing = Probing(settings, self._kernel, self._post)
-            for path in self._state.suspects:
-                probing.pace(path, suspect=True)
-            self._steered = _Steered(driver, probing)
-            self._answered_at = self._loop.time()
+        probing.begin(settings)
+        for path in self._state.suspects & left:
+            probing.pace(path, suspect=True)
+        for path in asked_before.suspects - self._state.suspects:
+            probing.pace(path, suspect=False)
+        self._answered_at = self._loop.time()
         self._set_timer()
         self._tell_standing()
 
@@ -313,6 +344,8 @@ class Program:
         if self._recorder is not None:
             self._recorder.record(event)
         self._reporter.answer(event)
+        if self.observer is not None:
+            self.observer.answer(event)
         self._state, effects = engine.step(self._state, event)
         if effects:
             self._take(effects, steered)
@@ -337,6 +370,9 @@ class Program:
     def _take(self, effects: tuple[Effect, ...], steered: _Steered) -> None:
         for effect in effects:
             self._reporter.effect(effect)
+            self.history.effect(effect)
+            if self.observer is not None:
+                self.observer.effect(effect)
             match effect:
                 case IntentsChanged(intents=intents, undecided=undecided):
                     steered.driver.want(intents, undecided)
@@ -400,7 +436,7 @@ class Program:
         return self._links.get(uplink)
 
     def _watch_uplinks(self, settings: Settings) -> UplinkWatch:
-        told = (self._links_seen, self._sources_seen, self._reporter.kernel)
+        told = (self._links_seen, self._sources_seen, self._applied)
         watch = UplinkWatch(settings, *told, self._held.keeper)
         if settings.flush_conntrack:
             watch.flusher = Flusher(settings, self._reporter.flushed)
@@ -420,9 +456,9 @@ class Program:
                 done = await leftovers.remove(before, self._settings, netlink)
         except BgphealthError as error:
             failed = {uplink.name: error for uplink in before.uplinks}
-            self._reporter.kernel(Applied((), failed))
+            self._applied(Applied((), failed))
         else:
-            self._reporter.kernel(Applied(tuple(done), {}))
+            self._applied(Applied(tuple(done), {}))
         self._links = {}
         known = self._watch.flusher
         self._watch = self._watch_uplinks(self._settings)
@@ -441,6 +477,11 @@ class Program:
     def _sources_seen(self, sources: Sources) -> None:
         self._reporter.sources(sources)
         self._sources = sources
+
+    def _applied(self, applied: Applied) -> None:
+        self._reporter.kernel(applied)
+        if self.observer is not None:
+            self.observer.kernel(applied)
 
     def _driver_event(self, event: DriverEvent) -> None:
         self._reporter.driver(event)
@@ -476,14 +517,3 @@ def silence_s(settings: Settings) -> float:
 def _watched(settings: Settings) -> object:
     """Return everything that following the uplinks depends on."""
     return settings.uplinks, settings.fallback, settings.sources, settings.flush_conntrack
-
-
-def _asked(settings: Settings) -> object:
-    """Return everything that probing depends on."""
-    return (
-        settings.uplinks,
-        settings.path_timing,
-        settings.suspect_interval_s,
-        settings.fallback.table,
-        [(s.name, s.prefixes, s.checks, s.timing) for s in settings.services],
-    )

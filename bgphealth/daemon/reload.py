@@ -3,29 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from enum import StrEnum
 from pathlib import Path
+from typing import NamedTuple
 
-from bgphealth import config
-from bgphealth.core.errors import ConfigurationError
+from bgphealth.core.errors import HostError
 from bgphealth.core.settings import Mode, Settings
-from bgphealth.exabgp import render as exabgp_render
-from bgphealth.frr import render as frr_render
+from bgphealth.daemon import loading
+from bgphealth.daemon.peers import group_number
+
+
+class ReloadOutcome(StrEnum):
+    """What came of a reload."""
+
+    APPLIED = "applied"
+    UNCHANGED = "unchanged"
+    WOULD_APPLY = "would_apply"
+    """Nobody did: it was only asked for."""
+    REFUSED = "refused"
+
+
+class Reloaded(NamedTuple):
+    """A reload that is over.
+
+    `at` is on the clock of the events; `by` says in words who asked for it; `problems` is why it
+    was refused, one line each; `changes` what it changed; `render` names the rendered files that
+    would be other ones now.
+    """
+
+    at: float
+    by: str
+    outcome: ReloadOutcome
+    problems: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
+    render: tuple[str, ...] = ()
 
 
 def load(
-    file: Path, before: Settings, read: Callable[[Path], Settings] = config.load
+    file: Path, before: Settings, read: Callable[[Path], Settings] = loading.load
 ) -> tuple[Settings, Mapping[str, list[str]]]:
     """Read the file again; return it, and what it changes (`changes`).
 
     Takes some time: to be called in a thread.
 
     Raises:
-        ConfigurationError: the file is wrong, or changes what a running ExaBGP cannot follow.
+        InvalidFileError: the file is wrong, or changes what a running ExaBGP cannot follow.
         PermissionDeniedError: the file may not be read.
     """
     after = read(file)
-    if refused := refusals(before, after):
-        raise ConfigurationError("\n".join(f"{file}: {line}" for line in refused))
+    refused = refusals(before, after)
+    if after.control_group is not None and after.control_group != before.control_group:
+        refused += _no_such_group(after.control_group)
+    if refused:
+        from bgphealth.config import document  # noqa: PLC0415 - see `loading`
+        from bgphealth.config.problems import InvalidFileError  # noqa: PLC0415
+
+        at = document.read(file)
+        parts = (line.partition(": ") for line in refused)
+        raise InvalidFileError([at.problem(tuple(k.split(".")), why) for k, _, why in parts])
     said = changes(before, after)
     if stale := stale_files(before, after, file):
         said["render"] = stale
@@ -35,17 +70,28 @@ def load(
 def refusals(before: Settings, after: Settings) -> list[str]:
     """Return what only a restart can change, of ExaBGP where there is one, in words."""
     who = "bgphealth" if before.mode is Mode.LOCAL else "ExaBGP"
+    if before.mode is not after.mode:
+        # Whatever else differs comes of that.
+        return [_needs_restart("mode", before.mode, after.mode, who)]
     pairs = {
-        "mode": (before.mode, after.mode),
         "host.asn": (before.host.asn, after.host.asn),
         "host.injector": (before.host.injector, after.host.injector),
         "control.socket": (before.control_socket, after.control_socket),
     }
-    return [
-        f"{key}: {old} became {new}, which needs 'bgphealth render', and a restart of {who}"
-        for key, (old, new) in pairs.items()
-        if old != new
-    ]
+    return [_needs_restart(key, old, new, who) for key, (old, new) in pairs.items() if old != new]
+
+
+def _no_such_group(name: str) -> list[str]:
+    """Say that there is no such group on this host, if so."""
+    try:
+        group_number(name)
+    except HostError as error:
+        return [f"control.group: {error}"]
+    return []
+
+
+def _needs_restart(key: str, old: object, new: object, who: str) -> str:
+    return f"{key}: {old} became {new}, which needs 'bgphealth render', and a restart of {who}"
 
 
 def changes(before: Settings, after: Settings) -> dict[str, list[str]]:
@@ -76,6 +122,11 @@ def changes(before: Settings, after: Settings) -> dict[str, list[str]]:
         ),
         "fallback": (before.fallback, after.fallback),
         "sources": (before.sources, after.sources),
+        "control": (
+            (before.control_group, before.control_read),
+            (after.control_group, after.control_read),
+        ),
+        "metrics": (before.metrics, after.metrics),
     }
     found = {
         **_differences("uplinks", *uplinks),
@@ -94,6 +145,10 @@ def stale_files(before: Settings, after: Settings, file: Path) -> list[str]:
     file = Path("/") / file
     if after.mode is Mode.LOCAL:
         return []  # The unit depends on where things are only.
+    # Templates are needed for nothing else here, and their library takes memory.
+    from bgphealth.exabgp import render as exabgp_render  # noqa: PLC0415
+    from bgphealth.frr import render as frr_render  # noqa: PLC0415
+
     files = {
         "exabgp.conf": [
             exabgp_render.render_conf(settings, file, ["/bgphealth"], _stand_ins(settings))

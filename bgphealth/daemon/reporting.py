@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from structlog.typing import FilteringBoundLogger
 
@@ -62,6 +62,29 @@ from bgphealth.fallback.watch import Sources
 _Key = TypeVar("_Key")
 
 
+class Troubles(NamedTuple):
+    """What could not be done or asked when it was tried last, and why, in words.
+
+    By uplink, address or path; pins and policies, and in local mode defaults that are not used.
+    `unasked` are probes (uplink, family, role, probe) and checks (service, check).
+    """
+
+    kernel: Mapping[str, str]
+    addresses: Mapping[Address, str]
+    sources: Mapping[PathKey, str]
+    fallback: Mapping[PathKey, str]
+    not_used: Mapping[PathKey, str]
+    wishes: Mapping[Wish, str]
+    unasked: Mapping[tuple[str, ...], str]
+
+
+class _Unasked(NamedTuple):
+    """Why a probe cannot be asked: as it is said, and without the figures in it."""
+
+    detail: str
+    reason: str
+
+
 class Reporter:
     """Writes the log lines of effects, driver events and changes of the kernel."""
 
@@ -73,9 +96,22 @@ class Reporter:
         self._unwritten: Mapping[PathKey, str] = {}
         self._unmet: Mapping[Wish, str] = {}
         self._beaten: Mapping[PathKey, str] = {}
-        self._unasked: dict[tuple[str, ...], str] = {}
+        self._unasked: dict[tuple[str, ...], _Unasked] = {}
         self._lost_sessions: dict[str, str] = {}
         self._alternatives: AlternativesSeen | AlternativesUnknown | None = None
+
+    @property
+    def troubles(self) -> Troubles:
+        """What is in the way now."""
+        return Troubles(
+            self._kernel_errors,
+            self._address_errors,
+            self._absent,
+            self._unwritten,
+            self._beaten,
+            self._unmet,
+            {key: unasked.detail for key, unasked in self._unasked.items()},
+        )
 
     def effect(self, effect: Effect) -> None:
         """Log one effect of the engine."""
@@ -136,8 +172,9 @@ class Reporter:
         if event.verdict is Verdict.UNKNOWN:
             # The figures in a reason change all the time; the reason is what is said once.
             reason = "".join(char for char in event.detail if not char.isdigit())
-            if self._unasked.get(key) != reason:
-                self._unasked[key] = reason
+            before = self._unasked.get(key)
+            self._unasked[key] = _Unasked(event.detail, reason)
+            if before is None or before.reason != reason:
                 self._log.warning("probe_unknown", **subject, probe=str(probe), why=event.detail)
         elif self._unasked.pop(key, None) is not None:
             self._log.info("probe_known", **subject, probe=str(probe))

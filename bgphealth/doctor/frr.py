@@ -11,11 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from bgphealth.core.errors import ConfigurationError
 from bgphealth.core.settings import Family, ProbeKind, Settings, UplinkSettings
 from bgphealth.doctor import frr_lines
 from bgphealth.doctor.finding import Finding, Kind, Severity
+from bgphealth.doctor.frr_lines import Loading
+from bgphealth.frr import beside as by
 from bgphealth.frr import configuration, setup
-from bgphealth.frr.render import render
+from bgphealth.frr.existing import Existing, existing
+from bgphealth.frr.render import HEADER, PART, render
 from bgphealth.frr.setup import Daemon, Neighbor
 from bgphealth.frr.state import Session, Sessions, Vtysh
 
@@ -163,13 +167,12 @@ async def findings(settings: Settings, file: Path) -> list[Finding]:
     In mode ``frr`` only.
     """
     vtysh = Vtysh(timeout_s=_LATE_S)
-    names = _needed(settings)
     daemons, neighbors, peers = await asyncio.gather(
-        asyncio.gather(*(setup.daemon(vtysh, name) for name in names)),
+        setup.daemons(vtysh, _needed(settings)),
         setup.neighbors(vtysh),
         _bfd_peers(vtysh, settings),
     )
-    seen = Seen(dict(zip(names, daemons, strict=True)), neighbors, peers, _conf(), _user())
+    seen = Seen(daemons, neighbors, peers, _conf(), _user())
     return examine(settings, file, seen)
 
 
@@ -244,21 +247,38 @@ def _daemons(seen: Seen) -> Iterator[Finding]:
 
 
 def _configuration(settings: Settings, file: Path, seen: Seen) -> Iterator[Finding]:
-    zebra = seen.daemons.get("zebra")
-    if isinstance(zebra, Daemon):
-        yield from _resolve_via_default(settings, zebra)
     # A line of a password is wanted where there is one; what it is, nobody needs to know here.
     passwords = {u.name: "***" for u in settings.uplinks if u.password_file is not None}
-    rendered = configuration.lines(render(settings, file, passwords))
-    command = f"bgphealth -c {shlex.quote(str(file))} render frr -o {CONF.parent}"
     running = [daemon for daemon in seen.daemons.values() if isinstance(daemon, Daemon)]
+    there = existing(daemon.configuration for daemon in running)
+    is_part = there.is_part or _has_its_own(there, seen)
+    zebra = seen.daemons.get("zebra")
+    if isinstance(zebra, Daemon) and not (is_part and by.multihop(settings, there)):
+        yield from _resolve_via_default(settings, zebra)
+    try:
+        conf = render(settings, file, passwords, there if is_part else None)
+    except ConfigurationError as error:
+        yield frr_lines.NOT_RENDERED.found("frr.conf", str(error))
+        return
+    rendered = configuration.lines(conf)
+    command = f"bgphealth -c {shlex.quote(str(file))} render frr "
+    loading = Loading(f"{command}-o {CONF.parent}", "vtysh -b")
+    if is_part:
+        part = Path("/run", PART)
+        loading = Loading(f"{command}--fragment -o {part.parent}", f"vtysh -f {part}")
     if len(running) == len(seen.daemons):
         # Each daemon has its own part of it, some lines several of them.
-        there = dict.fromkeys(
+        printed = dict.fromkeys(
             line for daemon in running for line in configuration.lines(daemon.configuration)
         )
-        yield from frr_lines.findings(rendered, tuple(there), command)
-    yield from _conf_file(rendered, seen, command)
+        yield from frr_lines.findings(rendered, tuple(printed), loading)
+    yield from _conf_file(rendered, seen, "vtysh -c 'write memory'" if is_part else loading.render)
+
+
+def _has_its_own(there: Existing, seen: Seen) -> bool:
+    """Return whether FRR has a configuration, and nothing of ours in it or meant to be."""
+    is_meant = isinstance(seen.conf, str) and HEADER in seen.conf
+    return there.asn is not None and not there.has_ours and not is_meant
 
 
 def _resolve_via_default(settings: Settings, zebra: Daemon) -> Iterator[Finding]:

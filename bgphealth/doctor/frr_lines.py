@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 from bgphealth.doctor.finding import Finding, Kind, Severity
-from bgphealth.frr.configuration import Line, missing
+from bgphealth.frr.configuration import Line, is_ours, missing
 
 MOST_LINES = 20
 """Entered one by one at most; when more is missing, the file as a whole is read again."""
@@ -117,19 +118,32 @@ _WHAT_FOR = tuple(
 """What a line is for: its blocks and itself, joined by ``: ``; the first that matches counts."""
 
 
-def findings(rendered: Sequence[Line], running: Collection[Line], render: str) -> list[Finding]:
+class Loading(NamedTuple):
+    """The command that writes what was rendered, and the one by which FRR reads it."""
+
+    render: str
+    load: str
+
+    def __str__(self) -> str:
+        """Return one after the other."""
+        return f"{self.render} && {self.load}"
+
+
+def findings(
+    rendered: Sequence[Line], running: Collection[Line], loading: Loading
+) -> list[Finding]:
     """Return what the running configuration lacks, and what it has in objects of ours.
 
     Args:
         rendered: what it should have.
         running: what it has.
-        render: the command that writes frr.conf.
+        loading: how FRR gets all of it.
     """
     absent = missing(rendered, running)
     if len(absent) > MOST_LINES:
-        return [_whole(absent, running, render)]
+        return [_whole(absent, running, loading)]
     wanted = frozenset(rendered)
-    extra = [line for line in running if line not in wanted and _is_ours(line)]
+    extra = [line for line in running if line not in wanted and is_ours(line)]
     groups: dict[tuple[Kind, str], tuple[list[Line], list[Line]]] = {}
     for index, found in enumerate((absent, extra)):
         for line in found:
@@ -142,35 +156,26 @@ def findings(rendered: Sequence[Line], running: Collection[Line], render: str) -
                 for what, some in (("missing", lacking), ("not rendered", more))
                 if some
             ),
-            _mend(lacking, more, render),
+            _mend(lacking, more, loading),
         )
         for (kind, subject), (lacking, more) in groups.items()
     ]
 
 
-def _whole(absent: Sequence[Line], running: Collection[Line], render: str) -> Finding:
+def _whole(absent: Sequence[Line], running: Collection[Line], loading: Loading) -> Finding:
     # bgpd takes no other AS while it runs.
     runs = any(line.text.startswith("router bgp ") for line in running)
     is_other_as = runs and any(line.text.startswith("router bgp ") for line in absent)
     return NOT_RENDERED.found(
         "frr.conf",
         f"{len(absent)} lines are missing in the running configuration: {_listed(absent)}",
-        f"{render} && {'systemctl restart frr' if is_other_as else 'vtysh -b'}",
+        f"{loading.render} && systemctl restart frr" if is_other_as else str(loading),
     )
 
 
 def _kind(line: Line) -> Kind:
     text = ": ".join((*line.within, line.text))
     return next(kind for pattern, kind in _WHAT_FOR if pattern.match(text))
-
-
-def _is_ours(line: Line) -> bool:
-    """Return whether a line is about an object that bgphealth named.
-
-    That of others which uses one (a filter of a neighbor, say) is somebody else's.
-    """
-    first = (*line.within, line.text)[0]
-    return re.match(r"(route-map|\S+ prefix-list|bgp \S+-list \S+) bgphealth-", first) is not None
 
 
 def _subject(line: Line) -> str:
@@ -188,9 +193,9 @@ def _listed(lines: Sequence[Line]) -> str:
     return f"{shown} and {more} more" if more > 0 else shown
 
 
-def _mend(lacking: Collection[Line], more: Collection[Line], render: str) -> str:
+def _mend(lacking: Collection[Line], more: Collection[Line], loading: Loading) -> str:
     if any(line.text.endswith("***") for line in lacking):
-        return f"{render} && vtysh -b"  # A password is not shown.
+        return str(loading)  # A password is not shown.
     gone = {line.text for line in more if not line.within}
     entered = ["configure terminal"]
     within: tuple[str, ...] = ()

@@ -162,6 +162,7 @@ class Driver:
         self._silence = Silence(_now())
         self._follows_pong = False
         self._is_4 = True
+        self._version = ""
         self._losses = 0
 
     @property
@@ -175,6 +176,11 @@ class Driver:
         return dict(self._held)
 
     @property
+    def waiting(self) -> Set[RouteKey]:
+        """What is to be sent, or was sent and not answered yet."""
+        return self._doubtful.union(c.key for command in self._pending for c in command.changes)
+
+    @property
     def neighbors(self) -> Mapping[str, NeighborState]:
         """The last that ExaBGP said of each neighbor, by its address."""
         return dict(self._neighbors)
@@ -183,6 +189,16 @@ class Driver:
     def counts(self) -> Mapping[str, int]:
         """Commands ``sent``, ``acknowledged``, ``refused`` and ``lost`` since the start."""
         return dict(self._counts)
+
+    @property
+    def pending(self) -> int:
+        """How many commands wait for their reply."""
+        return len(self._pending)
+
+    @property
+    def version(self) -> str:
+        """The version of ExaBGP, as it answers a ping; empty before the first answer."""
+        return self._version
 
     @property
     def late_s(self) -> float:
@@ -214,7 +230,8 @@ class Driver:
         is_of_pong, self._follows_pong = self._follows_pong, False
         match decode(line):
             case Reply.PONG if self._silence.is_pinged:
-                self._is_4 = line.startswith("exabgp 4")
+                self._version = line.removeprefix("exabgp").strip()
+                self._is_4 = self._version.startswith("4")
                 self._silence.pong(_now())
                 self._follows_pong = True
                 if not self._pending:

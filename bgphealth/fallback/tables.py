@@ -100,7 +100,7 @@ class Applied:
     `unwritten` says which fallback defaults could not be written, and why, `unmet` the same of pins
     and policies: that is no reason not to probe the uplink. In local mode `beaten` says which are
     there and yet not used, and why, and `others` which of somebody else's defaults appeared or
-    went.
+    went. `present` are the paths whose fallback default is there.
     """
 
     done: tuple[str, ...]
@@ -109,6 +109,7 @@ class Applied:
     unmet: Mapping[Wish, str] = field(default_factory=dict)
     beaten: Mapping[PathKey, str] = field(default_factory=dict)
     others: tuple[News, ...] = ()
+    present: frozenset[PathKey] = frozenset()
 
 
 async def apply(settings: Settings, wanted: Plan, netlink: Netlink) -> Applied:

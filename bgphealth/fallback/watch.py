@@ -65,7 +65,8 @@ class UplinkWatch:
         settings: the file.
         links: called with each uplink's link state (RFC 2863) after each look, must not block.
         sources: called with the probe sources after each look, must not block.
-        applied: called when the kernel was changed or could not be, must not block.
+        applied: called after each look with what was changed in the kernel, and what could not be,
+            must not block.
         keeper: shown the addresses of the host at each look; None where nobody cares.
     """
 
@@ -193,8 +194,7 @@ class UplinkWatch:
         if self.endpoints is not None:
             endpoints = mptcp.plan(self._settings, interfaces, wanted.sources)
             applied = await self._keep(endpoints, applied, self.endpoints)
-        if applied != Applied((), {}):
-            self._applied(applied)
+        self._applied(applied)
 
     async def _keep(
         self, wanted: Set[Endpoint], applied: Applied, keeper: EndpointKeeper
@@ -229,7 +229,14 @@ class UplinkWatch:
             return Applied((), {}, dict.fromkeys(paths, str(error)))
         failed = {path: str(error) for path, error in written.failed.items()}
         unwritten = {**defaults.absent, **failed}
-        return Applied(written.done, {}, unwritten, beaten=defaults.beaten, others=tuple(news))
+        return Applied(
+            written.done,
+            {},
+            unwritten,
+            beaten=defaults.beaten,
+            others=tuple(news),
+            present=frozenset(defaults.wanted.keys() - failed.keys()),
+        )
 
     async def _write_pins(
         self, interfaces: Mapping[str, Interface], gateways: Gateways, netlink: Netlink

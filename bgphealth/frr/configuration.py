@@ -15,6 +15,8 @@ _PASSWORD = re.compile(r"(neighbor \S+ password) .+")
 _COMMUNITIES = re.compile(r"(set (?:large-)?community) (.+)")
 _MAXIMUM_PATHS = re.compile(r"(maximum-paths(?: ibgp)?) (\d+)")
 
+_OURS = re.compile(r"(route-map|\S+ prefix-list|bgp \S+-list \S+) bgphealth-")
+
 _UNSAID = re.compile(
     # What begins and ends a block.
     r"!|end$|exit"
@@ -22,7 +24,9 @@ _UNSAID = re.compile(
     r"|Building configuration|Current configuration|frr (version|defaults) |hostname |log "
     r"|service integrated-vtysh-config$|neighbor \S+ description "
     # Defaults, which FRR does not print. `resolve-via-default` is asked for in its own way.
-    r"|bgp log-neighbor-changes$|no ipv?6? nht resolve-via-default$"
+    r"|bgp log-neighbor-changes$|no ip(?:v6)? nht resolve-via-default$"
+    # The kernel's affair, of which FRR speaks all the same.
+    r"|no ip(?:v6)? forwarding$"
     r"|detect-multiplier 3$|(receive|transmit)-interval 300$"
 )
 
@@ -57,6 +61,14 @@ def _lines(text: str) -> Iterator[Line]:
             blocks.pop()
         yield Line(tuple(block for _, block in blocks), said)
         blocks.append((depth, said))
+
+
+def is_ours(line: Line) -> bool:
+    """Return whether a line is about an object that bgphealth named.
+
+    That of others which uses one (a filter of a neighbor, say) is somebody else's.
+    """
+    return _OURS.match((*line.within, line.text)[0]) is not None
 
 
 def missing(wanted: Iterable[Line], there: Collection[Line]) -> tuple[Line, ...]:

@@ -1,4 +1,7 @@
-"""frr.conf for the host: two tiers of defaults, and services exported by community."""
+"""frr.conf for the host: two tiers of defaults, and services exported by community.
+
+Or only our part of it, for a host whose FRR has a configuration of its own.
+"""
 
 from __future__ import annotations
 
@@ -24,12 +27,22 @@ from bgphealth.core.settings import (
     ServiceSettings,
     Settings,
 )
+from bgphealth.frr import beside as by
+from bgphealth.frr.beside import Beside
+from bgphealth.frr.existing import LAST, Existing, Rest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from bgphealth.core.settings import UplinkPath, UplinkSettings
+
+
+PART = "frr-fragment.conf"
+"""What our part alone is called."""
+
+HEADER = "rendered by bgphealth; edit"
+"""In the first line of a whole frr.conf."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +65,7 @@ class _Session:
     ttl_security: bool
     has_bfd: bool
     bfd_profile: str | None
+    beside: Beside | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +123,12 @@ class _Export:
 
 @dataclass(frozen=True, slots=True)
 class _FamilyPart:
-    """What one address family needs. `ip` is FRR's keyword: ``ip`` or ``ipv6``."""
+    """What one address family needs. `ip` is FRR's keyword: ``ip`` or ``ipv6``.
+
+    `maximum_paths` are those that are to be said. `installs` is what becomes of other routes of BGP
+    on their way into the kernel, None in a whole frr.conf. `speaks`: the injector speaks this
+    family without being told to.
+    """
 
     name: str
     ip: str
@@ -121,6 +140,10 @@ class _FamilyPart:
     exports: tuple[_Export, ...]
     backups: tuple[_Backup, ...]
     uplinks: tuple[_Session, ...]
+    maximum_paths: tuple[str, ...]
+    installs: Rest | None
+    speaks: bool
+    filters_in: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +172,10 @@ class _Steering:
 
 
 def render(
-    settings: Settings, file: Path, passwords: Mapping[str, str] = MappingProxyType({})
+    settings: Settings,
+    file: Path,
+    passwords: Mapping[str, str] = MappingProxyType({}),
+    beside: Existing | None = None,
 ) -> str:
     """Return frr.conf.
 
@@ -157,9 +183,10 @@ def render(
         settings: What the file says.
         file: What the first line tells people to edit.
         passwords: Of the sessions to the ToRs, by uplink.
+        beside: The configuration that FRR has; then only what is to be added to it.
 
     Raises:
-        ConfigurationError: The file says that there is no FRR.
+        ConfigurationError: The file says that there is no FRR, or that it is another one.
     """
     if settings.mode is not Mode.FRR:
         what = "systemd" if settings.mode is Mode.LOCAL else "exabgp"
@@ -167,7 +194,9 @@ def render(
             f"{file}: mode: {settings.mode} has no FRR on this host; 'bgphealth render {what}' "
             "writes all that it needs"
         )
-    families = [_family(settings, family, passwords) for family in settings.families]
+    if beside is not None and (contradictions := by.contradictions(settings, beside)):
+        raise ConfigurationError("\n".join(f"{file}: {each}" for each in contradictions))
+    families = [_family(settings, family, passwords, beside) for family in settings.families]
     kept = [s for s in settings.services if s.on_injector_loss is InjectorLoss.KEEP]
     sessions = {session.neighbor: session for f in families for session in f.uplinks}
     return templating.render(
@@ -181,6 +210,12 @@ def render(
         families=families,
         sessions=list(sessions.values()),
         bfd_profiles=list(_bfd_profiles(settings)),
+        beside=beside,
+        remarks=[] if beside is None else by.remarks(settings, beside),
+        silent=[] if beside is None else by.silent(settings, beside),
+        last=LAST,
+        header=HEADER,
+        resolves_via_default=beside is not None and bool(by.multihop(settings, beside)),
     )
 
 
@@ -215,13 +250,16 @@ def _steering(settings: Settings, uplink: UplinkSettings) -> _Steering:
     return _Steering(uplink.name, *clean, *(degraded if is_degraded else [""] * len(degraded)))
 
 
-def _family(settings: Settings, family: Family, passwords: Mapping[str, str]) -> _FamilyPart:
+def _family(
+    settings: Settings, family: Family, passwords: Mapping[str, str], beside: Existing | None
+) -> _FamilyPart:
+    ip = "ip" if family is Family.IPV4 else "ipv6"
     source = settings.host.source_for(family)
     if source is None:
         raise AssertionError(f"no source for {family}")  # Checked with the file.
     return _FamilyPart(
         name=family.value,
-        ip="ip" if family is Family.IPV4 else "ipv6",
+        ip=ip,
         default="0.0.0.0/0" if family is Family.IPV4 else "::/0",
         source=source,
         discard_prefix=ip_network(settings.host.discard_next_hop_for(family)),
@@ -235,11 +273,15 @@ def _family(settings: Settings, family: Family, passwords: Mapping[str, str]) ->
             for prefix in _prefixes([service], family)
         ),
         uplinks=tuple(
-            _session(uplink, path, passwords.get(uplink.name))
+            _session(uplink, path, passwords.get(uplink.name), beside)
             for uplink in settings.uplinks
             for path in uplink.paths
             if path.family is family
         ),
+        maximum_paths=tuple(by.maximum_paths(settings, family, beside)),
+        installs=None if beside is None else Rest(beside.zebra_route_map(ip)),
+        filters_in=beside is None or by.filters_in(settings, family),
+        speaks=beside is not None and beside.speaks(str(settings.host.injector), family),
     )
 
 
@@ -292,10 +334,13 @@ def _prefixes(services: Iterable[ServiceSettings], family: Family) -> tuple[Pref
     )
 
 
-def _session(uplink: UplinkSettings, path: UplinkPath, password: str | None) -> _Session:
+def _session(
+    uplink: UplinkSettings, path: UplinkPath, password: str | None, beside: Existing | None
+) -> _Session:
+    neighbor = by.neighbor(uplink, path)
     return _Session(
         name=uplink.name,
-        neighbor=uplink.interface if path.neighbor is None else str(path.neighbor),
+        neighbor=neighbor,
         is_interface=path.neighbor is None,
         remote_as="external" if uplink.neighbor_asn is None else str(uplink.neighbor_asn),
         next_hop_prefix=None
@@ -308,4 +353,5 @@ def _session(uplink: UplinkSettings, path: UplinkPath, password: str | None) -> 
         ttl_security=uplink.ttl_security,
         has_bfd=uplink.bfd is not None,
         bfd_profile=_bfd_name(uplink.bfd.profile) if uplink.bfd and uplink.bfd.profile else None,
+        beside=None if beside is None else by.beside(beside, neighbor, path.family),
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
@@ -51,9 +52,29 @@ async def daemon(vtysh: Vtysh, name: str) -> Daemon | str:
     return await vtysh.ask(name, commands, partial(parse_daemon, name=name), pager="cat")
 
 
+async def release(vtysh: Vtysh) -> str:
+    """Return which FRR bgpd is of, ``8.4.4``; empty if it cannot be asked."""
+    found = await vtysh.ask("bgpd", ["show version"], _parse_release)
+    return "" if isinstance(found, str) else found[0].removeprefix("FRRouting ")
+
+
+async def daemons(vtysh: Vtysh, names: Iterable[str]) -> Mapping[str, Daemon | str]:
+    """Return several daemons, all asked at the same time."""
+    wanted = tuple(names)
+    found = await asyncio.gather(*(daemon(vtysh, name) for name in wanted))
+    return dict(zip(wanted, found, strict=True))
+
+
 async def neighbors(vtysh: Vtysh) -> Mapping[str, Neighbor] | str:
     """Return the BGP neighbors of the default VRF, by address or interface."""
     return await vtysh.ask("bgpd", ["show bgp neighbors json"], parse_neighbors)
+
+
+def _parse_release(output: bytes) -> re.Match[str]:
+    found = _VERSION.search(output.decode("utf-8", "replace"))
+    if found is None:
+        raise UnreadableError("no version")
+    return found
 
 
 def parse_daemon(output: bytes, *, name: str) -> Daemon:

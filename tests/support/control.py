@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,8 +18,13 @@ from bgphealth.core import engine
 from bgphealth.core.events import Event, Started, Verdict
 from bgphealth.core.settings import Settings
 from bgphealth.core.state import State
+from bgphealth.daemon import draining, looking
 from bgphealth.daemon.control import Control
+from bgphealth.daemon.history import History
 from bgphealth.daemon.operator import Operator
+from bgphealth.daemon.peers import Rights
+from bgphealth.daemon.reporting import Troubles
+from bgphealth.daemon.snapshot import Defaults, Known
 from tests.support.hosts import CHECK_RISE, RISE, checked, host, round_of
 
 
@@ -31,9 +36,27 @@ class Steered:
     now: float = 100.0
     keeps: bool = True
     kept: list[int] = field(default_factory=list)
+    history: History = field(default_factory=lambda: History(0.0))
+
+    @property
+    def known(self) -> Known:
+        return Known(
+            self.now,
+            1_700_000_000.0 + self.now,
+            self.state,
+            self.history.times,
+            told=None,
+            truth=None,
+            defaults=Defaults({}, {}),
+            troubles=Troubles({}, {}, {}, {}, {}, {}, {}),
+            source_of={},
+            gateway_of={},
+        )
 
     def post(self, event: Event) -> None:
-        self.state, _ = engine.step(self.state, event)
+        self.state, effects = engine.step(self.state, event)
+        for effect in effects:
+            self.history.effect(effect)
 
     def feed(self, events: Iterable[Event]) -> None:
         for event in events:
@@ -60,6 +83,19 @@ class Listening:
     path: Path
     steered: Steered
     log: list[Any]
+    control: Control
+
+    async def until(self, true: Callable[[], object]) -> None:
+        async with asyncio.timeout(20):
+            while not true():
+                await asyncio.sleep(0.005)
+
+    async def stay(self) -> tuple[dict[str, Any], asyncio.StreamWriter]:
+        """Ask something on a connection that stays; return the answer."""
+        reader, writer = await self.connect()
+        writer.write(b'{"version": 1, "command": "drains"}\n')
+        async with asyncio.timeout(20):
+            return json.loads(await reader.readline()), writer
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_unix_connection(str(self.path))
@@ -87,7 +123,7 @@ def _is_there(path: Path) -> bool:
 
 @asynccontextmanager
 async def listening(
-    of: Steered | None = None, directory: Path | None = None
+    of: Steered | None = None, directory: Path | None = None, rights: Rights | None = None
 ) -> AsyncIterator[Listening]:
     """Listen in a directory, or in one of its own."""
     capture = LogCapture()
@@ -95,12 +131,18 @@ async def listening(
     of = of or steered()
     with tempfile.TemporaryDirectory() as own:
         path = Path(directory or own, "socket")
-        serving = asyncio.create_task(Control(path, Operator(of), log).serve())
+        control = Control(
+            path,
+            Operator(draining.commands(of), looking.commands(of, "bgphealth.yaml")),
+            log,
+            rights or Rights(),
+        )
+        serving = asyncio.create_task(control.serve())
         try:
             async with asyncio.timeout(20):
                 while not _is_there(path) and not serving.done():
                     await asyncio.sleep(0.005)
-            yield Listening(path, of, capture.entries)
+            yield Listening(path, of, capture.entries, control)
         finally:
             serving.cancel()
             await asyncio.wait({serving})

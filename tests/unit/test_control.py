@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
 import socket
 import stat
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,10 +23,12 @@ from structlog.testing import LogCapture
 
 from bgphealth.core.drain import Stage
 from bgphealth.core.events import TimePassed, Verdict
-from bgphealth.core.settings import Family
-from bgphealth.daemon import control
+from bgphealth.core.settings import Family, Readers
+from bgphealth.daemon import audit, control, draining, peers
 from bgphealth.daemon.control import Control
-from bgphealth.daemon.operator import Operator, RefusalError
+from bgphealth.daemon.operator import Operator
+from bgphealth.daemon.peers import Caller, Peer, Rights, Standing, user_name
+from bgphealth.daemon.requests import RefusalError
 from tests.support.control import Listening, listening, steered
 from tests.support.hosts import FALL, SETTLE_S, host, round_of, service
 
@@ -133,7 +137,7 @@ async def test_what_is_wrong_with_a_request_is_said(
 ) -> None:
     of = steered()
     with pytest.raises(RefusalError) as caught:
-        await Operator(of).answer({"version": 1, "command": "drain", **fields})
+        await Operator(draining.commands(of)).answer({"version": 1, "command": "drain", **fields})
     assert (caught.value.kind, said in str(caught.value)) == (kind, True)
     assert len(str(caught.value)) < 300
     assert of.state.drains.orders == {}
@@ -184,7 +188,7 @@ async def test_garbage_is_answered_with_an_error_and_nothing_happens(line: bytes
     ),
 )
 def test_nothing_that_is_asked_for_is_an_accident(whole: object, fields: dict[str, object]) -> None:
-    operator = Operator(steered(ONCE))
+    operator = Operator(draining.commands(steered(ONCE)))
 
     async def ask(request: dict[str, Any]) -> None:
         with contextlib.suppress(RefusalError):
@@ -214,25 +218,15 @@ async def test_a_mistake_of_ours_is_logged_and_ends_nothing() -> None:
 async def test_clients_are_bounded_and_make_room_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(control, "PATIENCE_S", 0.5)
     async with listening() as it:
-        idle = [await it.connect() for _ in range(control.MOST_CLIENTS)]
-        await _settled(it, idle)
+        idle = [await it.stay() for _ in range(control.MOST_CLIENTS)]
         refused = await it.ask(DRAINS)
         assert refused["error"]["kind"] == "busy"
         # They say nothing, and are shown out.
         async with asyncio.timeout(20):
-            for reader, _ in idle:
-                assert await reader.read() == b""
-        assert (await it.ask(DRAINS))["ok"] is True
+            while not await _is_answered(it):
+                await asyncio.sleep(0.05)
         for _, writer in idle:
             writer.close()
-
-
-async def _settled(it: Listening, idle: list[Any]) -> None:
-    """Let the server see that they are there."""
-    for _ in range(5):
-        await asyncio.sleep(0)
-    assert len(idle) == control.MOST_CLIENTS
-    assert it.path.exists()
 
 
 async def test_however_much_is_asked_the_loop_has_its_turn_after_each_answer() -> None:
@@ -302,7 +296,7 @@ async def test_the_socket_goes_with_the_program(tmp_path: Path) -> None:
 async def _serve_over(path: Path) -> list[Any]:
     capture = LogCapture()
     log = structlog.wrap_logger(None, processors=[capture])
-    await Control(path, Operator(steered()), log).serve()
+    await Control(path, Operator(draining.commands(steered())), log, Rights()).serve()
     return capture.entries
 
 
@@ -327,8 +321,9 @@ async def test_a_socket_that_a_killed_program_left_is_replaced() -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as left:
             left.bind(str(path))
         log = structlog.wrap_logger(None, processors=[LogCapture()])
-        serving = asyncio.create_task(Control(path, Operator(steered()), log).serve())
-        it = Listening(path, steered(), [])
+        of = Control(path, Operator(draining.commands(steered())), log, Rights())
+        serving = asyncio.create_task(of.serve())
+        it = Listening(path, steered(), [], of)
         async with asyncio.timeout(20):
             while True:
                 try:
@@ -343,3 +338,128 @@ async def test_a_socket_that_a_killed_program_left_is_replaced() -> None:
 async def test_where_it_cannot_listen_it_says_so_and_the_program_goes_on() -> None:
     (event,) = await _serve_over(Path("/proc/nowhere/socket"))
     assert event["event"] == "control_not_listening"
+
+
+STRANGER = 65534
+
+
+@pytest.fixture
+def come_as(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
+    """Let the kernel say that whoever connects next has this user and this group."""
+
+    def come(uid: int, group: int) -> None:
+        who = Caller(Peer(1, uid, STRANGER), frozenset({group}))
+        monkeypatch.setattr(control, "caller", lambda _: who)
+
+    return come
+
+
+DRAIN_HOST = b'{"version": 1, "command": "drain", "what": "host"}\n'
+
+
+async def test_strangers_may_read_where_the_file_says_so_and_change_nothing(
+    come_as: Callable[[int, int], None],
+) -> None:
+    async with listening(rights=Rights(None, Readers.ALL)) as it:
+        assert stat.S_IMODE(it.path.stat().st_mode) == 0o666
+        come_as(STRANGER, STRANGER)
+        assert (await it.ask(DRAINS))["ok"] is True
+        refused = await it.ask(DRAIN_HOST)
+        assert refused["error"]["kind"] == "forbidden"
+        assert "drain is for root, the user" in refused["error"]["message"]
+        assert it.steered.state.drains.orders == {}
+        (noted,) = [e for e in it.log if e["event"] == "control_command"]
+        assert (noted["uid"], noted["outcome"]) == (STRANGER, "forbidden")
+        assert noted["user"] == user_name(STRANGER)
+
+
+async def test_what_strangers_are_refused_does_not_fill_the_log(
+    come_as: Callable[[int, int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "QUIET_S", 3600.0)
+    async with listening(rights=Rights(None, Readers.ALL)) as it:
+        come_as(STRANGER, STRANGER)
+        for _ in range(5):
+            assert (await it.ask(DRAIN_HOST))["error"]["kind"] == "forbidden"
+        assert len([e for e in it.log if e["event"] == "control_command"]) == 1
+        come_as(os.getuid(), os.getgid())
+        assert (await it.ask(DRAIN_HOST))["ok"] is True
+        assert [e["outcome"] for e in it.log if e["event"] == "control_command"][1:] == ["done"]
+
+
+async def test_where_only_the_group_may_read_others_may_not_even_if_they_got_in(
+    come_as: Callable[[int, int], None],
+) -> None:
+    async with listening() as it:
+        come_as(STRANGER, STRANGER)
+        assert (await it.ask(DRAINS))["error"]["kind"] == "forbidden"
+
+
+async def test_members_of_the_group_may_give_commands(
+    come_as: Callable[[int, int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers, "group_number", lambda name: {"netops": os.getegid()}[name])
+    async with listening(rights=Rights("netops", Readers.ALL)) as it:
+        come_as(STRANGER, os.getegid())
+        assert (await it.ask(DRAIN_HOST))["ok"] is True
+        await it.control.configure(Rights(None, Readers.GROUP))
+        assert stat.S_IMODE(it.path.stat().st_mode) == 0o660
+
+
+async def test_strangers_keep_nobody_else_out(come_as: Callable[[int, int], None]) -> None:
+    async with listening(rights=Rights(None, Readers.ALL)) as it:
+        idle = []
+        for uid in (STRANGER - 2, STRANGER - 1):
+            come_as(uid, STRANGER)
+            idle += [await it.stay() for _ in range(control.MOST_CLIENTS // 2)]
+        come_as(STRANGER, STRANGER)
+        refused = await it.ask(DRAINS)
+        assert refused["error"]["message"] == "16 others are connected"
+        come_as(os.getuid(), os.getgid())
+        assert (await it.ask(DRAIN_HOST))["ok"] is True
+        for _, writer in idle:
+            writer.close()
+
+
+async def test_one_stranger_has_half_of_the_places(come_as: Callable[[int, int], None]) -> None:
+    async with listening(rights=Rights(None, Readers.ALL)) as it:
+        come_as(STRANGER, STRANGER)
+        idle = [await it.stay() for _ in range(control.MOST_CLIENTS // 2)]
+        refused = await it.ask(DRAINS)
+        assert refused["error"]["message"] == "8 others of this user are connected"
+        come_as(STRANGER - 1, STRANGER)
+        assert (await it.ask(DRAINS))["ok"] is True
+        for _, writer in idle:
+            writer.close()
+
+
+async def test_a_group_that_there_is_not_leaves_the_socket_to_its_owner() -> None:
+    async with listening(rights=Rights("no-such-group", Readers.ALL)) as it:
+        await it.until(lambda: it.log)
+        (event,) = it.log
+        assert (event["event"], event["log_level"]) == ("control_closed", "error")
+        assert "there is no group no-such-group" in event["why"]
+        assert stat.S_IMODE(it.path.stat().st_mode) == 0o600
+        assert (await it.ask(DRAINS))["ok"] is True
+
+
+async def test_a_group_that_the_user_may_not_give_leaves_the_socket_to_its_owner(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "chown", refuse)
+    async with listening() as it:
+        await it.until(lambda: it.log)
+        assert it.log[0]["why"] == "Operation not permitted"
+        assert stat.S_IMODE(it.path.stat().st_mode) == 0o600
+
+
+def test_what_the_kernel_says_of_a_peer_is_what_it_is() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    with ours, theirs:
+        who = peers.caller(ours)
+    assert who.peer == (os.getpid(), os.getuid(), os.getgid())
+    assert who.groups == frozenset(os.getgroups())
+    assert who.standing(None) is Standing.OWNER

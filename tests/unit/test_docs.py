@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, get_args, get_origin
+from typing import TYPE_CHECKING, NamedTuple
 
+import click
 import pytest
 from click.testing import CliRunner
-from pydantic import BaseModel, PlainValidator
 
 from bgphealth.cli.app import app
 from bgphealth.config import load
-from bgphealth.config.asking import BeyondProbe, GatewayProbe, ServiceCheck
 from bgphealth.config.local import LocalFile
-from bgphealth.config.model import LATER, File
+from bgphealth.config.model import File
 from bgphealth.config.scenario import Changes, Expect, Flap, ScenarioFile, Step
 from bgphealth.core.quality import patient_fall
 from bgphealth.core.scenario import Behaviour
 from bgphealth.core.settings import ProbeKind
+from tests.support.command_line import command_lines, parse
+from tests.support.keys import PLACES, keys_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from pydantic import BaseModel
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -33,10 +38,11 @@ PROBES = (DOCS / "probes.md").read_text(encoding="utf-8")
 SIMULATE = (DOCS / "simulate.md").read_text(encoding="utf-8")
 EXEC = (ROOT / "bgphealth" / "probes" / "exec.py").read_text(encoding="utf-8")
 
-PAGES = [*sorted(DOCS.glob("*.md")), ROOT / "README.md", ROOT / "lab" / "README.md"]
+ELSEWHERE = [ROOT / name for name in ("README.md", "CHANGELOG.md", "lab/README.md")]
+PAGES = [*sorted(DOCS.rglob("*.md")), *ELSEWHERE]
 
 LEVELS = {"debug", "info", "warning", "error", "critical", "exception"}
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#{1,6} +(.+)$", re.MULTILINE)
 
@@ -45,14 +51,6 @@ class Block(NamedTuple):
     page: str
     language: str
     text: str
-
-
-PLACES: dict[str, type[BaseModel]] = {
-    "paths.gateway": GatewayProbe,
-    "paths.beyond.of": BeyondProbe,
-    "services.NAME.checks": ServiceCheck,
-}
-"""The lists of probes in the file. What their entries can be is explained once for all of them."""
 
 
 def names_of_events(source: str) -> Iterator[str]:
@@ -86,33 +84,23 @@ def events() -> set[str]:
     return {name for file in files for name in names_of_events(file.read_text(encoding="utf-8"))}
 
 
-def keys_of(model: type[BaseModel], above: str = "") -> Iterator[str]:
-    """Yield every key of the file in dotted form, NAME standing for what the user names."""
-    for name, field in model.model_fields.items():
-        key = f"{above}{field.alias or name}"
-        yield key
-        is_text = any(isinstance(each, PlainValidator) for each in field.metadata)
-        if key not in PLACES and not is_text:
-            yield from keys_inside(field.annotation, f"{key}.")
-
-
-def keys_inside(annotation: object, above: str) -> Iterator[str]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield from keys_of(annotation, above)
-    elif get_origin(annotation) is dict:
-        yield from keys_inside(get_args(annotation)[1], f"{above}NAME.")
-    else:
-        for inner in get_args(annotation):
-            yield from keys_inside(inner, above)
-
-
 def blocks(page: Path) -> list[Block]:
     text = page.read_text(encoding="utf-8")
     return [Block(page.name, *found) for found in FENCE.findall(text)]
 
 
+def every_block() -> list[Block]:
+    return [block for page in PAGES for block in blocks(page)]
+
+
 def prose(page: Path) -> str:
     return FENCE.sub("", page.read_text(encoding="utf-8"))
+
+
+def mentioned(text: str) -> list[str]:
+    """Return the arguments of what a text says to call, as in `bgphealth check`."""
+    found: list[str] = re.findall(r"`bgphealth\s+([^`]+)`", text)
+    return [" ".join(line.split()) for line in found if "COMMAND" not in line]
 
 
 def anchors(page: Path) -> set[str]:
@@ -179,11 +167,6 @@ def test_patience_is_as_explained() -> None:
     assert [patient_fall(3, int(loss) / 100) for loss, _ in rows] == [int(n) for _, n in rows]
 
 
-@pytest.mark.parametrize("key", sorted(".".join(path).replace("*", "NAME") for path in LATER))
-def test_every_later_key_is_named(key: str) -> None:
-    assert f"`{key}`" in CONFIGURATION
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     for link in LINK.findall(prose(page)):
@@ -196,32 +179,25 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in anchors(target), link
 
 
-PAGES_WITH_FILES = (
-    "configuration.md",
-    "direct.md",
-    "dual-wan.md",
-    "host.md",
-    "probes.md",
-    "simulate.md",
-)
 FILES = [
     block
-    for page in map(DOCS.joinpath, PAGES_WITH_FILES)
-    for block in blocks(page)
+    for block in every_block()
     if block.language == "yaml" and block.text.startswith("version:")
 ]
 
 
-def test_tests_that_are_named_exist() -> None:
-    named = re.findall(r"`([\w/]+\.py)::(\w+)`", (DOCS / "exabgp.md").read_text(encoding="utf-8"))
+@pytest.mark.parametrize("page", ["exabgp.md", "when-x-dies.md"])
+def test_tests_that_are_named_exist(page: str) -> None:
+    named = re.findall(r"`([\w/]+\.py)::(\w+)`", (DOCS / page).read_text(encoding="utf-8"))
     assert named
     for path, name in named:
         text = (ROOT / "tests" / path).read_text(encoding="utf-8")
         assert re.search(rf"^(async )?def {name}\(", text, re.MULTILINE), (path, name)
 
 
-def test_there_are_examples_on_all_pages() -> None:
-    assert {block.page for block in FILES} == set(PAGES_WITH_FILES)
+def test_there_are_examples() -> None:
+    pages = {block.page for block in FILES}
+    assert {"README.md", "configuration.md", "direct.md", "dual-wan.md", "host.md"} <= pages
 
 
 @pytest.mark.parametrize("block", FILES, ids=lambda block: block.page)
@@ -256,6 +232,39 @@ def test_quoted_output_is_what_check_prints(
     monkeypatch.chdir(tmp_path)
     Path("bgphealth.yaml").write_text(file, encoding="utf-8")
     assert CliRunner().invoke(app, ["-c", "bgphealth.yaml", "check"]).output == output
+
+
+COMMANDS = sorted(
+    {
+        shlex.join(line)
+        for block in every_block()
+        for line in command_lines(block.language, block.text)
+    }
+)
+
+
+def test_commands_are_found() -> None:
+    assert {"check", "drain host", "render frr -o /etc/frr", "probe --tables"} <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_commands_are_those_that_there_are(line: str) -> None:
+    parse(shlex.split(line))
+
+
+MENTIONED = sorted({line for page in PAGES for line in mentioned(prose(page))})
+
+
+def test_mentions_are_found() -> None:
+    assert {"doctor", "probe --tables", "drain host", "source DEST"} <= set(MENTIONED)
+
+
+@pytest.mark.parametrize("line", MENTIONED)
+def test_commands_that_are_mentioned_are_there(line: str) -> None:
+    """In prose the arguments may be left out."""
+    usual = (click.BadParameter, click.BadOptionUsage, click.exceptions.NoArgsIsHelpError)
+    with suppress(*usual):
+        parse(shlex.split(line))
 
 
 SIMULATED = re.compile(r"\$ bgphealth simulate (\S+\.yaml)(?: \| tail -(\d+))?\n(.*)", re.DOTALL)

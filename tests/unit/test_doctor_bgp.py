@@ -64,7 +64,7 @@ def test_every_line_of_frr_conf_is_missed(host: str) -> None:
     assert len(rendered) > 50
     for line in set(rendered):
         there = [each for each in rendered if each != line]
-        (found,) = frr_lines.findings(rendered, there, "render")
+        (found,) = frr_lines.findings(rendered, there, frr_lines.Loading("render", "load"))
         assert found.found == f"missing: '{line.text}'"
         # A password is not shown, so that the whole file is read again.
         assert found.mend is not None

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from bgphealth.config.problems import InvalidFileError
 from bgphealth.core.settings import (
     Bfd,
     InjectorLoss,
     Mode,
+    Readers,
     ServiceSettings,
     Settings,
     SourcePolicy,
@@ -21,6 +23,7 @@ from bgphealth.core.settings import (
     UplinkSettings,
 )
 from bgphealth.daemon import reload
+from bgphealth.daemon.differences import in_words
 from tests.support.hosts import host
 
 FILE = Path("/etc/bgphealth/bgphealth.yaml")
@@ -78,11 +81,50 @@ def test_what_is_to_be_rendered_again(
 def test_what_only_a_restart_can_change_is_refused() -> None:
     before = settings(Mode.FRR)
     after = replace(before, mode=Mode.DIRECT, host=replace(before.host, asn=65102))
+    # What comes of another mode is not said as well.
+    assert [line.partition(":")[0] for line in reload.refusals(before, after)] == ["mode"]
+    after = replace(before, host=replace(before.host, asn=65102), control_socket="/run/s")
     assert [line.partition(":")[0] for line in reload.refusals(before, after)] == [
-        "mode",
         "host.asn",
+        "control.socket",
     ]
     assert reload.refusals(before, replace(before, uplinks=before.uplinks[:1])) == []
+
+
+def test_what_is_refused_is_said_with_its_line(tmp_path: Path) -> None:
+    before = settings(Mode.FRR)
+    after = replace(before, control_group="no-such-group", host=replace(before.host, asn=65102))
+    file = tmp_path / "bgphealth.yaml"
+    file.write_text("version: 1\nhost:\n  asn: 65102\ncontrol: {group: no-such-group}\n")
+    with pytest.raises(InvalidFileError) as caught:
+        reload.load(file, before, lambda _: after)
+    asn, group = str(caught.value).splitlines()
+    assert asn.startswith(f"{file}:3: host.asn: 65101 became 65102, which needs 'bgphealth render'")
+    assert group.startswith(f"{file}:4: control.group: there is no group no-such-group on this")
+
+
+def test_what_was_changed_is_said_in_the_words_of_the_file() -> None:
+    before = settings(Mode.FRR)
+    first, second = before.uplinks
+    after = replace(
+        before,
+        uplinks=(replace(first, interface="eth9", bfd=BFD),),
+        services=(*before.services, WEB),
+        path_timing=replace(before.path_timing, interval_s=1.0),
+        suspect_interval_s=None,
+        control_read=Readers.ALL,
+        flush_conntrack=True,
+    )
+    assert in_words(before, before) == []
+    lines = in_words(before, after)
+    old = before.path_timing.interval_s
+    assert f"uplinks.{second.name}: removed" in lines
+    assert "uplinks.tor1.interface: eth1 became eth9" in lines
+    assert "services.web: added" in lines
+    assert f"paths.interval: {old:g} s became 1 s" in lines
+    assert [line for line in lines if line.startswith("paths.suspect_interval: ")]
+    assert "policy.flush_conntrack: false became true" in lines
+    assert "control.read: group became all" in lines
 
 
 def test_what_was_changed_is_named() -> None:

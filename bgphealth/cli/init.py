@@ -1,0 +1,64 @@
+"""`bgphealth init`: a file for this host, from what it is now."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from pathlib import Path
+
+import click
+
+from bgphealth import config
+from bgphealth.cli.render import deliver
+from bgphealth.config.writing import write
+from bgphealth.survey.guess import guess
+from bgphealth.survey.look import look
+
+_NOT_ENOUGH = 1
+
+
+@click.command()
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write this file instead of stdout.",
+)
+@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@click.pass_context
+def init(context: click.Context, output: Path | None, *, force: bool) -> None:
+    """Look at this host and write a file for it, to be read and gone on with.
+
+    Nothing on the host is changed. Each thing that was guessed says where from; what only you know
+    stands there as a comment. `bgphealth check` accepts what is written.
+
+    Exit status: 0 when a file was written, 1 when there is not enough for one: what is missing is
+    said, and nothing is written.
+    """
+    if output is not None and output.exists() and not force:
+        raise click.UsageError(f"{output} is there: another file, or --force to replace it")
+    seen = asyncio.run(look())
+    found = guess(seen)
+    for why in (*seen.unread, *found.missing):
+        click.echo(why, err=True)
+    if found.document is None:
+        click.echo("not enough for a file: nothing was written", err=True)
+        context.exit(_NOT_ENOUGH)
+    text = write(found.document, found.head)
+    _accepted(text)
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        deliver({output.name: text}, output.parent)
+
+
+def _accepted(text: str) -> None:
+    """Refuse to write what `check` would refuse: this host is odder than was thought.
+
+    Raises:
+        ConfigurationError: it would; the message says what.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory, "bgphealth.yaml")
+        file.write_text(text, encoding="utf-8")
+        config.load(file)

@@ -1,0 +1,70 @@
+"""Every command that there is, as click knows it, and the command lines that pages show."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import shlex
+from typing import TYPE_CHECKING
+
+import click
+
+from bgphealth.cli.app import app
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SHOWN = {
+    "console": re.compile(r"^\w*[$#] (?:\S*/)?bgphealth +(.*)$"),
+    "sh": re.compile(r"^(?:\S*/)?bgphealth +(.*)$"),
+}
+"""What a line that calls bgphealth looks like in a block of a language."""
+
+
+def commands(above: click.Context | None = None) -> Iterator[click.Context]:
+    """Yield the context of each command, groups before what is in them."""
+    context = above or click.Context(app, info_name="bgphealth")
+    yield context
+    group = context.command
+    if isinstance(group, click.Group):
+        for name in group.list_commands(context):
+            command = group.get_command(context, name)
+            assert command is not None
+            if not command.hidden:
+                yield from commands(click.Context(command, info_name=name, parent=context))
+
+
+def paragraphs(context: click.Context) -> list[str]:
+    """Return the paragraphs of a command's help, each in one line."""
+    text = inspect.cleandoc(context.command.help or "")
+    return [" ".join(each.split()) for each in text.split("\n\n") if each]
+
+
+def command_lines(language: str, text: str) -> Iterator[list[str]]:
+    """Yield the arguments of each line of a block that calls bgphealth."""
+    for line in text.replace("\\\n", " ").splitlines() if language in SHOWN else ():
+        if match := SHOWN[language].match(line):
+            shown = re.split(r" (?:[|>;]|\|\||&&) | 2?>", match[1])[0]
+            yield shlex.split(shown, comments=True)
+
+
+def parse(arguments: list[str]) -> None:
+    """Let click read the arguments of a command line, without calling anything.
+
+    Raises:
+        click.UsageError: there is no such command, option or argument, or one is missing.
+    """
+    command: click.Command = app
+    context: click.Context | None = None
+    name: str | None = "bgphealth"
+    while True:
+        context = command.make_context(name, list(arguments), parent=context)
+        if not isinstance(command, click.Group) or not (rest := _rest(context)):
+            return
+        name, found, arguments = command.resolve_command(context, rest)
+        assert found is not None
+        command = found
+
+
+def _rest(context: click.Context) -> list[str]:
+    return [*context._protected_args, *context.args]  # noqa: SLF001 -- As click's own `invoke`.
