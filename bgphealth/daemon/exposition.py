@@ -12,7 +12,7 @@ import platform
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
-from itertools import islice
+from itertools import groupby, islice
 from typing import NamedTuple, TypeAlias
 
 from prometheus_client import ProcessCollector, generate_latest
@@ -70,7 +70,7 @@ async def render(known: Known, observer: Observer, frr: str) -> bytes:
     process = ProcessCollector(namespace=PREFIX.rstrip("_"), registry=None)
     parts = [_worded(generate_latest(process))]
     for metric, found in _all(known, observer, frr):
-        rows = iter(_merged(metric, found))
+        rows = _merged(metric, found)
         head = True
         while portion := list(islice(rows, PORTION)):
             text = generate_latest(_Portion(metric, portion))
@@ -112,17 +112,22 @@ def _worded(text: bytes) -> bytes:
     return "".join(lines).encode()
 
 
-def _merged(metric: Metric, rows: Iterable[Row]) -> Iterable[Row]:
+def _merged(metric: Metric, rows: Iterable[Row]) -> Iterator[Row]:
     """Return rows of which no two are one series: two checks may have the same words."""
     if metric not in _WORDED:
-        return rows
-    values: dict[tuple[str, tuple[str, ...]], float] = {}
-    for series, labels, value in rows:
-        before = values.get((series, labels))
-        if before is not None:
-            value = before + value if metric.type is Type.COUNTER else min(before, value)  # noqa: PLW2901 - the same row
-        values[series, labels] = value
-    return [Row(*key, value) for key, value in values.items()]
+        yield from rows
+        return
+    # Those of an uplink or a service stand together, and are forgotten before the next one's.
+    for _, group in groupby(rows, lambda row: row.labels[0]):
+        values: dict[tuple[str, tuple[str, ...]], float] = {}
+        for series, labels, value in group:
+            before = values.get((series, labels))
+            if before is None:
+                values[series, labels] = value
+            else:
+                add = metric.type is Type.COUNTER
+                values[series, labels] = before + value if add else min(before, value)
+        yield from (Row(*key, value) for key, value in values.items())
 
 
 _WORDED = (names.PROBE_UP, names.PROBE_ANSWERS, names.CHECK_UP, names.CHECK_ANSWERS)

@@ -104,7 +104,15 @@ class Metrics:
             self._began_at = now
             self._rendering = asyncio.create_task(self._render())
         # One who gives up must not take it from the others.
-        return await asyncio.shield(self._rendering)
+        rendering = self._rendering
+        text = await asyncio.shield(rendering)
+        # With many services it is large, and nobody needs it any more after that.
+        asyncio.get_running_loop().call_later(FRESH_S, self._forget, rendering)
+        return text
+
+    def _forget(self, rendering: asyncio.Task[bytes]) -> None:
+        if self._rendering is rendering:
+            self._rendering = None
 
     async def _render(self) -> bytes:
         # Here, so that who has no metrics need not have their library in memory.

@@ -103,14 +103,15 @@ class Scrape:
             writer.transport.abort()
             return
         try:
-            writer.write(answer)
+            for part in answer:
+                writer.write(part)
             writer.close()
             async with asyncio.timeout(PATIENCE_S):
                 await writer.wait_closed()
         except (ConnectionError, TimeoutError):
             writer.transport.abort()
 
-    async def _answer(self, head: bytes) -> bytes:
+    async def _answer(self, head: bytes) -> tuple[bytes, bytes]:
         words = head.split(b"\r\n", 1)[0].split(b" ")
         if len(words) != 3 or not words[2].startswith(b"HTTP/1."):  # noqa: PLR2004 - RFC 9112, 3
             return _response(HTTPStatus.BAD_REQUEST)
@@ -129,13 +130,14 @@ class Scrape:
 
 def _response(
     status: HTTPStatus, field: str = f"Content-Type: {_TEXT}", body: bytes = b""
-) -> bytes:
+) -> tuple[bytes, bytes]:
+    """Return the head and the body of an answer; who is refused is told where the metrics are."""
     said = body or f"{status} {status.phrase}; the metrics are at /metrics\n".encode()
     head = (
         f"HTTP/1.1 {status} {status.phrase}\r\n{field}\r\n"
         f"Content-Length: {len(said)}\r\nConnection: close\r\n\r\n"
     )
-    return head.encode("ascii") + said
+    return head.encode("ascii"), said
 
 
 def _bound(listen: Listen) -> socket.socket:
