@@ -31,6 +31,7 @@ _COMMANDS = {
     "source": "bgphealth.cli.source:source",
     "status": "bgphealth.cli.status:status",
     "undrain": "bgphealth.cli.drain:undrain",
+    "watch": "bgphealth.cli.watch:watch",
 }
 """Where each command is. Imported when asked for: no command waits for another's libraries."""
 

@@ -57,7 +57,7 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
     yield from problems(found)
     yield from _table("uplinks", [_path(path, found["at"]) for path in found["paths"]])
     yield from _services(found["services"], found["at"])
-    yield from _table("defaults", [_default(it) for it in found["defaults"]])
+    yield from _table("defaults", [default_words(it) for it in found["defaults"]])
     yield from _routes(found)
     yield from _table("drained", [_drain(it) for it in found["drains"]])
     if found["reload"] is not None and found["reload"]["applied"]:
@@ -89,10 +89,10 @@ def in_words(seconds: float) -> str:
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
-def _for(thing: Mapping[str, Any], now: str) -> str:
+def lived(thing: Mapping[str, Any], now: str) -> str:
     """Return how long something has had its verdict."""
     for_s = datetime.fromisoformat(now) - datetime.fromisoformat(thing["since"])
-    return f"for {in_words(for_s.total_seconds())}"
+    return in_words(for_s.total_seconds())
 
 
 def _path(path: Mapping[str, Any], now: str) -> list[str]:
@@ -105,7 +105,7 @@ def _path(path: Mapping[str, Any], now: str) -> list[str]:
         f"{path['uplink']} {path['family']}",
         path["verdict"],
         path["reason"],
-        _for(path, now),
+        f"for {lived(path, now)}",
         loss,
         latency,
         ", ".join(also),
@@ -116,13 +116,17 @@ def _services(services: list[Mapping[str, Any]], now: str) -> Iterator[str]:
     others = [s for s in services if s["verdict"] != "up" or s["drain"]]
     well = len(services) - len(others)
     shown = others if well > _MOST_UP else services
-    rows = [[s["name"], s["verdict"], s["reason"], _for(s, now), s["drain"] or ""] for s in shown]
+    rows = [
+        [s["name"], s["verdict"], s["reason"], f"for {lived(s, now)}", s["drain"] or ""]
+        for s in shown
+    ]
     if len(shown) < len(services):
         rows.append([f"{well} others", "up"])
     yield from _table("services", rows)
 
 
-def _default(default: Mapping[str, Any]) -> list[str]:
+def default_words(default: Mapping[str, Any]) -> list[str]:
+    """Return a family, and in words which default it has."""
     kernel, words = default["kernel"], []
     if default["in_use"] is not None:
         words.append(f"in use: {default['in_use']}")
