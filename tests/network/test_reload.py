@@ -60,6 +60,6 @@ def test_a_reload_under_traffic_loses_nothing(lab: NamespaceDriver) -> None:
     assert {"uplinks.tor2: removed", "services.web: added"} <= set(said)
     assert "paths.interval: 0.2 s became 0.3 s" in said
     # What was added was announced, and withdrawn when it had left.
-    about = lab.run(dual_tor.SERVER, ["bgphealth", "events", "web", "--json"]).stdout
+    about = lab.run(dual_tor.SERVER, ["bgphealth", "events", WEB, "--json"]).stdout
     events = [json.loads(line) for line in about.splitlines()]
     assert [e["event"] for e in events if e.get("route") == WEB] == ["announce", "withdraw"]
