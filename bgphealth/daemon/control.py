@@ -72,6 +72,11 @@ class Control:
         self._clients: dict[asyncio.Task[None], _Client] = {}
         self._strangers = asyncio.Lock()
 
+    @property
+    def clients(self) -> int:
+        """How many have a place."""
+        return len(self._clients)
+
     async def serve(self) -> None:
         """Serve until cancelled. What prevents it is said; the program goes on without."""
         try:
@@ -289,7 +294,7 @@ class Control:
 async def _write_all(answer: Stream, writer: asyncio.StreamWriter) -> None:
     writer.write(_line({"ok": True, **answer.first}))
     async for line in answer.lines:
-        writer.write(_line(line))
+        writer.write(_line({"ok": True, **line}))
         async with asyncio.timeout(PATIENCE_S):
             await writer.drain()
 
