@@ -33,13 +33,13 @@ _NOT_TEXT = {"true", "false", "null", "yes", "no", "on", "y", "n"}
 class Noted:
     """The value of a key, with comments: one `beside` it if the line has room, and some `above`.
 
-    Each of `above` is a paragraph, which is wrapped; one that begins with a space stays as it is,
+    `above` is a paragraph or some, which are wrapped; one that begins with a space stays as it is,
     for what is to be copied. An empty one is an empty line.
     """
 
     value: object
     beside: str = ""
-    above: Sequence[str] = ()
+    above: str | Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def _mapping(entries: Mapping[str, object], indent: int) -> CommentedMap:
     for key, given in entries.items():
         noted = given if isinstance(given, Noted) else Noted(given)
         node[key] = value = _node(noted.value, indent + _INDENT)
-        above = list(noted.above)
+        above = [noted.above] if isinstance(noted.above, str) else [*noted.above]
         column = indent + _width(key, value) + len("  ")
         if noted.beside and column + len("# ") + len(noted.beside) <= _WIDTH:
             node.yaml_add_eol_comment(noted.beside, key, column)
