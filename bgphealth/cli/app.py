@@ -19,6 +19,7 @@ _COMMANDS = {
     "doctor": "bgphealth.cli.doctor:doctor",
     "drain": "bgphealth.cli.drain:drain",
     "fallback": "bgphealth.cli.fallback:fallback",
+    "import": "bgphealth.cli.imports:imports",
     "probe": "bgphealth.cli.probe:probe",
     "render": "bgphealth.cli.render:render",
     "run": "bgphealth.cli.run:run",

@@ -100,9 +100,10 @@ def _mapping(entries: Mapping[str, object], indent: int) -> CommentedMap:
         elif noted.beside:
             above.append(noted.beside)
         lines = _lines(above, "", indent + 2)
-        is_section = lines or isinstance(value, CommentedMap | CommentedSeq)
-        if indent == 0 and len(node) > 1 and is_section:
-            lines.insert(0, "")  # Sections stand apart.
+        is_block = isinstance(value, CommentedMap | CommentedSeq) and not value.fa.flow_style()
+        stands_apart = lines or is_block if indent == 0 else lines and isinstance(value, Mapping)
+        if stands_apart and len(node) > 1:
+            lines.insert(0, "")
         if lines:
             node.yaml_set_comment_before_after_key(key, before="\n".join(lines), indent=indent)
     return node

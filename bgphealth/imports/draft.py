@@ -13,6 +13,7 @@ from bgphealth.config.problems import there_is_no
 from bgphealth.config.writing import Flow, Noted, write
 from bgphealth.core.errors import ConfigurationError
 from bgphealth.core.settings import LOOPBACK, Family, Mode
+from bgphealth.imports.better import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -120,7 +121,7 @@ def text(found: Whole, known: Known) -> str:
     document: dict[str, object] = {
         "version": 1,
         "mode": Noted(found.mode.value, above=_MODES[found.mode]),
-        "host": _host(found.mode, found.speaker, known),
+        "host": _host(found.mode, found.speaker, known, _carried(uplinks, families)),
         "uplinks": _uplinks_section(found.mode, uplinks, families),
         "paths": Noted({"gateway": [Flow({"icmp": "neighbor"})]}, above=_PATHS),
         "services": {each.name: _service(each, uplinks) for each in found.services},
@@ -156,13 +157,18 @@ _PATHS = (
 # ---- the host and its uplinks --------------------------------------------------------------------
 
 
-def _host(mode: Mode, speaker: Speaker, known: Known) -> dict[str, object]:
-    by_family = {Family.of(source).value: str(source) for source in known.sources}
-    source: object = FILL_IN
-    if len(by_family) == 1:
-        source = next(iter(by_family.values()))
-    elif by_family:
-        source = Flow({family.value: by_family[family.value] for family in Family})
+def _carried(uplinks: Sequence[_Uplink], families: Collection[Family]) -> list[Family]:
+    """Return the families that the uplinks have, or need for the services."""
+    return [f for f in Family if f in families or any(uplink.of(f) for uplink in uplinks)]
+
+
+def _host(
+    mode: Mode, speaker: Speaker, known: Known, carried: Sequence[Family]
+) -> dict[str, object]:
+    by_family = {Family.of(source): str(source) for source in known.sources}
+    needed = carried if mode is Mode.FRR else []
+    texts = {f.value: by_family.get(f, FILL_IN) for f in Family if f in by_family or f in needed}
+    source = Flow(texts) if len(texts) > 1 else next(iter(texts.values()), FILL_IN)
     host: dict[str, object] = {
         "asn": speaker.asn or FILL_IN,
         "router_id": str(speaker.router_id or FILL_IN),
@@ -233,7 +239,8 @@ def _uplinks_section(mode: Mode, uplinks: Sequence[_Uplink], families: Sequence[
             "Several of these use the same interface or local address. To bgphealth an uplink is a "
             "link: it cannot probe two routers apart over one. Keep one of them."
         )
-    return Noted({u.name: _uplink(mode, u, families) for u in uplinks}, above=above)
+    missing = {f for f in families if not any(uplink.of(f) for uplink in uplinks)}
+    return Noted({u.name: _uplink(mode, u, missing) for u in uplinks}, above=above)
 
 
 def _unknown_uplink(mode: Mode, families: Sequence[Family]) -> dict[str, object]:
@@ -250,13 +257,11 @@ def _unknown_uplink(mode: Mode, families: Sequence[Family]) -> dict[str, object]
     return entry
 
 
-def _uplink(mode: Mode, uplink: _Uplink, families: Sequence[Family]) -> object:
-    has = [family for family in Family if uplink.of(family) or family in families]
+def _uplink(mode: Mode, uplink: _Uplink, missing: Collection[Family]) -> object:
+    has = [family for family in Family if uplink.of(family) or family in missing]
     first = uplink.peers[0]
     entry: dict[str, object] = {
-        "interface": Noted(uplink.interface, "")
-        if uplink.interface
-        else Noted(FILL_IN, beside="leads to the router"),
+        "interface": uplink.interface or Noted(FILL_IN, beside="leads to the router"),
         "neighbor": _addresses({f: p.address if (p := uplink.of(f)) else None for f in has}),
         "neighbor_asn": first.asn or FILL_IN,
     }
@@ -312,6 +317,14 @@ def unique(name: str, taken: Collection[str]) -> str:
         return base
     numbered = (f"{base[: _LONGEST_NAME - 5]}-{number}" for number in itertools.count(2))
     return next(each for each in numbered if each not in taken)
+
+
+def better(command: str) -> list[str]:
+    """Return what is said above a check that could be one of our own kinds."""
+    found = suggestion(command)
+    if found is None:
+        return []
+    return ["Better, without a process each time, if this is what it asks:", f"  - {found}"]
 
 
 def duration(seconds: Decimal) -> str:

@@ -11,7 +11,6 @@ from bgphealth.config import fields
 from bgphealth.config.problems import InvalidFileError, Problem
 from bgphealth.config.writing import Flow, Noted
 from bgphealth.imports import draft, healthcheck_options
-from bgphealth.imports.better import suggestion
 from bgphealth.imports.draft import FILL_IN, Draft, Speaker, slug, unique
 
 if TYPE_CHECKING:
@@ -134,9 +133,7 @@ def _judged(options: Options) -> dict[str, object]:
     above = []
     if options.command is not None:
         checks.append(Flow({"exec": ["/bin/sh", "-c", options.command]}))
-        above.append("--command: by a shell, as before.")
-        if (better := suggestion(options.command)) is not None:
-            above.append(f"Better, without a process each time, if this is what it asks: {better}")
+        above += ["--command: by a shell, as before.", *draft.better(options.command)]
     if options.disable is not None:
         checks.append(Flow({"exec": ["/usr/bin/test", "!", "-e", options.disable]}))
         above.append(
@@ -167,8 +164,8 @@ def _interval(options: Options) -> tuple[Noted, list[str]]:
     slow, fast = options.interval, options.fast_interval
     never_fast = (options.rise <= 1 and options.fall <= 1) or fast == 0
     if slow == 0:
-        why = ["--interval 0 ended with the first verdict; here it is checked for ever."]
-        return draft.interval(fast or Decimal(1), "--fast-interval"), why
+        ends = ["--interval 0 ended with the first verdict; here it is checked for ever."]
+        return draft.interval(fast or Decimal(1), "--fast-interval"), ends
     if never_fast or slow == fast:
         return draft.interval(slow, "--interval"), []
     every = draft.interval(fast, "--fast-interval")
