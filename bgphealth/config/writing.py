@@ -101,7 +101,8 @@ def _mapping(entries: Mapping[str, object], indent: int) -> CommentedMap:
             above.append(noted.beside)
         lines = _lines(above, "", indent + 2)
         is_block = isinstance(value, CommentedMap | CommentedSeq) and not value.fa.flow_style()
-        stands_apart = lines or is_block if indent == 0 else lines and isinstance(value, Mapping)
+        is_entry = is_block and isinstance(value, CommentedMap)
+        stands_apart = lines or is_block if indent == 0 else lines and is_entry
         if stands_apart and len(node) > 1:
             lines.insert(0, "")
         if lines:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -122,7 +123,7 @@ def text(found: Whole, known: Known) -> str:
         "version": 1,
         "mode": Noted(found.mode.value, above=_MODES[found.mode]),
         "host": _host(found.mode, found.speaker, known, _carried(uplinks, families)),
-        "uplinks": _uplinks_section(found.mode, uplinks, families),
+        "uplinks": _uplinks_section(found.mode, found.speaker.asn, uplinks, families),
         "paths": Noted({"gateway": [Flow({"icmp": "neighbor"})]}, above=_PATHS),
         "services": {each.name: _service(each, uplinks) for each in found.services},
         "policy": found.policy,
@@ -148,9 +149,13 @@ _MODES = {
     ),
 }
 _PATHS = (
-    "New: each router is asked as well, and what is announced leaves one that does not answer "
-    "(never the last one). It must answer echo requests, as `bgphealth probe` tells; if it does "
-    "not: {link: carrier}. Add `beyond` to see a router whose own uplinks are dead."
+    (
+        "New: each router is asked as well, and what is announced leaves one that does not answer "
+        "(never the last one). It must answer echo requests, as `bgphealth probe` tells; if it "
+        "does not:"
+    ),
+    "  - {link: carrier}",
+    "Add `beyond` to see a router whose own uplinks are dead.",
 )
 
 
@@ -220,7 +225,9 @@ def _one_per_family(peers: Sequence[Peer]) -> list[tuple[Peer, ...]]:
     return [(peer,) for peer in peers]
 
 
-def _uplinks_section(mode: Mode, uplinks: Sequence[_Uplink], families: Sequence[Family]) -> object:
+def _uplinks_section(
+    mode: Mode, asn: int | None, uplinks: Sequence[_Uplink], families: Sequence[Family]
+) -> object:
     if not uplinks:
         return Noted(
             {"tor1": _unknown_uplink(mode, families)},
@@ -230,7 +237,12 @@ def _uplinks_section(mode: Mode, uplinks: Sequence[_Uplink], families: Sequence[
     if mode is Mode.DIRECT:
         above.append(
             "A session for each address, with a hold time of 9 s; IPv4 prefixes over the IPv4 one, "
-            "IPv6 prefixes over the IPv6 one."
+            "IPv6 prefixes over the IPv6 one. Nothing else of a neighbor's settings is taken over."
+        )
+    if any(peer.asn == asn for uplink in uplinks for peer in uplink.peers if peer.asn):
+        above.append(
+            "iBGP: some have the host's own AS. bgphealth speaks eBGP with routers; the host needs "
+            "an AS number of its own."
         )
     interfaces = [uplink.interface for uplink in uplinks if uplink.interface]
     locals_ = [p.local_address for u in uplinks for p in u.peers if p.local_address]
@@ -349,7 +361,7 @@ def timeout(seconds: Decimal, every: Decimal, said: str) -> Noted:
     beside = said if inside == seconds else f"{said}; here from 1ms to 10s"
     if inside <= every:
         return Noted(duration(inside), beside=beside)
-    at_once = -(-inside // max(every, _INTERVALS_S[0]))
+    at_once = math.ceil(inside / max(every, _INTERVALS_S[0]))
     return Noted(
         duration(inside),
         beside=beside,

@@ -65,6 +65,7 @@ def convert(files: Sequence[Input], known: Known, find: Callable[[str], Input | 
     if _is_inside(speaker):
         # What it says of itself is ExaBGP's, not that of the daemon that speaks to the routers.
         speaker = Speaker(speaker.peers[0].asn, None, (), speaker.static)
+        checks = [check._replace(neighbors=None) for check in checks]
     services: list[Draft] = []
     for check in checks:
         services += healthcheck_service.services(check, speaker, {each.name for each in services})

@@ -14,7 +14,7 @@ from bgphealth.imports import draft, healthcheck_options
 from bgphealth.imports.draft import FILL_IN, Draft, Speaker, slug, unique
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from bgphealth.imports.draft import Address, Prefix
     from bgphealth.imports.healthcheck_options import Options
@@ -85,10 +85,16 @@ def services(check: Check, speaker: Speaker, taken: Collection[str]) -> list[Dra
         keys = {
             "prefixes": [str(prefix)],
             "requires": Noted([name], beside="the same checks; a service of its own for its MED"),
-            **_announced(options, [prefix], metric, speaker),
+            **_bare(_announced(options, [prefix], metric, speaker)),
         }
         drafts.append(Draft(beside, (), keys, (prefix,), check.neighbors))
     return drafts
+
+
+def _bare(keys: Mapping[str, object]) -> dict[str, object]:
+    """Return keys without their comments, which the first service has already."""
+    plain = {key: each.value if isinstance(each, Noted) else each for key, each in keys.items()}
+    return {key: _bare(each) if isinstance(each, dict) else each for key, each in plain.items()}
 
 
 def _prefixes(check: Check) -> list[Prefix]:
@@ -288,8 +294,8 @@ def _remarks(options: Options, speaker: Speaker) -> Iterator[str]:
             continue
         value = getattr(options, name)
         values = value if isinstance(value, tuple) else (value,)
-        shown = " ".join("" if each is True else f" {each}" for each in values).rstrip()
-        yield f"{written[name][0]}{shown}: {why}."
+        said = "" if value is True else f" {', '.join(map(str, values))}"
+        yield f"{written[name][0]}{said}: {why}."
     if options.command is None and options.disable is None:
         yield "Without --command: announced all the time."
     if options.label is not None and options.ip:
