@@ -304,11 +304,10 @@ class _Ini:
             self._note(file)
             try:
                 self.parser.read_string(file.text, file.name)
+            except configparser.MissingSectionHeaderError as error:
+                raise _no_option(file, error.lineno) from None
             except configparser.ParsingError as error:
-                line = error.errors[0][0] if error.errors else getattr(error, "lineno", 1)
-                raise InvalidFileError(
-                    [Problem(file.name, line, "", "must be a [section], or option = value")]
-                ) from None
+                raise _no_option(file, error.errors[0][0]) from None
             except (configparser.DuplicateOptionError, configparser.DuplicateSectionError) as error:
                 what = getattr(error, "option", None) or f"[{error.section}]"
                 message = f"{what} is given twice"
@@ -348,3 +347,8 @@ class _Ini:
                 path = f"[{section}] {option}".rstrip()
                 return InvalidFileError([Problem(file, line, path, message)])
         raise AssertionError(f"[{section}] is in no file")
+
+
+def _no_option(file: Input, line: int) -> InvalidFileError:
+    message = "must be a [section], or option = value"
+    return InvalidFileError([Problem(file.name, line, "", message)])

@@ -193,29 +193,35 @@ def _host(
 
 
 def _uplinks(speaker: Speaker, known: Known) -> list[_Uplink]:
-    """Return an uplink per router: its IPv4 and its IPv6 session belong together.
-
-    They do when both use the same interface, and when they are the only ones with their AS number.
-    """
+    """Return an uplink per router: its IPv4 and its IPv6 session belong together."""
     outside = [peer for peer in speaker.peers if not peer.address.is_loopback]
+    interfaces = {p.address: known.interfaces.get(p.address, p.interface) for p in outside}
     groups: dict[object, list[Peer]] = {}
     for peer in outside:
-        interface = known.interfaces.get(peer.address, peer.interface)
-        of_asn = [Family.of(other.address) for other in outside if other.asn == peer.asn]
-        is_pair = peer.asn is not None and len(of_asn) == len(set(of_asn))
-        groups.setdefault(interface or (peer.asn if is_pair else peer.address), []).append(peer)
+        groups.setdefault(_router(peer, outside, interfaces), []).append(peer)
     uplinks: list[_Uplink] = []
     for peers in groups.values():
         for each in _one_per_family(peers):
-            interface = next(
-                (n for p in each if (n := known.interfaces.get(p.address, p.interface))), None
-            )
             taken = {uplink.name for uplink in uplinks}
             wanted = slug(each[0].description)
             is_name = wanted and wanted == each[0].description
             name = wanted if is_name else f"tor{len(uplinks) + 1}"
+            interface = next(filter(None, (interfaces[p.address] for p in each)), None)
             uplinks.append(_Uplink(unique(name, taken), interface, each))
     return uplinks
+
+
+def _router(peer: Peer, peers: Sequence[Peer], interfaces: Mapping[Address, str | None]) -> object:
+    """Return what two sessions with one router share: the AS, if nobody else has it, or the link.
+
+    Interfaces that are known to differ tell two routers of one AS apart.
+    """
+    of_asn = [other for other in peers if other.asn == peer.asn]
+    families = {Family.of(other.address) for other in of_asn}
+    links = {interfaces[other.address] for other in of_asn} - {None}
+    if peer.asn is not None and len(families) == len(of_asn) and len(links) <= 1:
+        return peer.asn
+    return interfaces[peer.address] or peer.address
 
 
 def _one_per_family(peers: Sequence[Peer]) -> list[tuple[Peer, ...]]:

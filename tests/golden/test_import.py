@@ -120,4 +120,4 @@ def test_each_address_keeps_its_med_and_one_check(convert: Callable[[str], Resul
         "198.51.100.1/32": (200, 2, 0),
     }
     assert services["vip-2"].requires == services["vip-3"].requires == ("vip",)
-    assert services["vip"].uplinks == services["vip-2"].uplinks == {"leaf-b"}
+    assert services["vip"].uplinks == services["vip-2"].uplinks == frozenset({"leaf-b"})
