@@ -94,11 +94,12 @@ def _mapping(entries: Mapping[str, object], indent: int) -> CommentedMap:
         noted = given if isinstance(given, Noted) else Noted(given)
         node[key] = value = _node(noted.value, indent + _INDENT)
         above = [noted.above] if isinstance(noted.above, str) else [*noted.above]
-        column = indent + _width(key, value) + len("  ")
-        if noted.beside and column + len("# ") + len(noted.beside) <= _WIDTH:
-            node.yaml_add_eol_comment(noted.beside, key, column)
-        elif noted.beside:
-            above.append(noted.beside)
+        if noted.beside:
+            column = indent + _width(key, value) + len("  ")
+            if column + len("# ") + len(noted.beside) <= _WIDTH and noted.beside.isprintable():
+                node.yaml_add_eol_comment(noted.beside, key, column)
+            else:
+                above.append(noted.beside)
         lines = _lines(above, "", indent + 2)
         is_block = isinstance(value, CommentedMap | CommentedSeq) and not value.fa.flow_style()
         is_entry = is_block and isinstance(value, CommentedMap)
@@ -112,8 +113,10 @@ def _mapping(entries: Mapping[str, object], indent: int) -> CommentedMap:
 
 def _width(key: str, value: object) -> int:
     """Return the length of the line that a key is on, without its indent."""
-    is_block = isinstance(value, CommentedMap | CommentedSeq) and not value.fa.flow_style()
-    return len(f"{key}:") if is_block else len(_dumped(CommentedMap({key: value})).rstrip("\n"))
+    if isinstance(value, CommentedMap | CommentedSeq):
+        is_flow = value.fa.flow_style()
+        return len(_dumped(CommentedMap({key: value})).rstrip("\n") if is_flow else f"{key}:")
+    return len(f"{key}: {value}") + len('""') * isinstance(value, DoubleQuotedScalarString)
 
 
 def _lines(paragraphs: Sequence[str], prefix: str, taken: int) -> list[str]:

@@ -21,11 +21,7 @@ if TYPE_CHECKING:
 
 _LOOKS_LIKE_IT = re.compile(r"^\s*(?:neighbor|process|template|group)\b[^=;]*\{", re.MULTILINE)
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
-_TOKEN = re.compile(
-    r"""(?P<before>[^\s\#;{},\[\]"']*)(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)')
-    |(?P<word>[^\s\#;{},\[\]"']+)|(?P<mark>[;{},\[\]])|(?P<comment>\#)|(?P<open>["'])""",
-    re.VERBOSE,
-)
+_BREAKS = frozenset(";{},[] \t\r\n#")
 _GTSM_TTL = "255"
 _ANNOUNCING = ("static", "announce", "flow", "l2vpn")
 
@@ -93,7 +89,7 @@ def read(file: Input) -> Configuration:
     for each in neighbors:
         _inherit(each, templates)
     peers = tuple(_peer(file, each) for each in neighbors)
-    processes = tuple(_processes(file, everything))
+    found = tuple(_processes(file, everything))
     return Configuration(
         Speaker(
             _asn(file, neighbors),
@@ -101,9 +97,18 @@ def read(file: Input) -> Configuration:
             peers,
             tuple(_static(file, neighbors)),
         ),
-        processes,
-        {each.name: _listing(each.name, neighbors, peers) for each in processes},
+        found,
+        {each.name: _listing(each.name, neighbors, peers) for each in found},
     )
+
+
+def processes(file: Input) -> list[Process]:
+    """Return the processes alone.
+
+    Raises:
+        InvalidFileError: It is no exabgp.conf.
+    """
+    return list(_processes(file, list(_Parser(file).sections().walk())))
 
 
 # ---- words and sections --------------------------------------------------------------------------
@@ -122,10 +127,9 @@ class _Parser:
                     section = _Section(words, line)
                     open_ones[-1].sections.append(section)
                     open_ones.append(section)
-                case "}" if len(open_ones) == 1:
-                    raise _invalid(self._file, line, "there is no { for this }")
                 case "}":
-                    open_ones.pop()
+                    # ExaBGP lets one too many pass: an example of its own has it.
+                    open_ones = open_ones[: max(1, len(open_ones) - 1)]
                 case _ if words:
                     open_ones[-1].statements.append((line, words))
         if len(open_ones) > 1:
@@ -137,19 +141,17 @@ class _Parser:
 
     def _statements(self) -> Iterator[tuple[int, tuple[str, ...], str]]:
         """Yield the line, the words and the end of each statement."""
-        begun: list[str] = []
-        at = 1
         for line, text in self._lines():
+            begun: list[str] = []
             for word in self._words(line, text):
                 if word in _ENDS:
-                    yield at if begun else line, tuple(begun), word.text
+                    yield line, tuple(begun), word.text
                     begun = []
-                    continue
-                if not begun:
-                    at = line
-                begun.append(word.text)
-        if begun:
-            raise _invalid(self._file, at, f"{' '.join(begun)!r} does not end in ; or {{")
+                else:
+                    begun.append(word.text)
+            if begun:
+                message = f"{shown(' '.join(begun))} does not end in ; or {{ on its line"
+                raise _invalid(self._file, line, message)
 
     def _lines(self) -> Iterator[tuple[int, str]]:
         """Yield lines, those that end in a backslash with what follows them."""
@@ -166,17 +168,29 @@ class _Parser:
             yield first, begun
 
     def _words(self, line: int, text: str) -> Iterator[_Word]:
-        for found in _TOKEN.finditer("".join(self._unescaped(line, text))):
-            match found.lastgroup:
-                case "comment":
+        """Yield words; a quote of the other kind inside quotes does not count, it takes over."""
+        word, quote = "", ""
+        for character in self._unescaped(line, text):
+            if character == quote:
+                yield _Word(word, is_quoted=True)
+                word, quote = "", ""
+            elif character in "'\"":
+                quote = character
+            elif quote or character not in _BREAKS:
+                word += character
+            else:
+                if word:
+                    yield _Word(word)
+                    word = ""
+                if character == "#":
                     return
-                case "open":
-                    message = f"there is no second {found[0]} on this line"
-                    raise _invalid(self._file, line, message)
-                case "double" | "single" as kind:
-                    yield _Word((found["before"] or "") + found[kind], is_quoted=True)
-                case _:
-                    yield _Word(found[0])
+                if not character.isspace():
+                    yield _Word(character)
+        if quote:
+            message = f"there is no second {quote} on this line; ExaBGP has no quotes inside quotes"
+            raise _invalid(self._file, line, message)
+        if word:
+            yield _Word(word)
 
     def _unescaped(self, line: int, text: str) -> Iterator[str]:
         characters = iter(text)

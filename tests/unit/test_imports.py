@@ -172,10 +172,12 @@ def test_every_wrong_line_of_a_file_is_named() -> None:
             CONF + "neighbor 10.0.2.0 {",
             "exabgp.conf:6: neighbor 10.0.2.0: there is no } for this {",
         ),
-        (CONF + "}", "exabgp.conf:6: there is no { for this }"),
-        (CONF + "process q", "exabgp.conf:6: 'process q' does not end in ; or {"),
+        (CONF + "process q", "exabgp.conf:6: 'process q' does not end in ; or { on its line"),
         (CONF + "process q { encoder text; }", "exabgp.conf:6: process q: has no run"),
-        (CONF + "# it's\nprocess 'q {", "exabgp.conf:7: there is no second ' on this line"),
+        (
+            CONF + "# it's\nprocess 'q {",
+            "exabgp.conf:7: there is no second ' on this line; ExaBGP has no quotes inside quotes",
+        ),
         (CONF.replace("65001;", "x;", 1), "exabgp.conf:2: peer-as must be a number, not 'x'"),
         ("process p { run /bin/true; }", "exabgp.conf:1: no process here runs exabgp healthcheck"),
         (
@@ -219,14 +221,14 @@ def test_an_interface_of_nobody_is_a_mistake() -> None:
 
 def test_words_of_exabgp_conf() -> None:
     text = """\
-process "a b" { run x 'one "two"' "th#ree" fo"ur" [ 5 ] \\
+process "a b" { run x 'one two' "th#ree" fo"ur" [ 5 ] \\
   si\\;x sev\\u0065n; # not { this
 }
 """
     (process,) = exabgp_conf.read(Input("exabgp.conf", text)).processes
     assert process.name == "a b"
     assert process.line == 1
-    assert process.words == ("x", 'one "two"', "th#ree", "four", "[", "5", "]", "si")
+    assert process.words == ("x", "one two", "th#ree", "four", "[", "5", "]", "si")
 
 
 def test_mode_follows_the_peers() -> None:
