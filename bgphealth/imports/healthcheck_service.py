@@ -180,8 +180,8 @@ def _interval(options: Options) -> tuple[Noted, list[str]]:
     why = (
         f"One interval at all times: the {draft.duration(fast)} of --fast-interval, which was for "
         f"changes; --interval was {draft.duration(slow)}. So a failure counts as before, and is "
-        f"known after {draft.duration(now)} instead of {draft.duration(before)} at most. If the "
-        "check is expensive, take a longer one and a smaller `fall`."
+        f"known after {draft.duration(now)} instead of {draft.duration(before)} at most, beside "
+        "what a check takes. If it is expensive, take a longer interval and a smaller `fall`."
     )
     return every, [why]
 

@@ -121,3 +121,31 @@ def test_each_address_keeps_its_med_and_one_check(convert: Callable[[str], Resul
     }
     assert services["vip-2"].requires == services["vip-3"].requires == ("vip",)
     assert services["vip"].uplinks == services["vip-2"].uplinks == frozenset({"leaf-b"})
+
+
+@pytest.mark.parametrize(
+    ("case", "service", "known_s"), [("load-balancer", "vip", 3), ("dns-node", "dns-1", 2)]
+)
+def test_a_failure_is_known_as_soon_as_the_comment_says(
+    case: str,
+    service: str,
+    known_s: int,
+    convert: Callable[[str], Result],
+    tmp_path: Path,
+) -> None:
+    text = convert(case).stdout
+    assert f"is known after {known_s}s" in " ".join(text.replace("#", "").split())
+    (tmp_path / "bgphealth.yaml").write_text(text)
+    scenario = tmp_path / "scenario.yaml"
+    scenario.write_text(f"""\
+scenario: 1
+about: a service fails
+config: bgphealth.yaml
+steps:
+  - {{at: 20s, service: {service}, checks: refused}}
+expect:
+  - {{at: 20s, service: {service}, verdict: up}}
+  - {{at: {20 + known_s}.2s, service: {service}, verdict: down}}
+""")
+    result = CliRunner().invoke(app, ["simulate", str(scenario)])
+    assert result.exit_code == 0, result.output
