@@ -145,7 +145,8 @@ _MODES = {
     Mode.DIRECT: "ExaBGP goes on speaking to the routers itself, without FRR on this host.",
     Mode.FRR: (
         "The host's own FRR speaks to the routers, and takes what is announced from ExaBGP on "
-        "the same host. `mode: direct` does without FRR."
+        "the same host. New: the host's default follows the same verdicts. `mode: direct` does "
+        "without FRR, and leaves the default alone."
     ),
 }
 _PATHS = (

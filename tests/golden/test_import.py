@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bgphealth.core.settings import Settings
 
 IMPORT = Path(__file__).parent / "import"
+DOCS = Path(__file__).parents[2] / "docs"
 
 HEALTHCHECK = "exabgp-healthcheck"
 ANYCAST = "anycast-healthchecker"
@@ -35,6 +36,15 @@ COMPLETE: dict[str, tuple[str, ...]] = {
         "--interface=10.0.1.0=eth1",
         "--interface=2001:db8:1::1=eth1",
     ),
+    "guide": (
+        HEALTHCHECK,
+        "exabgp.conf",
+        "dns.conf",
+        SOURCE,
+        "--interface=10.0.1.0=eth1",
+        "--interface=10.0.2.0=eth2",
+    ),
+    "guide-anycast": (ANYCAST, "dns.conf", "--bird=bird.conf", SOURCE),
     "load-balancer": (HEALTHCHECK, "exabgp.conf", SOURCE),
     "old-style": (HEALTHCHECK, "exabgp.conf", SOURCE, "--interface=10.0.1.0=eth1"),
     "anycast-bird": (
@@ -91,6 +101,16 @@ def test_what_is_missing_is_a_place_to_fill_in(
     golden(f"import/{case}/check.txt", result.stderr)
     assert result.exit_code == 1
     assert "FILL IN" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("page", "case"),
+    [("migrate-exabgp-healthcheck", "guide"), ("migrate-anycast-healthchecker", "guide-anycast")],
+)
+def test_the_guides_quote_it(page: str, case: str) -> None:
+    text = (DOCS / f"{page}.md").read_text(encoding="utf-8")
+    for file in (IMPORT / case).iterdir():
+        assert file.read_text(encoding="utf-8") in text, file.name
 
 
 def test_a_node_for_dns(convert: Callable[[str], Result]) -> None:

@@ -221,14 +221,14 @@ def test_an_interface_of_nobody_is_a_mistake() -> None:
 
 def test_words_of_exabgp_conf() -> None:
     text = """\
-process "a b" { run x 'one two' "th#ree" fo"ur" [ 5 ] \\
+process "a b" { run x 'one two' "th#ree" 4"th" [ 5 ] \\
   si\\;x sev\\u0065n; # not { this
 }
 """
     (process,) = exabgp_conf.read(Input("exabgp.conf", text)).processes
     assert process.name == "a b"
     assert process.line == 1
-    assert process.words == ("x", "one two", "th#ree", "four", "[", "5", "]", "si")
+    assert process.words == ("x", "one two", "th#ree", "4th", "[", "5", "]", "si")
 
 
 def test_mode_follows_the_peers() -> None:
