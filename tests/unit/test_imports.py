@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -306,6 +307,36 @@ def test_templates_of_bird_reach_through_files() -> None:
     (peer,) = speaker.peers
     assert (speaker.asn, peer.asn, str(peer.address)) == (65101, 65001, "10.0.1.0")
     assert peer.ttl_security
+
+
+@pytest.mark.parametrize("option", sorted(anycast_healthchecker.DAEMON_OPTIONS))
+def test_every_option_of_the_daemon_is_named(option: str) -> None:
+    text = anycast(f"[daemon]\n{option} = true\n{INI}")
+    assert re.search(rf"^# \[daemon\].*\b{option}\b", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("check_cmd", "/bin/other"),
+        ("check_interval", "3.5"),
+        ("check_timeout", "1"),
+        ("check_rise", "5"),
+        ("check_fail", "5"),
+        ("check_disabled", "true"),
+        ("on_disabled", "advertise"),
+        ("ip_prefix", "192.0.2.2/32"),
+        ("ip_check_disabled", "true"),
+        ("interface", "dummy0"),
+        ("custom_bird_reconfigure_cmd", "/bin/hook"),
+        ("custom_bird_reconfigure_cmd_timeout", "5"),
+        ("unheard_of", "1"),
+    ],
+)
+def test_every_option_of_a_service_changes_a_key_or_a_comment(option: str, value: str) -> None:
+    """Those of 0.9.10."""
+    base = "".join(line for line in INI.splitlines(keepends=True) if not line.startswith(option))
+    assert anycast(f"{base}{option} = {value}\n") != anycast(INI)
 
 
 # ---- names and suggestions -----------------------------------------------------------------------
