@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from bgphealth.exabgp import unit
 from tests.support import systemd
-from tests.support.netns import isolated
+from tests.support.exabgp import eventually
+from tests.support.frr import Frr, frr
+from tests.support.neighbors import neighbors
+from tests.support.netns import ip, isolated
 from tests.support.systemd import ANYBODY, OPT, UNITS, Machine
 
 FILE = Path("/etc/bgphealth/bgphealth.yaml")
@@ -21,6 +27,31 @@ HOST = unit.Host(
     Path("/etc/exabgp/exabgp.conf"),
     Path("/run/bgphealth/bgphealth.pid"),
 )
+
+YAML = f"""\
+version: 1
+mode: frr
+host: {{asn: 65101, router_id: 10.255.10.1, source: {{ipv4: 10.255.10.1}}}}
+uplinks:
+  tor1: {{interface: eth1, neighbor: 10.0.1.0, neighbor_asn: 65001}}
+  tor2: {{interface: eth2, neighbor: 10.0.2.0, neighbor_asn: 65002}}
+paths:
+  beyond: {{need: 1, of: [{{icmp: 198.51.100.1}}, {{icmp: 198.51.100.2}}]}}
+services:
+  web: {{prefixes: [192.0.2.53/32], checks: [{{http: "http://192.0.2.53/"}}]}}
+  hostile: {{prefixes: [192.0.2.80/32], checks: [{{exec: [{ANYBODY}/check]}}]}}
+"""
+CHECK = """\
+#!/bin/sh
+# Says what of all that it should not be able to do it can.
+exec 2>/dev/null
+ip route add unreachable 203.0.113.0/24 && echo writes routes && exit 1
+[ "$(grep Cap[EPA] /proc/self/status | tr -d 0[:space:])" = CapPrm:CapEff:CapAmb: ] || {
+    echo has capabilities; exit 1; }
+(echo >/proc/$PPID/fd/3) && echo writes to ExaBGP && exit 1
+touch /opt/anybody/written && echo writes elsewhere && exit 1
+exit 0
+"""
 
 POSSIBLE = {"write its state", "write routes"}
 NO_NEW_PRIVILEGES = (
@@ -120,3 +151,81 @@ async def test_what_the_sandbox_denies_and_which_line_does() -> None:
     assert found == WITHOUT
     assert "become root" in privileged
     assert unbound - privileged == {"gain capabilities"}
+
+
+@isolated
+async def test_everything_works_in_it() -> None:
+    """Probes by ICMP and HTTP, an `exec` probe, tables, fallback, FRR, from render to stop."""
+    with tempfile.TemporaryDirectory() as text, neighbors(2):
+        directory = Path(text)
+        directory.chmod(0o755)
+        # Both ToRs lead to both targets.
+        web = subprocess.Popen(
+            [sys.executable, "-m", "http.server", "--bind", "192.0.2.53", "80"],
+            cwd=directory,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            with (
+                frr(directory / "frr", "frr defaults datacenter\n") as router,
+                systemd.machine(router.directory) as machine,
+            ):
+                router.start("staticd")
+                works(machine, router)
+        finally:
+            web.kill()
+            web.wait()
+
+
+def works(machine: Machine, router: Frr) -> None:
+    machine.run("systemd-sysusers", SYSUSERS)
+    machine.write(str(FILE), YAML)
+    machine.write(f"{ANYBODY}/check", CHECK, 0o755)
+    machine.run(f"{OPT}/bin/bgphealth", "render", "all", "--raw-icmp", "-o", "/etc/exabgp")
+    router.load(machine.read("/etc/exabgp/frr.conf"))
+    rendered = machine.read("/etc/exabgp/exabgp.service")
+    assert "CAP_NET_RAW" in rendered
+    machine.write(f"{UNITS}/exabgp.service", rendered)
+    log = "[Service]\nStandardOutput=append:/run/log\nStandardError=append:/run/log\n"
+    machine.write(f"{UNITS}/exabgp.service.d/log.conf", log)
+    machine.systemctl("daemon-reload")
+    # READY comes with the first verdict of everything.
+    machine.systemctl("start", "exabgp", check=False)
+    started = machine.properties("exabgp", "ActiveState", "Result")
+    assert started["ActiveState"] == "active", (started, machine.read("/run/log"))
+
+    def events(*names: str) -> list[dict[str, str]]:
+        lines = machine.read("/run/log").splitlines()
+        found = [json.loads(line) for line in lines if line.startswith("{")]
+        return [event for event in found if event["event"] in names]
+
+    def status() -> str:
+        return machine.properties("exabgp", "StatusText")["StatusText"]
+
+    whole = "2 of 2 uplinks up (ipv4), 3 of 3 services announced"
+    assert eventually(lambda: status() == whole), (status(), [e["evidence"] for e in events("service_changed")])
+    assert eventually(lambda: "proto bgp src 10.255.10.1" in ip("route", "show", "default"))
+    ours = [line for line in ip("route", "show", "default").splitlines() if "proto 179" in line]
+    assert len(ours) == 2
+    assert "lookup 17901" in ip("rule")
+    # The kernel's and bgpd's tables are compared; the latter by vtysh, as a member of frrvty.
+    assert eventually(lambda: [event["to"] for event in events("default_tier")] == ["injected"])
+    machine.systemctl("reload", "exabgp")
+    assert eventually(lambda: events("reloaded"))
+    user = machine.run("sh", "-c", "ps -o user:20= -C exabgp,bgphealth").split()
+    assert set(user) == {"exabgp"}, user
+    assert "0700" in machine.run("stat", "-c", "%a", "/var/lib/bgphealth").rjust(5, "0")
+    assert machine.run("sh", "-c", "stat -c %a /var/lib/bgphealth/*").split() == ["600"]
+    troubles = ("probe_unknown", "bgpd_not_asked", "kernel_not_changed", "state_not_kept", "drift")
+    assert events(*troubles, "control_not_listening") == []
+    machine.systemctl("stop", "exabgp")
+    assert machine.properties("exabgp", "Result")["Result"] == "success"
+
+    # Without the group nobody may ask FRR.
+    machine.write(f"{UNITS}/exabgp.service.d/group.conf", "[Service]\nSupplementaryGroups=\n")
+    machine.systemctl("daemon-reload")
+    machine.systemctl("start", "exabgp")
+    assert eventually(lambda: events("bgpd_not_asked"))
+    assert "frrvty" in events("bgpd_not_asked")[0]["why"]
+    machine.systemctl("stop", "exabgp")

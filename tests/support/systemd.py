@@ -183,6 +183,10 @@ def _furnish(files: Path) -> None:
     for name in _TARGETS:
         text = f"[Unit]\nDescription={name}\nDefaultDependencies=no\n"
         (units / f"{name}.target").write_text(text)
+    # A Python that was built elsewhere looks for its library there, where units do not see it.
+    every = units / "service.d"
+    every.mkdir()
+    (every / "python.conf").write_text("[Service]\nEnvironment=LD_LIBRARY_PATH=/opt/python/lib\n")
     python = f"python{sys.version_info.major}.{sys.version_info.minor}"
     programs = files / OPT[1:] / "bin"
     programs.mkdir(parents=True)
