@@ -58,7 +58,8 @@ def _packets() -> None:
 
 def _as_root(field: str) -> int:
     """Return what the kernel says of a program that is root's, and set-user-ID; in hexadecimal."""
-    done = subprocess.run([ANYBODY / "su-cat", "/proc/self/status"], capture_output=True, text=True)
+    command = [str(ANYBODY / "su-cat"), "/proc/self/status"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
     fields = dict(line.split(":", 1) for line in done.stdout.splitlines())
     return int(fields[field].split()[1 if field == "Uid" else 0], 16)
 
@@ -86,8 +87,8 @@ ATTEMPTS: dict[str, Callable[[], object]] = {
     "let others read what it writes": _umask,
     "leave a core": lambda: resource.getrlimit(resource.RLIMIT_CORE)[1],
     "write control groups": lambda: not os.statvfs("/sys/fs/cgroup").f_flag & os.ST_RDONLY,
-    "see the IPC of others": lambda: os.readlink("/proc/self/ns/ipc") == os.environ["IPC"],
-    "write its state": lambda: (_OWN.parent / "state").touch(),
+    "see the IPC of others": lambda: str(Path("/proc/self/ns/ipc").readlink()) == os.environ["IPC"],
+    "write its state": _OWN.with_name("state").touch,
     "write routes": lambda: subprocess.run(
         ["ip", "route", "add", "unreachable", "203.0.113.0/24"], check=True
     ),
@@ -102,7 +103,7 @@ def main() -> None:
         with contextlib.suppress(OSError, subprocess.SubprocessError):
             result = attempt()
             done[name] = result is None or bool(result)
-    print(json.dumps(done))
+    sys.stdout.write(json.dumps(done))
 
 
 if __name__ == "__main__":

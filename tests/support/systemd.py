@@ -224,5 +224,3 @@ def _remove(group: Path) -> None:
         return not group.exists()
 
     assert eventually(is_gone)
-
-
