@@ -1,6 +1,7 @@
 """Structured logs on stderr: key=value on a terminal, JSON lines off one.
 
-Never on stdout: under ExaBGP that is the command channel.
+Never on stdout: under ExaBGP that is the command channel. Whatever is in a line, it stays one line
+and moves no cursor: JSON escapes it, and so do we on a terminal.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import TextIO, cast
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor
 
+from bgphealth.daemon.repeats import Repeats
+
 
 def configure(*, verbose: bool, keep: Iterable[Processor] = ()) -> FilteringBoundLogger:
     """Configure structlog for this process and return the logger.
@@ -22,19 +25,20 @@ def configure(*, verbose: bool, keep: Iterable[Processor] = ()) -> FilteringBoun
         keep: gets each event as it is written.
     """
     level = "debug" if verbose else "info"
-    renderer: Processor = (
-        structlog.dev.ConsoleRenderer()
+    renderers: list[Processor] = (
+        [_harmless, structlog.dev.ConsoleRenderer()]
         if sys.stderr.isatty()
-        else structlog.processors.JSONRenderer(default=str)
+        else [structlog.processors.JSONRenderer(default=str)]
     )
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
+            Repeats(),
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             _headline_first,
             *keep,
-            renderer,
+            *renderers,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", _Stderr())),
@@ -58,3 +62,17 @@ def _headline_first(_: object, __: str, event: EventDict) -> EventDict:
     """Put what people look for first at the start of the line."""
     headline = {key: event.pop(key) for key in ("timestamp", "level", "event")}
     return {**headline, **event}
+
+
+def _harmless(_: object, __: str, event: EventDict) -> EventDict:
+    """Escape what a terminal would obey. A traceback keeps its lines."""
+    traceback = event.pop("exception", None)
+    shown = {key: _escaped(value) for key, value in event.items()}
+    if traceback is not None:
+        shown["exception"] = "\n".join(map(_escaped, str(traceback).split("\n")))
+    return shown
+
+
+def _escaped(value: object) -> str:
+    text = str(value)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
@@ -143,17 +143,22 @@ def stale_files(before: Settings, after: Settings, file: Path) -> list[str]:
     """
     # Absolute, as ExaBGP's has to be; which program it starts makes no difference.
     file = Path("/") / file
-    if after.mode is Mode.LOCAL:
-        return []  # The unit depends on where things are only.
     # Templates are needed for nothing else here, and their library takes memory.
+    from bgphealth.exabgp import unit  # noqa: PLC0415
+
+    # What the host allows is the same in both.
+    needs = [unit.needs(settings, raw_icmp=True) for settings in (before, after)]
+    if after.mode is Mode.LOCAL:
+        return ["bgphealth.service"] if needs[0] != needs[1] else []
     from bgphealth.exabgp import render as exabgp_render  # noqa: PLC0415
     from bgphealth.frr import render as frr_render  # noqa: PLC0415
 
-    files = {
+    files: dict[str, Sequence[object]] = {
+        "exabgp.service": needs,
         "exabgp.conf": [
             exabgp_render.render_conf(settings, file, ["/bgphealth"], _stand_ins(settings))
             for settings in (before, after)
-        ]
+        ],
     }
     if after.mode is Mode.FRR:
         files["frr.conf"] = [

@@ -66,6 +66,7 @@ async def _over_udp(sock: socket.socket, query: dns.message.Message) -> dns.mess
         response = _parsed(await loop.sock_recv(sock, _LARGEST_MESSAGE), query)
         if response is not None:
             return response
+        await _others_turn()
 
 
 async def _over_tcp(sock: socket.socket, query: dns.message.Message) -> dns.message.Message:
@@ -76,6 +77,12 @@ async def _over_tcp(sock: socket.socket, query: dns.message.Message) -> dns.mess
         response = _parsed(await _exactly(sock, length), query)
         if response is not None:
             return response
+        await _others_turn()
+
+
+async def _others_turn() -> None:
+    """Let everything else go on: what there is to read is read without it, and may never end."""
+    await asyncio.sleep(0)
 
 
 async def _exactly(sock: socket.socket, count: int) -> bytes:

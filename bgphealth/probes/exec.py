@@ -24,12 +24,12 @@ from bgphealth.core.settings import (
     UplinkPath,
     UplinkSettings,
 )
+from bgphealth.core.text import printable
 from bgphealth.probes.attempt import Deadline, timed_out
 from bgphealth.probes.binding import Source
 from bgphealth.probes.outcome import Answer, Outcome, unknown
 
 LARGEST_OUTPUT = 64 * 1024
-_LONGEST_LINE = 200
 _PACE_S = 0.002
 """Once there is more output than anybody reads, it is drained in steps: a flood costs little."""
 
@@ -213,8 +213,7 @@ class _Run:
     def _last_line(self) -> str:
         lines = self._output.decode(errors="replace").split("\n")
         line = next((line for text in reversed(lines) if (line := text.strip())), "")
-        shown = "".join(c if c.isprintable() else "?" for c in line[:_LONGEST_LINE])
-        return f": {shown}" if shown else ""
+        return f": {printable(line)}" if line else ""
 
     def _readable(self) -> None:
         self._read()

@@ -7,7 +7,7 @@ gets a connection of ours. Only its transport is used: there are no redirects, p
 from __future__ import annotations
 
 import asyncio
-import re
+import codecs
 import socket
 import ssl
 import time
@@ -19,13 +19,19 @@ import httpx
 
 from bgphealth.core.events import Verdict
 from bgphealth.core.settings import Family, HttpQuestion, ProbeSettings
+from bgphealth.core.text import printable
 from bgphealth.probes.attempt import Attempt, BoundProber
 from bgphealth.probes.binding import Binding
 from bgphealth.probes.connection import connect, in_words, open_socket
+from bgphealth.probes.matching import TooLongError, is_in
 from bgphealth.probes.outcome import Outcome
 
 LARGEST_BODY = 64 * 1024
+_LARGEST_ANSWER = 2 * LARGEST_BODY
+"""The body, and what is around it: headers, sizes of chunks, informational responses."""
+_MOST_AT_ONCE = 2048
 _DAY_S = 86400
+_ENCODINGS = {"ascii", "cp1252", "iso8859-1", "iso8859-15", "utf-16", "utf-8"}
 _DEFAULT_PORTS = {False: 80, True: 443}
 
 
@@ -61,7 +67,7 @@ class HttpProber(BoundProber):
         except OSError as error:
             return f"{in_words(error)} ({attempt.doing})"
         except httpx.HTTPError as error:
-            return f"not HTTP: {error}"
+            return f"not HTTP: {printable(str(error))}"
         finally:
             await connection.aclose()
         return _judge(response, body, question) or _expiry(
@@ -101,10 +107,25 @@ def _judge(response: httpx.Response, body: bytes, question: HttpQuestion) -> str
     if response.status_code not in question.status:
         expected = " or ".join(str(status) for status in question.status)
         return f"status {response.status_code}, expected {expected}"
-    text = body.decode(response.encoding or "utf-8", errors="replace")
-    if question.body is not None and re.search(question.body, text) is None:
-        return "body does not match"
-    return None
+    if question.body is None:
+        return None
+    text = body.decode(_encoding(response), errors="replace")
+    try:
+        return None if is_in(question.body, text) else "body does not match"
+    except TooLongError:
+        return "body takes too long to match: make the pattern simpler"
+
+
+def _encoding(response: httpx.Response) -> str:
+    """Return the encoding that the server names, if it is a usual one.
+
+    Python has many more, some of which are no encodings of text, or slow by intent of the sender.
+    """
+    try:
+        name = codecs.lookup(response.charset_encoding or "").name
+    except LookupError:
+        return "utf-8"
+    return name if name in _ENCODINGS else "utf-8"
 
 
 def _expiry(certificate: dict[str, Any], min_valid_s: float) -> str | None:
@@ -141,6 +162,7 @@ class _Connection(httpcore.AsyncNetworkBackend, httpcore.AsyncNetworkStream):
         self._socket: socket.socket | None = None
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
+        self._read = 0
         self.certificate: dict[str, Any] = {}
         """The server's, empty where none was verified."""
 
@@ -170,9 +192,15 @@ class _Connection(httpcore.AsyncNetworkBackend, httpcore.AsyncNetworkStream):
         max_bytes: int,
         timeout: float | None = None,  # noqa: ARG002, ASYNC109 - httpcore's
     ) -> bytes:
-        """Read what there is."""
+        """Read some of what there is: small pieces may come faster than they are parsed."""
         reader, _ = await self._streams()
-        return await reader.read(max_bytes)
+        if self._read:
+            await asyncio.sleep(0)
+        data = await reader.read(min(max_bytes, _MOST_AT_ONCE))
+        self._read += len(data)
+        if self._read > _LARGEST_ANSWER:
+            raise httpcore.RemoteProtocolError(f"more than {_LARGEST_ANSWER} bytes")
+        return data
 
     async def write(
         self,

@@ -30,6 +30,8 @@ from bgphealth.probes.binding import Binding, CannotBindError, Source, bind
 from bgphealth.probes.outcome import Answer, Outcome, no_answer, unknown
 
 _LARGEST_REPLY = 1024
+_MOST_AT_ONCE = 512
+"""More than a socket holds at a time: who floods it gets no more than its turn."""
 
 _SO_TIMESTAMPNS = 35  # socket(7); not in Python's socket module. CLOCK_REALTIME, struct timespec.
 _TIMESPEC = struct.Struct("@ll")
@@ -175,7 +177,9 @@ class IcmpProber:
             pending.answer(unknown(why))
 
     def _readable(self) -> None:
-        while self._socket is not None:
+        for _ in range(_MOST_AT_ONCE):
+            if self._socket is None:
+                return
             try:
                 packet, ancillary, _, sender = self._socket.sock.recvmsg(
                     _LARGEST_REPLY, socket.CMSG_SPACE(_TIMESPEC.size)

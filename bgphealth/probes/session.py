@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 from bgphealth.core.events import Verdict
 from bgphealth.core.settings import Address, ProbeKind, ProbeSettings
+from bgphealth.core.text import printable
 from bgphealth.probes.outcome import Answer, Outcome, unknown
 
 FRESH_S = 1.0
@@ -184,7 +185,7 @@ def _in_words(words: _Words, session: Session) -> str:
         state += ", shut down in the configuration of this host"
     if session.for_s is not None:
         state += f", for {_duration(session.for_s)}"
-    return f"{state}; {words.reason}: {session.reason}" if session.reason else state
+    return f"{state}; {words.reason}: {printable(session.reason)}" if session.reason else state
 
 
 def _duration(seconds: float) -> str:
