@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from importlib import import_module, metadata
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import click
 
+from bgphealth import __version__
 from bgphealth.core.errors import BgphealthError
 
 DEFAULT_FILE = Path("/etc/bgphealth/bgphealth.yaml")
@@ -69,11 +70,7 @@ class Commands(click.Group):
 def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001 -- Called by click.
     if not value or ctx.resilient_parsing:
         return
-    try:
-        version = metadata.version("bgphealth")
-    except metadata.PackageNotFoundError:
-        version = "(not installed: a source checkout)"
-    click.echo(f"bgphealth {version}")
+    click.echo(f"bgphealth {__version__}")
     ctx.exit()
 
 
