@@ -23,6 +23,7 @@ _COMMANDS = {
     "probe": "bgphealth.cli.probe:probe",
     "render": "bgphealth.cli.render:render",
     "run": "bgphealth.cli.run:run",
+    "schema": "bgphealth.cli.schema:schema",
     "simulate": "bgphealth.cli.simulate:simulate",
     "source": "bgphealth.cli.source:source",
     "undrain": "bgphealth.cli.drain:undrain",
