@@ -141,6 +141,7 @@ def test_from_installing_to_purging(system: System, package: Path) -> None:
     assert "systemd" in completed(system, "bgphealth", "render", "sys")
 
     system.run("cp", "/usr/share/doc/bgphealth/examples/frr.yaml", "/etc/bgphealth/bgphealth.yaml")
+    assert completed(system, "bgphealth", "drain", "uplink", "''") == ["tor1", "tor2"]
     system.run("bgphealth", "render", "all", "-o", "/root/rendered")
     assert "run /usr/bin/bgphealth" in system.run("cat", "/root/rendered/exabgp.conf")
     # The unit that is shipped is the one that would be rendered.
