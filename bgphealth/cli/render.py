@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import shutil
 import sys
@@ -19,6 +20,7 @@ from bgphealth.daemon.places import runtime_file
 from bgphealth.exabgp import render as exabgp_render
 from bgphealth.exabgp import unit
 from bgphealth.fallback import nftables as nftables_render
+from bgphealth.fallback import view
 from bgphealth.frr import render as frr_render
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 _CONF = Path("/etc/exabgp/exabgp.conf")
 _NEW_FILE_MODE = 0o644  # FRR and ExaBGP run as other users.
+_LAST_GROUP = 65533  # The one before nogroup.
 _SECRET_FILE_MODE = 0o640  # It holds a password: give the file to the group of who reads it.
 
 _output = click.option(
@@ -46,6 +49,13 @@ _program = click.option(
 _user = click.option(
     "--user",
     help="The user and group that ExaBGP runs as, or bgphealth alone. [default: exabgp; bgphealth]",
+)
+
+
+_raw_icmp = click.option(
+    "--raw-icmp/--no-raw-icmp",
+    default=None,
+    help="Whether net.ipv4.ping_group_range leaves that user out. [default: as on this machine]",
 )
 
 
@@ -100,24 +110,27 @@ def exabgp(invocation: Invocation, directory: Path | None, program: str | None) 
 @_program
 @_user
 @_exabgp_program
+@_raw_icmp
 @click.pass_obj
-def systemd(
+def systemd(  # noqa: PLR0913 - one per option
     invocation: Invocation,
     directory: Path | None,
     program: str | None,
     user: str | None,
     exabgp_program: Path,
+    *,
+    raw_icmp: bool | None,
 ) -> None:
     """Render the unit: exabgp.service, or in mode local bgphealth.service.
 
     The first runs ExaBGP with /etc/exabgp/exabgp.conf, which says how bgphealth is started; the
-    second runs bgphealth itself.
+    second runs bgphealth itself. Either may do what the file needs, and no more.
     """
     settings, file = load(invocation.file), _absolute(invocation.file)
     if settings.mode is Mode.LOCAL:
-        _deliver(_unit_alone(file, program, user), directory)
+        _deliver(_unit_alone(settings, file, program, user, raw_icmp=raw_icmp), directory)
     else:
-        _deliver(_unit(settings, file, exabgp_program, user), directory)
+        _deliver(_unit(settings, file, exabgp_program, user, raw_icmp=raw_icmp), directory)
 
 
 @render.command()
@@ -150,20 +163,23 @@ def nftables(invocation: Invocation, directory: Path | None, user: str) -> None:
 @_program
 @_user
 @_exabgp_program
+@_raw_icmp
 @click.pass_obj
-def render_all(
+def render_all(  # noqa: PLR0913 - one per option
     invocation: Invocation,
     directory: Path,
     program: str | None,
     user: str | None,
     exabgp_program: Path,
+    *,
+    raw_icmp: bool | None,
 ) -> None:
     """Render everything into one directory, to look at and to compare."""
     file, settings = _absolute(invocation.file), load(invocation.file)
     if settings.mode is Mode.LOCAL:
-        _deliver(_unit_alone(file, program, user), directory)
+        _deliver(_unit_alone(settings, file, program, user, raw_icmp=raw_icmp), directory)
         return
-    files = _unit(settings, file, exabgp_program, user)
+    files = _unit(settings, file, exabgp_program, user, raw_icmp=raw_icmp)
     secrets = _exabgp_passwords(settings, directory)
     files |= _exabgp_files(settings, file, program, secrets)
     secret = {"exabgp.conf"} if secrets else set()
@@ -205,18 +221,40 @@ def _exabgp_passwords(settings: Settings, directory: Path | None) -> Mapping[str
     return _passwords(settings, directory) if settings.mode is Mode.DIRECT else {}
 
 
-def _unit_alone(file: Path, program: str | None, user: str | None) -> dict[str, str]:
+def _unit_alone(
+    settings: Settings, file: Path, program: str | None, user: str | None, *, raw_icmp: bool | None
+) -> dict[str, str]:
     host = unit.Alone(file, _words(program))
-    given = host if user is None else host._replace(user=user)
-    return {"bgphealth.service": unit.render_alone(given)}
+    host = host if user is None else host._replace(user=user)
+    return {
+        "bgphealth.service": unit.render_alone(_needs(settings, host.user, raw_icmp=raw_icmp), host)
+    }
 
 
-def _unit(settings: Settings, file: Path, exabgp: Path, user: str | None) -> dict[str, str]:
+def _unit(
+    settings: Settings, file: Path, exabgp: Path, user: str | None, *, raw_icmp: bool | None
+) -> dict[str, str]:
     # As the unit will see it: its RuntimeDirectory is the default one.
     pid_file = runtime_file(file, "pid", {})
     host = unit.Host(file, _absolute(exabgp), _CONF, pid_file)
     host = host if user is None else host._replace(user=user)
-    return {"exabgp.service": unit.render(settings, host)}
+    needs = _needs(settings, host.user, raw_icmp=raw_icmp)
+    return {"exabgp.service": unit.render(needs, host, frr=settings.mode is Mode.FRR)}
+
+
+def _needs(settings: Settings, user: str, *, raw_icmp: bool | None) -> unit.Needs:
+    raw_icmp = not _may_ping(user) if raw_icmp is None else raw_icmp
+    return unit.needs(settings, raw_icmp=raw_icmp)
+
+
+def _may_ping(group: str) -> bool:
+    """Tell whether this machine lets a group send ICMP echo requests without a privilege."""
+    lowest, highest = map(int, (view.sysctl("ipv4/ping_group_range") or "1 0").split())
+    try:
+        numbers = [grp.getgrnam(group).gr_gid]
+    except KeyError:
+        numbers = [1, _LAST_GROUP]  # It will be some group.
+    return all(lowest <= number <= highest for number in numbers)
 
 
 def _absolute(file: Path) -> Path:

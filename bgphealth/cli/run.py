@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from bgphealth import config
-from bgphealth.daemon import life, log
+from bgphealth.daemon import life, log, rights
 from bgphealth.daemon.recorder import Recorder
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def run(
     """
     if invocation.commands_fd is None:
         raise AssertionError("stdout is not guarded")  # The entry point does it for `run`.
+    rights.keep()
     logger = log.configure(verbose=verbose)
     recorder = None
     if record_to is not None:

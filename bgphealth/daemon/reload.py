@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from bgphealth import config
 from bgphealth.core.errors import ConfigurationError
 from bgphealth.core.settings import Mode, Settings
 from bgphealth.exabgp import render as exabgp_render
+from bgphealth.exabgp import unit
 from bgphealth.frr import render as frr_render
 
 
@@ -92,13 +93,16 @@ def stale_files(before: Settings, after: Settings, file: Path) -> list[str]:
     """
     # Absolute, as ExaBGP's has to be; which program it starts makes no difference.
     file = Path("/") / file
+    # What the host allows is the same in both.
+    needs = [unit.needs(settings, raw_icmp=True) for settings in (before, after)]
     if after.mode is Mode.LOCAL:
-        return []  # The unit depends on where things are only.
-    files = {
+        return ["bgphealth.service"] if needs[0] != needs[1] else []
+    files: dict[str, Sequence[object]] = {
+        "exabgp.service": needs,
         "exabgp.conf": [
             exabgp_render.render_conf(settings, file, ["/bgphealth"], _stand_ins(settings))
             for settings in (before, after)
-        ]
+        ],
     }
     if after.mode is Mode.FRR:
         files["frr.conf"] = [

@@ -12,10 +12,28 @@ from typing import NamedTuple
 
 from bgphealth import templating
 from bgphealth.core.errors import ConfigurationError
-from bgphealth.core.settings import Mode, Settings
+from bgphealth.core.settings import AddressUse, Family, Mode, ProbeKind, Settings
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./@+=:,~-]+")
 """What systemd takes as it is: no spaces, quotes, specifiers (%) or variables ($)."""
+
+
+class Needs(NamedTuple):
+    """What a sandbox must leave: CAP_NET_ADMIN, CAP_NET_RAW, room for programs of `exec` probes."""
+
+    net_admin: bool = True
+    net_raw: bool = True
+    programs: bool = True
+
+    @property
+    def capabilities(self) -> str:
+        """Return the capabilities in systemd's words, empty for none."""
+        given = {"CAP_NET_ADMIN": self.net_admin, "CAP_NET_RAW": self.net_raw}
+        return " ".join(name for name, is_given in given.items() if is_given)
+
+
+ANYTHING = Needs()
+"""What any file may need: for a unit that is there before its file."""
 
 
 class Host(NamedTuple):
@@ -39,18 +57,35 @@ class Alone(NamedTuple):
     user: str = "bgphealth"
 
 
-def render(settings: Settings, host: Host) -> str:
-    """Return exabgp.service.
+def needs(settings: Settings, *, raw_icmp: bool) -> Needs:
+    """Return what this file needs.
+
+    Args:
+        settings: the file.
+        raw_icmp: whether the host's net.ipv4.ping_group_range leaves our group out.
+    """
+    writes = settings.fallback.enabled
+    adds = any(service.address is AddressUse.ADD for service in settings.services)
+    kinds = _kinds(settings)
+    return Needs(
+        net_admin=writes or adds or settings.flush_conntrack,
+        net_raw=(raw_icmp and ProbeKind.ICMP in kinds) or (writes and _solicits(settings)),
+        programs=ProbeKind.EXEC in kinds,
+    )
+
+
+def render(needs: Needs, host: Host, *, frr: bool = True) -> str:
+    """Return exabgp.service; with `frr`, bgphealth may ask FRR.
 
     Raises:
         ConfigurationError: systemd could not read one of the words, or a path is not absolute.
     """
     _require_plain("exabgp.service", map(str, host))
     _require_absolute("exabgp.service", (host.file, host.exabgp, host.conf, host.pid_file))
-    return templating.render("exabgp.service.j2", **host._asdict(), frr=settings.mode is Mode.FRR)
+    return templating.render("exabgp.service.j2", **host._asdict(), frr=frr, **_sandbox(needs))
 
 
-def render_alone(host: Alone) -> str:
+def render_alone(needs: Needs, host: Alone) -> str:
     """Return bgphealth.service.
 
     Raises:
@@ -59,8 +94,28 @@ def render_alone(host: Alone) -> str:
     _require_plain("bgphealth.service", (str(host.file), *host.program, host.user))
     _require_absolute("bgphealth.service", (host.file, *map(Path, host.program[:1])))
     return templating.render(
-        "bgphealth.service.j2", file=host.file, program=" ".join(host.program), user=host.user
+        "bgphealth.service.j2",
+        file=host.file,
+        program=" ".join(host.program),
+        user=host.user,
+        **_sandbox(needs),
     )
+
+
+def _sandbox(needs: Needs) -> dict[str, object]:
+    return {"capabilities": needs.capabilities, "programs": needs.programs}
+
+
+def _kinds(settings: Settings) -> set[ProbeKind]:
+    paths = [path for uplink in settings.uplinks for path in uplink.paths]
+    probes = [probe for path in paths for probe in (*path.gateway, *path.beyond)]
+    return {p.kind for p in (*probes, *(c for s in settings.services for c in s.checks))}
+
+
+def _solicits(settings: Settings) -> bool:
+    """Tell whether routers are asked to show themselves: where the file has no address of them."""
+    learned = {p.family for u in settings.uplinks for p in u.paths if p.neighbor is None}
+    return bool(learned & {Family.IPV6} if settings.mode is Mode.LOCAL else learned)
 
 
 def _require_plain(unit: str, words: Iterable[str]) -> None:

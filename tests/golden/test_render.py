@@ -28,6 +28,7 @@ ALL = sorted(file.parent.name for file in HERE.glob("*/bgphealth.yaml"))
 HOSTS = [host for host in ALL if host != "local"]
 FILE = Path("/etc/bgphealth/bgphealth.yaml")
 PROGRAM = "/usr/bin/bgphealth"
+OPT = "/opt/bgphealth/bin"
 WITH_FRR = [host for host in HOSTS if host != "direct"]
 PASSWORDS = {"direct": {"tor1": "not/a+secret="}, "three-uplinks": {"tor1": "not/a+secret="}}
 
@@ -113,13 +114,16 @@ def test_what_nft_would_not_take_as_one_interface_is_refused(interface: str) -> 
 
 def exabgp_service(host: str = "dual-stack", exabgp: str = "/opt/bgphealth/bin/exabgp") -> str:
     return unit.render(
-        load(HERE / host / "bgphealth.yaml"),
-        unit.Host(
-            file=FILE,
-            exabgp=Path(exabgp),
-            conf=Path("/etc/exabgp/exabgp.conf"),
-            pid_file=Path("/run/bgphealth/bgphealth.pid"),
-        ),
+        unit.needs(load(HERE / host / "bgphealth.yaml"), raw_icmp=False), places(exabgp)
+    )
+
+
+def places(exabgp: str) -> unit.Host:
+    return unit.Host(
+        file=FILE,
+        exabgp=Path(exabgp),
+        conf=Path("/etc/exabgp/exabgp.conf"),
+        pid_file=Path("/run/bgphealth/bgphealth.pid"),
     )
 
 
@@ -128,11 +132,23 @@ def test_exabgp_service(golden: Callable[[str, str], None]) -> None:
 
 
 def bgphealth_service(program: str = "/opt/bgphealth/bin/bgphealth") -> str:
-    return unit.render_alone(unit.Alone(FILE, [program]))
+    needs = unit.needs(load(HERE / "local" / "bgphealth.yaml"), raw_icmp=False)
+    return unit.render_alone(needs, unit.Alone(FILE, [program]))
 
 
 def test_bgphealth_service(golden: Callable[[str, str], None]) -> None:
     golden("local/bgphealth.service", bgphealth_service())
+
+
+SHIPPED = "../../bgphealth/share/systemd"
+
+
+def test_what_packages_ship_is_what_is_rendered_for_any_file(
+    golden: Callable[[str, str], None],
+) -> None:
+    golden(f"{SHIPPED}/exabgp.service", unit.render(unit.ANYTHING, places(f"{OPT}/exabgp")))
+    alone = unit.Alone(FILE, [f"{OPT}/bgphealth"])
+    golden(f"{SHIPPED}/bgphealth.service", unit.render_alone(unit.ANYTHING, alone))
 
 
 def verify(text: str, directory: Path) -> subprocess.CompletedProcess[str]:
