@@ -19,9 +19,11 @@ demo: setup ## Bring the lab up, blackhole a ToR's uplink, show what happens (ro
 
 .PHONY: test
 test: setup check ## Run all tests, the laboratory's included (root or sudo)
+	@lab/setup.sh package
 	$(SUDO) $(BIN)/python -m pytest -p no:cacheprovider -n 4 --dist loadgroup tests/contract
 	$(SUDO) $(BIN)/python -m pytest -p no:cacheprovider -n 2 --dist loadgroup -m 'not alone' tests/network
 	$(SUDO) $(BIN)/python -m pytest -p no:cacheprovider -m alone tests/network
+	$(SUDO) $(BIN)/python -m pytest -p no:cacheprovider -n 2 --dist loadfile tests/package
 
 .PHONY: check
 check: .venv/ready ## Format, lint, types, import rules, unit and property tests (no root)
@@ -53,13 +55,18 @@ setup: ## Install what is missing: distribution packages (root or sudo), .venv, 
 	@$(MAKE) --no-print-directory .venv/ready $(EXABGP)
 	@lab/promtool.sh
 
+.PHONY: deb
+deb: .venv/ready ## Build the Debian package into dist/ (root or sudo for what it needs)
+	@lab/setup.sh package
+	.packaging/deb
+
 .PHONY: hooks
 hooks: .venv/ready ## Run the checks before every commit
 	$(BIN)/pre-commit install
 
 .PHONY: clean
 clean: ## Remove what these commands made, but for distribution packages
-	rm -rf .venv .exabgp .promtool site lab/out .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .exabgp .promtool dist site lab/out .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 .venv/ready: pyproject.toml
 	@echo "installing the virtual environment .venv"

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs what the lab needs from the distribution: FRR, iproute2, nftables, ping and Python's venv.
+# Installs what the lab needs from the distribution: FRR, iproute2, nftables, ping and Python's venv;
+# with `package` as its argument, what building and testing the Debian package needs, instead.
 # Says what it does, and nothing when nothing is missing. It never starts FRR on this machine: the
 # lab runs FRR's daemons in its own namespaces.
 set -eu
@@ -8,13 +9,21 @@ say() { echo "lab/setup.sh: $*" >&2; }
 have() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ] || [ -x "/sbin/$1" ]; }
 
 packages=""
-[ -x /usr/lib/frr/frrinit.sh ] || packages="$packages frr"
-have ip || packages="$packages iproute2"
-have nft || packages="$packages nftables"
-# The script that bgphealth is compared with in dual-wan needs it.
-have ping || packages="$packages iputils-ping"
-# Debian's python3 has the module venv, but it needs ensurepip to make one.
-python3 -c 'import ensurepip, venv' 2>/dev/null || packages="$packages python3-venv"
+if [ "${1:-}" = package ]; then
+    have debootstrap || packages="$packages debootstrap"
+    have dh || packages="$packages debhelper"
+    have dpkg-buildpackage || packages="$packages dpkg-dev"
+    have lowdown || packages="$packages lowdown"
+    have mandoc || packages="$packages mandoc"
+else
+    [ -x /usr/lib/frr/frrinit.sh ] || packages="$packages frr"
+    have ip || packages="$packages iproute2"
+    have nft || packages="$packages nftables"
+    # The script that bgphealth is compared with in dual-wan needs it.
+    have ping || packages="$packages iputils-ping"
+    # Debian's python3 has the module venv, but it needs ensurepip to make one.
+    python3 -c 'import ensurepip, venv' 2>/dev/null || packages="$packages python3-venv"
+fi
 packages=${packages# }
 [ -n "$packages" ] || exit 0
 
@@ -28,7 +37,7 @@ if [ "$(id -u)" -ne 0 ]; then
         exit 77
     fi
     say "using sudo to install: $packages"
-    exec sudo sh "$0"
+    exec sudo sh "$0" "$@"
 fi
 
 policy=/usr/sbin/policy-rc.d

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from bgphealth import __version__
 from bgphealth.core.errors import BgphealthError
 
 DEFAULT_FILE = Path("/etc/bgphealth/bgphealth.yaml")
@@ -28,6 +29,7 @@ _COMMANDS = {
     "reload": "bgphealth.cli.reload:reload",
     "render": "bgphealth.cli.render:render",
     "run": "bgphealth.cli.run:run",
+    "schema": "bgphealth.cli.schema:schema",
     "simulate": "bgphealth.cli.simulate:simulate",
     "source": "bgphealth.cli.source:source",
     "status": "bgphealth.cli.status:status",
@@ -77,13 +79,7 @@ class Commands(click.Group):
 def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001 -- Called by click.
     if not value or ctx.resilient_parsing:
         return
-    from importlib import metadata  # noqa: PLC0415 - takes longer than most commands need
-
-    try:
-        version = metadata.version("bgphealth")
-    except metadata.PackageNotFoundError:
-        version = "(not installed: a source checkout)"
-    click.echo(f"bgphealth {version}")
+    click.echo(f"bgphealth {__version__}")
     ctx.exit()
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from bgphealth.cli import control
+from bgphealth.cli import control, names
 from bgphealth.cli.durations import seconds
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def drain(context: click.Context, *, as_json: bool) -> None:
 
 
 @drain.command("uplink")
-@click.argument("name")
+@click.argument("name", shell_complete=names.uplinks)
 @_lasts
 @click.option("--force", is_flag=True, help="Even if it is the last healthy path.")
 @_json
@@ -74,7 +74,7 @@ def drain_uplink(
 
 
 @drain.command("service")
-@click.argument("name")
+@click.argument("name", shell_complete=names.services)
 @_lasts
 @_json
 @click.pass_context
@@ -104,7 +104,7 @@ def undrain() -> None:
 
 
 @undrain.command("uplink")
-@click.argument("name")
+@click.argument("name", shell_complete=names.uplinks)
 @_json
 @click.pass_context
 def undrain_uplink(context: click.Context, name: str, *, as_json: bool) -> None:
@@ -113,7 +113,7 @@ def undrain_uplink(context: click.Context, name: str, *, as_json: bool) -> None:
 
 
 @undrain.command("service")
-@click.argument("name")
+@click.argument("name", shell_complete=names.services)
 @_json
 @click.pass_context
 def undrain_service(context: click.Context, name: str, *, as_json: bool) -> None:

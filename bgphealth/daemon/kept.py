@@ -19,6 +19,14 @@ VERSION = 1
 _Thing = TypeVar("_Thing")
 
 
+class LaterVersionError(ValueError):
+    """A file was written by a later version of bgphealth, whose `version` it names."""
+
+    def __init__(self, version: int) -> None:
+        super().__init__(f"it is of a later version of bgphealth, version {version} of its format")
+        self.version = version
+
+
 class Kept(Generic[_Thing]):
     """A file with one thing in it.
 
@@ -45,6 +53,7 @@ class Kept(Generic[_Thing]):
         self._do = do
         self._written: _Thing | None = None
         self._trouble = ""
+        self._later: int | None = None
 
     def load_or(self, nothing: _Thing) -> _Thing:
         """Return what an earlier run left; `nothing`, with a warning, if that makes no sense."""
@@ -62,6 +71,7 @@ class Kept(Generic[_Thing]):
             self._written = self._decode(raw or b"")
         except ValueError as error:
             self._log.warning("state_ignored", file=str(self._file), why=str(error))
+            self._later = error.version if isinstance(error, LaterVersionError) else None
             return nothing
         return self._written
 
@@ -74,6 +84,7 @@ class Kept(Generic[_Thing]):
         if thing == self._written:
             return True
         try:
+            self._set_aside()
             replace_file(self._file, self._encode(thing))
         except OSError as error:
             self._written = None
@@ -83,6 +94,15 @@ class Kept(Generic[_Thing]):
             return False
         self._written, self._trouble = thing, ""
         return True
+
+    def _set_aside(self) -> None:
+        """Leave what only a later version can read, for when that is installed again."""
+        if self._later is None:
+            return
+        aside = self._file.with_name(f"{self._file.name}.v{self._later}")
+        self._file.replace(aside)
+        self._later = None
+        self._log.warning("state_set_aside", file=str(self._file), to=str(aside))
 
 
 def enclosed(name: str, entries: Sequence[Mapping[str, object]]) -> str:
@@ -94,6 +114,7 @@ def entries_of(raw: bytes, name: str) -> list[object]:
     """Return the entries that a file has under a name.
 
     Raises:
+        LaterVersionError: a later version of bgphealth has written it.
         ValueError: it is not such a file; the text says why.
     """
     if len(raw) > LARGEST_BYTES:
@@ -102,8 +123,11 @@ def entries_of(raw: bytes, name: str) -> list[object]:
         data = json.loads(raw)
     except (ValueError, RecursionError):
         raise ValueError("it is not JSON") from None
+    version = data.get("version") if isinstance(data, dict) else None
+    if isinstance(version, int) and version > VERSION:
+        raise LaterVersionError(version)  # What else is in it is for that version to know.
     if not isinstance(data, dict) or not isinstance(data.get(name), list):
         raise ValueError("it is not bgphealth's")  # noqa: TRY004 - a value of the file, not a type
-    if data.get("version") != VERSION:
+    if version != VERSION:
         raise ValueError("it is of another version of bgphealth")
     return list(data[name])

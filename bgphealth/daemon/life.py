@@ -89,7 +89,10 @@ class Life:
         pid_file = self._write_pid()
         try:
             reason = await self._lifeline.hold(work)
-            self._notifier.stopping()
+            if self._is_alone:
+                # Below ExaBGP the service goes on, with the next bgphealth; systemd, told
+                # otherwise, would wait for its end and then kill it.
+                self._notifier.stopping()
             self._log.info("stopped", reason=reason)
         finally:
             with suppress(OSError):

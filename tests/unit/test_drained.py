@@ -93,3 +93,29 @@ def test_what_cannot_be_written_is_said_once() -> None:
     for until in (None, 5.0):
         assert not kept.keep({DNS: Order(1.0, until)}, now=1.0)
     assert [entry["event"] for entry in log.entries] == ["state_not_kept"]
+
+
+def test_what_a_later_version_has_left_is_kept_aside(tmp_path: Path) -> None:
+    file = tmp_path / "bgphealth.drains.json"
+    later = json.dumps({"version": 2, "drained": {"everything": "else"}})
+    file.write_text(later)
+    kept, log = memory(file)
+    assert kept.load(now=5.0) == {}
+    assert file.read_text() == later  # Reading changes nothing: a dry run reads as well.
+    assert kept.keep({DNS: Order(since=5.0)}, now=5.0)
+    aside = tmp_path / "bgphealth.drains.json.v2"
+    assert (aside.read_text(), set(decode(file.read_bytes()))) == (later, {DNS})
+    assert [entry["event"] for entry in log.entries] == ["state_ignored", "state_set_aside"]
+    assert kept.keep({}, now=6.0)
+    assert aside.read_text() == later
+
+
+def test_what_cannot_be_set_aside_is_not_overwritten(tmp_path: Path) -> None:
+    file = tmp_path / "bgphealth.drains.json"
+    file.write_text('{"version": 2}')
+    (tmp_path / "bgphealth.drains.json.v2").mkdir()
+    kept, log = memory(file)
+    kept.load(now=5.0)
+    assert not kept.keep({DNS: Order(since=5.0)}, now=5.0)
+    assert file.read_text() == '{"version": 2}'
+    assert [entry["event"] for entry in log.entries] == ["state_ignored", "state_not_kept"]

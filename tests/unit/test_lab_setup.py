@@ -42,7 +42,7 @@ class Machine:
         )
         self.add("systemctl", f'echo "systemctl $*" >>{self.log}')
 
-    def setup(self) -> subprocess.CompletedProcess[str]:
+    def setup(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         text = SETUP.read_text(encoding="utf-8")
         for real, ours in (
             ("/usr/lib/frr/frrinit.sh", self._frr),
@@ -54,7 +54,7 @@ class Machine:
         script = self._frr.with_name("setup.sh")
         script.write_text(text, encoding="utf-8")
         return subprocess.run(
-            ["/bin/sh", str(script)],
+            ["/bin/sh", str(script), *arguments],
             env={"PATH": str(self._programs)},
             capture_output=True,
             text=True,
@@ -139,3 +139,14 @@ def test_quiet_when_nothing_is_missing(machine: Machine, tmp_path: Path) -> None
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert machine.log.read_text(encoding="utf-8") == ""
+
+
+def test_what_packages_are_made_with_is_installed_when_asked_for(machine: Machine) -> None:
+    machine.add_package_manager()
+
+    assert machine.setup("package").returncode == 0
+
+    wanted = "debootstrap debhelper dpkg-dev lowdown mandoc"
+    log = machine.log.read_text(encoding="utf-8")
+    assert f"apt-get install -y -q --no-install-recommends {wanted}\n" in log
+    assert "frr" not in log
