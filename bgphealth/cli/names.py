@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from bgphealth.config import load
 from bgphealth.core.errors import BgphealthError
 from bgphealth.core.settings import LOOPBACK
 
@@ -30,6 +29,8 @@ def services(context: click.Context, _: click.Parameter, incomplete: str) -> lis
 
 
 def _settings(context: click.Context) -> Settings | None:
+    from bgphealth.config import load  # noqa: PLC0415 - takes longer than all that does not complete
+
     # Of the invocation nothing is there yet but the parameters.
     with suppress(BgphealthError):
         return load(context.find_root().params["file"])

@@ -34,7 +34,7 @@ async def seen(of: Steered, **changed: Any) -> dict[str, Any]:  # noqa: ANN401 -
 
 
 def told(of: Steered, **changed: Any) -> Told:  # noqa: ANN401 - fields of Told
-    all_of_it = Told(of.state.intents, frozenset(), frozenset(), {}, {}, 0.0)
+    all_of_it = Told(of.state.intents, frozenset(), frozenset(), {}, {}, 0.0, 0, "")
     return all_of_it._replace(**changed)
 
 
