@@ -21,6 +21,7 @@ _COMMANDS = {
     "events": "bgphealth.cli.events:events",
     "explain": "bgphealth.cli.explain:explain",
     "fallback": "bgphealth.cli.fallback:fallback",
+    "import": "bgphealth.cli.imports:imports",
     "init": "bgphealth.cli.init:init",
     "probe": "bgphealth.cli.probe:probe",
     "recheck": "bgphealth.cli.recheck:recheck",

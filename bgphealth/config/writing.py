@@ -33,13 +33,13 @@ _NOT_TEXT = {"true", "false", "null", "yes", "no", "on", "y", "n"}
 class Noted:
     """The value of a key, with comments: one `beside` it if the line has room, and some `above`.
 
-    Each of `above` is a paragraph, which is wrapped; one that begins with a space stays as it is,
+    `above` is a paragraph or some, which are wrapped; one that begins with a space stays as it is,
     for what is to be copied. An empty one is an empty line.
     """
 
     value: object
     beside: str = ""
-    above: Sequence[str] = ()
+    above: str | Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,16 +93,19 @@ def _mapping(entries: Mapping[str, object], indent: int) -> CommentedMap:
     for key, given in entries.items():
         noted = given if isinstance(given, Noted) else Noted(given)
         node[key] = value = _node(noted.value, indent + _INDENT)
-        above = list(noted.above)
-        column = indent + _width(key, value) + len("  ")
-        if noted.beside and column + len("# ") + len(noted.beside) <= _WIDTH:
-            node.yaml_add_eol_comment(noted.beside, key, column)
-        elif noted.beside:
-            above.append(noted.beside)
+        above = [noted.above] if isinstance(noted.above, str) else [*noted.above]
+        if noted.beside:
+            column = indent + _width(key, value) + len("  ")
+            if column + len("# ") + len(noted.beside) <= _WIDTH and noted.beside.isprintable():
+                node.yaml_add_eol_comment(noted.beside, key, column)
+            else:
+                above.append(noted.beside)
         lines = _lines(above, "", indent + 2)
-        is_section = lines or isinstance(value, CommentedMap | CommentedSeq)
-        if indent == 0 and len(node) > 1 and is_section:
-            lines.insert(0, "")  # Sections stand apart.
+        is_block = isinstance(value, CommentedMap | CommentedSeq) and not value.fa.flow_style()
+        is_entry = is_block and isinstance(value, CommentedMap)
+        stands_apart = lines or is_block if indent == 0 else lines and is_entry
+        if stands_apart and len(node) > 1:
+            lines.insert(0, "")
         if lines:
             node.yaml_set_comment_before_after_key(key, before="\n".join(lines), indent=indent)
     return node
@@ -110,8 +113,10 @@ def _mapping(entries: Mapping[str, object], indent: int) -> CommentedMap:
 
 def _width(key: str, value: object) -> int:
     """Return the length of the line that a key is on, without its indent."""
-    is_block = isinstance(value, CommentedMap | CommentedSeq) and not value.fa.flow_style()
-    return len(f"{key}:") if is_block else len(_dumped(CommentedMap({key: value})).rstrip("\n"))
+    if isinstance(value, CommentedMap | CommentedSeq):
+        is_flow = value.fa.flow_style()
+        return len(_dumped(CommentedMap({key: value})).rstrip("\n") if is_flow else f"{key}:")
+    return len(f"{key}: {value}") + len('""') * isinstance(value, DoubleQuotedScalarString)
 
 
 def _lines(paragraphs: Sequence[str], prefix: str, taken: int) -> list[str]:
