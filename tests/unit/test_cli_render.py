@@ -283,9 +283,7 @@ def test_a_part_and_what_would_change_are_asked_of_the_frr_that_runs(
     assert not (tmp_path / "frr.conf").exists()
 
 
-def test_what_would_change_shows_no_password(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_would_change_shows_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
     async def daemons(_: object, names: Iterable[str]) -> dict[str, Daemon]:
         return {name: Daemon((8, 4), "neighbor 10.0.1.0 password theirs") for name in names}
 
