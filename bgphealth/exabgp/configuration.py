@@ -20,12 +20,13 @@ class Statement:
     text: str
 
 
-def statements(text: str) -> tuple[Statement, ...]:
-    """Return what exabgp.conf says, but for descriptions and where bgphealth is installed.
+def statements(text: str, *, described: bool = False) -> tuple[Statement, ...]:
+    """Return what exabgp.conf says, but for where bgphealth is installed.
 
-    A password is never part of a statement.
+    Descriptions are left out unless they are asked for. A password is never part of a statement.
     """
-    return tuple(_statements(text))
+    said = _statements(text)
+    return tuple(each for each in said if described or not _DESCRIPTION.match(each.text))
 
 
 def _statements(text: str) -> Iterator[Statement]:
@@ -36,8 +37,7 @@ def _statements(text: str) -> Iterator[Statement]:
             within.append(" ".join(words))
         elif part == ";":
             said = _PROGRAM.sub(r"run … \1", " ".join(words))
-            if not _DESCRIPTION.match(said):
-                yield Statement(tuple(within), _PASSWORD.sub(r"\1 ***", said))
+            yield Statement(tuple(within), _PASSWORD.sub(r"\1 ***", said))
         elif part == "}":
             del within[-1:]
         else:

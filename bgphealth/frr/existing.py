@@ -78,7 +78,8 @@ class Existing:
 
     def speaks(self, name: str, family: Family) -> bool:
         """Return whether a neighbor speaks a family, or would without being told to."""
-        is_off = f"no neighbor {name} activate" in self._bgp(family)
+        off = {f"no neighbor {each} activate" for each in (name, *self._groups(name))}
+        is_off = not off.isdisjoint(self._bgp(family))
         is_asked = self.has(name, "activate", family)
         return is_asked or (family is Family.IPV4 and self.activates_ipv4 and not is_off)
 

@@ -26,6 +26,7 @@ class Peer:
     `address` is what the session goes to. `local` is our end of it. `families` are those that it
     was set up for. `defaults` are the families in which it gives a default, `loopbacks` the host
     routes that it originates itself, `hears` what we tell it; all empty while there is no session.
+    `options` are ``bfd``, ``password`` and ``ttl-security``, where the session has them.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Peer:
     defaults: frozenset[Family] = frozenset()
     loopbacks: frozenset[Prefix] = frozenset()
     hears: frozenset[Prefix] = frozenset()
+    options: frozenset[str] = frozenset()
 
     @property
     def is_interface(self) -> bool:

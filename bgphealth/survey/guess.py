@@ -79,7 +79,7 @@ def _with_bgp(
     entries: dict[str, object] = {}
     families: set[Family] = set()
     for uplink in uplinks:
-        lacking, entry, carried = _uplink(uplink, seen, probed, is_frr=is_frr)
+        lacking, entry, carried = _uplink(uplink, probed, is_frr=is_frr)
         missing += lacking
         if carried:
             entries[uplink.name] = Noted(entry, above=[*_about(uplink), *lacking])
@@ -150,7 +150,6 @@ def _host(
 
 def _uplink(
     uplink: Uplink,
-    seen: Seen,
     probed: Mapping[tuple[str, Family], Address],
     *,
     is_frr: bool,
@@ -186,7 +185,7 @@ def _uplink(
         if set(ends) != set(uplink.peers):
             return [f"uplinks.{uplink.name}.probe_source: no local-address"], entry, set()
         entry["probe_source"] = _by_family(ends)
-    options = {option for p in uplink.peers.values() for option in seen.options.get(p.name, ())}
+    options = {option for p in uplink.peers.values() for option in p.options}
     if "bfd" in options:
         entry["bfd"] = True
     if "ttl-security" in options:
@@ -206,7 +205,11 @@ def _by_family(addresses: Mapping[Family, Address | str | None]) -> Flow:
 
 def _about(uplink: Uplink) -> list[str]:
     names = " and ".join(dict.fromkeys(peer.name for peer in uplink.peers.values()))
-    return [f"Neighbor {names} {uplink.why}."]
+    said = [f"Neighbor {names} {uplink.why}."]
+    if any("password" in peer.options for peer in uplink.peers.values()):
+        said.append("The session has a password. Write it into a file that only root can read:")
+        said.append(f"   password_file: /etc/bgphealth/{uplink.name}.password")
+    return said
 
 
 def _left_out(others: Sequence[str]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
@@ -40,9 +41,16 @@ async def look() -> Seen:
     bgpd = await peers.speaker(vtysh)
     daemon = await setup.daemon(vtysh, "bgpd")
     configuration = existing([] if isinstance(daemon, str) else [daemon.configuration])
-    if isinstance(bgpd, Speaker) and bgpd.asn is None:
-        # Without a neighbor it does not say.
-        bgpd = Speaker(configuration.asn, None, bgpd.peers)
+    if isinstance(bgpd, Speaker):
+        bgpd = Speaker(
+            # Without a neighbor bgpd does not say.
+            bgpd.asn or configuration.asn,
+            bgpd.router_id,
+            tuple(
+                replace(p, options=frozenset(o for o in _OPTIONS if configuration.has(p.name, o)))
+                for p in bgpd.peers
+            ),
+        )
     exabgp = _exabgp()
     return Seen(
         interfaces=interfaces,
@@ -50,10 +58,6 @@ async def look() -> Seen:
         bgpd=bgpd,
         exabgp=exabgp,
         listening=frozenset(listening(_SOCKETS)),
-        options={
-            name: frozenset(each for each in _OPTIONS if configuration.has(name, each))
-            for name in configuration.neighbors()
-        },
         unread=tuple(
             why
             for why in (bgpd, daemon, exabgp)
@@ -97,7 +101,7 @@ def exabgp_speaker(text: str) -> Speaker:
     """Return what an exabgp.conf says; templates and groups are not followed."""
     said: dict[str, dict[str, str]] = {}
     families: dict[str, set[Family]] = {}
-    for statement in statements(text):
+    for statement in statements(text, described=True):
         if (name := _neighbor(statement)) is None:
             continue
         key, _, value = statement.text.partition(" ")
@@ -128,6 +132,15 @@ def _exabgp_peer(name: str, said: Mapping[str, str], families: set[Family]) -> P
         is_internal=asn == said.get("local-as"),
         is_up=False,
         families=frozenset(families or {Family.of(address)}),
+        description=said.get("description", "").strip("\"'"),
+        options=frozenset(
+            option
+            for option, is_there in (
+                ("password", "md5-password" in said),
+                ("ttl-security", said.get("incoming-ttl") == "255"),
+            )
+            if is_there
+        ),
     )
 
 

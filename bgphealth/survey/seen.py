@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from bgphealth.core.settings import Address, Family
@@ -24,8 +24,7 @@ class Listening(NamedTuple):
 class Seen:
     """A host. `bgpd` and `exabgp` are words where they could not be asked or are not there.
 
-    `options` are what bgpd is told of a neighbor beside its AS: ``bfd``, ``password``,
-    ``ttl-security``. `unread` says what could not be read, and why.
+    `unread` says what could not be read, and why.
     """
 
     interfaces: Mapping[str, Interface]
@@ -33,5 +32,4 @@ class Seen:
     bgpd: Speaker | str = "FRR is not installed"
     exabgp: Speaker | str = "there is no /etc/exabgp/exabgp.conf"
     listening: frozenset[Listening] = frozenset()
-    options: Mapping[str, frozenset[str]] = field(default_factory=dict)
     unread: tuple[str, ...] = ()

@@ -13,6 +13,7 @@ import pytest
 from lab import convergence, dual_tor, faults, routes
 from lab.namespaces import NamespaceDriver
 from tests.support.laboratory import configure, edited, reload
+from tests.support.survey import essence, guessed, own
 
 FILE = "/etc/bgphealth/bgphealth.yaml"
 PREFIXES = {
@@ -85,6 +86,14 @@ def test_each_tor_has_every_prefix_with_the_server_as_next_hop(direct_lab: Lab) 
                 hops = {h["ip"] for h in path["nexthops"] if h.get("scope") != "link-local"}
                 assert hops == {ends[family]}
                 assert "community" not in path
+
+
+def test_init_writes_what_is_essentially_the_labs_own(direct_lab: Lab) -> None:
+    """Read from exabgp.conf: there is no bgpd."""
+    said = direct_lab.run(dual_tor.SERVER, ["bgphealth", "init"]).stdout
+    assert "password_file: /etc/bgphealth/tor1.password" in said
+    assert essence(guessed(direct_lab)) == essence(own(direct_lab))
+    assert all(uplink.ttl_security for uplink in guessed(direct_lab).uplinks)
 
 
 def test_silent_loss_behind_a_tor_takes_the_prefixes_from_that_tor_alone(direct_lab: Lab) -> None:

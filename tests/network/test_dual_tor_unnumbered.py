@@ -15,6 +15,7 @@ from tests.support.every_kind import (
     every_kind,
 )
 from tests.support.laboratory import TORS, configure, wait_default
+from tests.support.survey import essence, guessed, own
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,6 +57,11 @@ def bgp_paths(lab: NamespaceDriver, node: str, family: str, address: str) -> lis
         path["peer"].get("interface", "?") if path["aspath"]["length"] else ""
         for path in said.get("paths", [])
     ]
+
+
+def test_init_writes_what_is_essentially_the_labs_own(unnumbered_lab: NamespaceDriver) -> None:
+    """The ToRs' loopbacks and the probe addresses are seen in what bgpd gets and sends."""
+    assert essence(guessed(unnumbered_lab)) == essence(own(unnumbered_lab))
 
 
 def test_the_doctor_finds_nothing(unnumbered_lab: NamespaceDriver) -> None:

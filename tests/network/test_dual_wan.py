@@ -9,6 +9,7 @@ from typing import Any
 from lab import convergence, dual_tor, dual_wan, experiment, faults, results, scene, watch
 from lab.catalogue import find
 from lab.namespaces import NamespaceDriver
+from tests.support.survey import guessed, own
 
 
 def measure(lab: NamespaceDriver, name: str) -> dict[str, Any]:
@@ -44,6 +45,17 @@ def wait_for_verdict(lab: NamespaceDriver, verdict: str) -> None:
         return [f"{path} {verdict}" for path in sorted(paths) if last.get(path) != verdict]
 
     convergence.wait_until("the verdicts", missing)
+
+
+def test_init_writes_what_is_essentially_the_labs_own(wan_lab: NamespaceDriver) -> None:
+    """From the defaults that are not bgphealth's, which come first in the meantime."""
+    there, labs = guessed(wan_lab), own(wan_lab)
+    assert there.mode is labs.mode
+    assert [(u.name, u.interface, [p.family for p in u.paths]) for u in there.uplinks] == [
+        (u.name, u.interface, [p.family for p in u.paths]) for u in labs.uplinks
+    ]
+    # DHCP and advertisements made them all.
+    assert {path.neighbor for uplink in there.uplinks for path in uplink.paths} == {None}
 
 
 def test_a_gateway_that_leads_nowhere_is_left_and_used_again_when_it_is_stable(

@@ -13,8 +13,12 @@ from click.testing import CliRunner
 
 from bgphealth.cli import render as render_module
 from bgphealth.cli.app import app
+from bgphealth.frr import setup
+from bgphealth.frr.setup import Daemon
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from click.testing import Result
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -257,3 +261,55 @@ def test_this_program_when_installed(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_this_program_when_run_as_a_module(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["/somewhere/bgphealth/__main__.py", "render"])
     assert render_module.this_program() == [sys.executable, "-m", "bgphealth"]
+
+
+def test_a_part_and_what_would_change_are_asked_of_the_frr_that_runs(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = (GOLDEN / "dual-stack" / "frr.conf").read_text(encoding="utf-8")
+
+    async def daemons(_: object, names: Iterable[str]) -> dict[str, Daemon]:
+        return {name: Daemon((8, 4), running) for name in names}
+
+    monkeypatch.setattr(setup, "daemons", daemons)
+    same = bgphealth("-c", file, "render", "frr", "--diff")
+    assert (same.exit_code, same.stdout) == (0, "nothing would change\n")
+    other = bgphealth("-c", file, "render", "frr", "--diff", "--fragment")
+    assert (other.exit_code, "set weight 65535" in other.stdout) == (1, True)
+    written = bgphealth("-c", file, "render", "all", "--fragment", "-o", tmp_path)
+    assert written.exit_code == 0
+    part = (tmp_path / "frr-fragment.conf").read_text(encoding="utf-8")
+    assert part == bgphealth("-c", file, "render", "frr", "--fragment").stdout
+    assert not (tmp_path / "frr.conf").exists()
+
+
+def test_what_would_change_shows_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def daemons(_: object, names: Iterable[str]) -> dict[str, Daemon]:
+        return {name: Daemon((8, 4), "neighbor 10.0.1.0 password theirs") for name in names}
+
+    monkeypatch.setattr(setup, "daemons", daemons)
+    done = bgphealth("-c", GOLDEN / "three-uplinks" / "bgphealth.yaml", "render", "frr", "--diff")
+    assert done.exit_code == 1
+    assert "password ***" in done.stdout
+    assert "theirs" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("why", "status"),
+    [("bgpd is not running", 69), ("no permission for /var/run/frr/bgpd.vty: our user", 77)],
+)
+def test_without_frr_there_is_no_part(
+    file: Path, monkeypatch: pytest.MonkeyPatch, why: str, status: int
+) -> None:
+    async def daemons(_: object, names: Iterable[str]) -> dict[str, str]:
+        return dict.fromkeys(names, why)
+
+    monkeypatch.setattr(setup, "daemons", daemons)
+    for options in (["--fragment"], ["--diff"]):
+        done = bgphealth("-c", file, "render", "frr", *options)
+        assert (done.exit_code, done.stdout, done.stderr) == (status, "", f"{why}\n")
+
+
+def test_what_would_change_is_not_written(file: Path, tmp_path: Path) -> None:
+    done = bgphealth("-c", file, "render", "frr", "--diff", "-o", tmp_path)
+    assert (done.exit_code, "--diff writes no file" in done.stderr) == (2, True)

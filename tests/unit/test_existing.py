@@ -1,0 +1,318 @@
+"""A part of frr.conf beside a configuration that is there, and what would change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bgphealth.config import load
+from bgphealth.core.errors import ConfigurationError
+from bgphealth.core.settings import Family, Settings
+from bgphealth.doctor import frr
+from bgphealth.frr.beside import remarks
+from bgphealth.frr.changes import changes, text
+from bgphealth.frr.configuration import Line, lines, missing
+from bgphealth.frr.existing import Existing, Rest, existing
+from bgphealth.frr.render import render
+from bgphealth.frr.setup import Daemon
+
+TESTS = Path(__file__).parents[1]
+GOLDEN = TESTS / "golden"
+THEIRS = (TESTS / "network" / "beside" / "frr.conf").read_text(encoding="utf-8")
+FILE = Path("/etc/bgphealth/bgphealth.yaml")
+NONE = "frr defaults traditional\n"
+V4, V6 = Family.IPV4, Family.IPV6
+
+HOSTS = ("dual-stack", "guarded", "ipv4-only", "ipv6-only", "services", "unnumbered")
+
+
+def settings(host: str = "dual-stack") -> Settings:
+    return load(GOLDEN / host / "bgphealth.yaml")
+
+
+def of(conf: str) -> Existing:
+    return existing([conf])
+
+
+def bgp(*said: str, asn: int = 65101, family: str = "ipv4", defaults: str = "traditional") -> str:
+    """Return a configuration; lines that begin with a space are those of the family."""
+    block = [f" {line}" for line in said if not line.startswith(" ")]
+    within = [f" {line}" for line in said if line.startswith(" ")]
+    return "\n".join(
+        [
+            f"frr defaults {defaults}",
+            f"router bgp {asn}",
+            *block,
+            f" address-family {family} unicast",
+            *within,
+            "",
+        ]
+    )
+
+
+# ---- what is there
+
+
+def test_a_neighbor_is_what_its_peer_group_is() -> None:
+    there = of(THEIRS)
+    assert there.asn == 65101
+    assert there.neighbors() == [
+        "10.0.1.0",
+        "10.0.2.0",
+        "198.51.100.1",
+        "2001:db8:1::",
+        "2001:db8:2::",
+    ]
+    for name in ("10.0.1.0", "10.0.2.0"):
+        assert there.rest(name, V4, "out") == Rest("TO-TOR")
+        assert there.speaks(name, V4)
+        assert not there.speaks(name, V6)
+    assert not there.speaks("2001:db8:1::", V4)
+    assert there.attached("10.0.1.0", V4, "out") is None
+    assert there.attached("10.0.2.0", V4, "out") == "neighbor 10.0.2.0 route-map TO-TOR out"
+    assert there.zebra_route_map("ip") == "SOURCE"
+    assert not there.is_part
+    assert not there.has_ours
+
+
+@pytest.mark.parametrize(
+    ("conf", "is_permitted"),
+    [
+        (bgp("neighbor 10.0.1.0 remote-as 65001"), False),
+        (bgp("neighbor 10.0.1.0 remote-as 65001", "no bgp ebgp-requires-policy"), True),
+        (bgp("neighbor 10.0.1.0 remote-as 65001", defaults="datacenter"), True),
+        (
+            bgp(
+                "neighbor 10.0.1.0 remote-as 65001",
+                "bgp ebgp-requires-policy",
+                defaults="datacenter",
+            ),
+            False,
+        ),
+        (bgp("neighbor 10.0.1.0 remote-as 65101"), True),
+        (bgp("neighbor 10.0.1.0 remote-as internal"), True),
+    ],
+)
+def test_without_a_route_map_everything_goes_or_nothing(conf: str, *, is_permitted: bool) -> None:
+    assert of(conf).rest("10.0.1.0", V4, "out") == Rest(is_permitted=is_permitted)
+
+
+def test_another_instance_is_not_looked_at() -> None:
+    there = of("router bgp 65001 vrf blue\n neighbor 10.0.1.0 remote-as 65009\n")
+    assert there.asn is None
+    assert not there.has_neighbor("10.0.1.0")
+
+
+# ---- the part
+
+
+def entered(part: str, conf: str) -> Existing:
+    """Return what FRR would have after the part was entered."""
+    found = changes(lines(part), lines(conf), is_part=True)
+    gone = {change.line for change in found if not change.is_added}
+    return Existing(frozenset({*lines(conf), *lines(part)} - gone), of(conf).has_policy)
+
+
+@pytest.mark.parametrize("conf", [NONE, THEIRS], ids=["nothing", "theirs"])
+@pytest.mark.parametrize("host", HOSTS)
+def test_once_entered_it_is_found_again_as_a_whole(host: str, conf: str) -> None:
+    there = settings(host)
+    conf = conf.replace("65101", str(there.host.asn))
+    part = render(there, FILE, beside=of(conf))
+    after = entered(part, conf)
+    assert after.is_part
+    again = lines(render(there, FILE, beside=after))
+    assert missing(again, after.lines) == ()
+    assert changes(again, tuple(after.lines), is_part=True) == ()
+    assert [x for x in again if x.text.startswith("call ")] == [
+        x for x in lines(part) if x.text.startswith("call ")
+    ]
+
+
+def test_only_what_the_page_says_gives_way() -> None:
+    part = render(settings(), FILE, beside=of(THEIRS))
+    found = changes(lines(part), lines(THEIRS), is_part=True)
+    assert sorted(change.line.text for change in found if not change.is_added) == [
+        "ip protocol bgp route-map SOURCE",
+        "neighbor 10.0.2.0 route-map TO-TOR out",
+        "neighbor 2001:db8:2:: route-map TO-TOR out",
+        "network 10.255.10.1/32",
+        "network 2001:db8:10::1/128",
+    ]
+    for word in (
+        "hostname",
+        "frr defaults",
+        "log ",
+        "bgp router-id",
+        "description",
+        "timers 3 9\n n",
+    ):
+        assert f"\n{word}" not in part
+    assert "FROM-TOR" not in part
+
+
+def test_a_tor_gets_no_default_and_no_service_by_theirs() -> None:
+    part = lines(render(settings(), FILE, beside=of(THEIRS)))
+    entries = [x.text for x in part if x.text.startswith("route-map bgphealth-out-ipv4-tor1 ")]
+    assert entries[-3:] == [
+        "route-map bgphealth-out-ipv4-tor1 deny 60001",
+        "route-map bgphealth-out-ipv4-tor1 deny 60002",
+        "route-map bgphealth-out-ipv4-tor1 permit 65535",
+    ]
+    matched = {x.within[0].split()[-1]: x.text for x in part if x.within == (entries[-3],)}
+    assert matched == {"60001": "match ip address prefix-list bgphealth-service-ipv4"}
+    assert Line((entries[-1],), "call TO-TOR") in part
+
+
+def test_on_unnumbered_links_each_next_hop_is_taken_from_its_own_tor() -> None:
+    part = lines(render(settings("unnumbered"), FILE, beside=of(NONE)))
+    first = ("route-map bgphealth-in-ipv4-tor1 deny 21",)
+    assert Line(first, "match ip address prefix-list bgphealth-next-hop-ipv4-tor2") in part
+    probe = ("route-map bgphealth-out-ipv4-tor1 deny 60011",)
+    assert Line(probe, "match ip address prefix-list bgphealth-probe-ipv4-tor2") in part
+
+
+def test_a_new_neighbor_speaks_nothing_unasked() -> None:
+    part = render(settings("ipv6-only"), FILE, beside=of("frr defaults traditional\n"))
+    for name in ("127.0.0.9", "2001:db8:1::"):
+        assert f"  no neighbor {name} activate\n" in part
+    silent = "frr defaults traditional\nrouter bgp 65101\n no bgp default ipv4-unicast\n"
+    assert "no neighbor" not in render(settings("ipv6-only"), FILE, beside=of(silent))
+
+
+def test_more_paths_than_uplinks_stay_and_fewer_do_not() -> None:
+    def said(*given: str) -> list[str]:
+        part = lines(render(settings("ipv4-only"), FILE, beside=of(bgp(*given))))
+        return [line.text for line in part if line.text.startswith("maximum-paths")]
+
+    assert said() == []
+    assert said(" maximum-paths 8") == []
+    assert said(" maximum-paths 1", " maximum-paths ibgp 64") == ["maximum-paths 2"]
+
+
+def test_options_of_a_session_that_has_them_stay() -> None:
+    there = settings("three-uplinks")
+    wanted = next(u for u in there.uplinks if u.password_file is not None)
+    name = str(wanted.paths[0].neighbor)
+    secrets = {wanted.name: "secret"}
+    bare = bgp(f"neighbor {name} remote-as {wanted.neighbor_asn}", asn=there.host.asn)
+    assert f"neighbor {name} password secret" in render(there, FILE, secrets, of(bare))
+    has = bare.replace(" address-family", f" neighbor {name} password theirs\n address-family", 1)
+    assert "password" not in render(there, FILE, secrets, of(has)).replace("password_file", "")
+
+
+def test_what_contradicts_each_other_is_refused_all_at_once() -> None:
+    conf = THEIRS.replace("remote-as 65002", "remote-as 65009").replace("bgp 65101", "bgp 65200")
+    with pytest.raises(ConfigurationError) as refused:
+        render(settings(), FILE, beside=of(conf))
+    assert str(refused.value).splitlines() == [
+        f"{FILE}: host.asn: 65101, but bgpd runs with AS 65200",
+        (
+            f"{FILE}: uplinks.tor2.neighbor_asn: 65002, but bgpd has "
+            "'neighbor 10.0.2.0 remote-as 65009'"
+        ),
+        (
+            f"{FILE}: uplinks.tor2.neighbor_asn: 65002, but bgpd has "
+            "'neighbor 2001:db8:2:: remote-as 65009'"
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("conf", "remark"),
+    [
+        (bgp(" neighbor 10.0.1.0 prefix-list OWN out"), "'neighbor 10.0.1.0 prefix-list OWN out'"),
+        ("ip route 0.0.0.0/0 10.0.9.1\n" + bgp(), "'ip route 0.0.0.0/0 10.0.9.1' comes before"),
+        (bgp(" redistribute kernel"), "'redistribute kernel' (ipv4) must take no default"),
+        (bgp(" redistribute connected"), "'redistribute connected' (ipv4) must not take 10.255"),
+        (bgp("neighbor 192.0.2.1 remote-as 65101"), "'neighbor 192.0.2.1' is of the host's AS"),
+        (bgp("neighbor 192.0.2.1 remote-as 65101"), "'neighbor 192.0.2.1' may be reached by"),
+        (bgp("neighbor 192.0.2.1 ebgp-multihop 4"), "'neighbor 192.0.2.1' may be reached by"),
+        (bgp(" network 192.0.2.53/32"), "'network 192.0.2.53/32' may stay"),
+        (bgp(" network 10.255.10.1/32"), "takes the place of 'network 10.255.10.1/32'"),
+        (
+            bgp("neighbor 10.0.1.0 remote-as 65001", " neighbor 10.0.1.0 activate", family="ipv6"),
+            "'neighbor 10.0.1.0' speaks ipv6 as well",
+        ),
+    ],
+)
+def test_what_somebody_should_look_at_is_said(conf: str, remark: str) -> None:
+    there = settings("dual-stack")
+    assert any(remark in said for said in remarks(there, of(conf)))
+    assert not any(remark in said for said in remarks(there, of(NONE)))
+    assert remark in render(there, FILE, beside=of(conf))
+
+
+def test_zebra_goes_on_resolving_by_the_default_for_a_neighbor_far_away() -> None:
+    line = "no ip nht resolve-via-default\n"
+    assert line in render(settings(), FILE, beside=of(NONE))
+    assert line not in render(settings(), FILE, beside=of(THEIRS))
+
+
+# ---- what would change
+
+
+def test_changes_are_shown_block_by_block() -> None:
+    wanted = """
+ip prefix-list one permit 10.0.0.0/8
+router bgp 65101
+ neighbor 127.0.0.2 passive
+ address-family ipv4 unicast
+  neighbor 10.0.1.0 route-map bgphealth-out out
+  maximum-paths 2
+"""
+    running = """
+route-map bgphealth-old permit 10
+ set metric 1
+route-map theirs permit 10
+ set metric 1
+router bgp 65101
+ neighbor 10.0.9.9 remote-as 65009
+ address-family ipv4 unicast
+  neighbor 10.0.1.0 route-map theirs out
+  maximum-paths 64
+"""
+    part = changes(lines(wanted), lines(running), is_part=True)
+    assert list(text(part)) == [
+        "- route-map bgphealth-old permit 10",
+        "-  set metric 1",
+        "  router bgp 65101",
+        "+  neighbor 127.0.0.2 passive",
+        "   address-family ipv4 unicast",
+        "-   neighbor 10.0.1.0 route-map theirs out",
+        "+   neighbor 10.0.1.0 route-map bgphealth-out out",
+        "+ ip prefix-list one permit 10.0.0.0/8",
+    ]
+    whole = list(text(changes(lines(wanted), lines(running), is_part=False)))
+    assert "- route-map theirs permit 10" in whole
+    assert "-  neighbor 10.0.9.9 remote-as 65009" in whole
+    assert not [line for line in whole if "maximum-paths" in line]
+
+
+# ---- the doctor
+
+
+def findings(conf: str, file: str | None = None) -> list[tuple[str, str | None]]:
+    daemons = dict.fromkeys(("zebra", "bgpd", "staticd"), Daemon((8, 4), conf))
+    seen = frr.Seen(daemons, {}, (), file, "somebody")
+    return [(each.word, each.mend) for each in frr.examine(settings(), FILE, seen)]
+
+
+def test_the_doctor_never_says_to_replace_a_frr_conf_that_is_somebodys() -> None:
+    begin = f"bgphealth -c {FILE} render frr"
+    assert findings(THEIRS) == [
+        (
+            "frr_not_rendered",
+            f"{begin} --fragment -o /run && vtysh -f /run/frr-fragment.conf",
+        )
+    ]
+    # Somebody has rendered a whole one, and FRR has not read it yet.
+    whole = render(settings(), FILE)
+    mends = [mend for word, mend in findings(THEIRS, whole) if word == "frr_not_rendered"]
+    assert mends == [f"{begin} -o /etc/frr && vtysh -b"]
+
+
+def test_the_doctor_says_what_is_contradictory() -> None:
+    (found,) = findings(THEIRS.replace("bgp 65101", "bgp 65200"))
+    assert found == ("frr_not_rendered", None)
