@@ -55,6 +55,7 @@ def differences(
     may_not = beside is None or not multihop(settings, beside)
     for family in settings.families if may_not else ():
         ip = "ip" if family is Family.IPV4 else "ipv6"
-        if configuration.resolves_via_default(daemons["zebra"].configuration, ip):
+        zebra = daemons["zebra"]
+        if configuration.resolves_via_default(zebra.configuration, ip, zebra.version):
             yield f"+ no {ip} nht resolve-via-default"
     yield from text(changes(wanted, tuple(there), is_part=beside is not None))

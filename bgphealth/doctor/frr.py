@@ -284,7 +284,7 @@ def _has_its_own(there: Existing, seen: Seen) -> bool:
 def _resolve_via_default(settings: Settings, zebra: Daemon) -> Iterator[Finding]:
     for family in settings.families:
         ip = "ip" if family is Family.IPV4 else "ipv6"
-        if configuration.resolves_via_default(zebra.configuration, ip):
+        if configuration.resolves_via_default(zebra.configuration, ip, zebra.version):
             line = f"{ip} nht resolve-via-default"
             yield RESOLVE_VIA_DEFAULT.found("zebra", f"'{line}' is on", _configured(f"no {line}"))
 

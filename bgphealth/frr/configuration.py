@@ -15,6 +15,8 @@ _PASSWORD = re.compile(r"(neighbor \S+ password) .+")
 _COMMUNITIES = re.compile(r"(set (?:large-)?community) (.+)")
 _MAXIMUM_PATHS = re.compile(r"(maximum-paths(?: ibgp)?) (\d+)")
 
+_PRINTED_WHERE_ON = (8, 4)
+
 _OURS = re.compile(r"(route-map|\S+ prefix-list|bgp \S+-list \S+) bgphealth-")
 
 _UNSAID = re.compile(
@@ -89,12 +91,13 @@ def missing(wanted: Iterable[Line], there: Collection[Line]) -> tuple[Line, ...]
     return tuple(line for line in wanted if not is_there(line))
 
 
-def resolves_via_default(text: str, ip: str) -> bool:
+def resolves_via_default(text: str, ip: str, version: tuple[int, int]) -> bool:
     """Return whether zebra resolves next hops with a default; `ip` is ``ip`` or ``ipv6``.
 
-    zebra prints this where it is not the default of its profile (zebra_cli.c).
+    zebra of FRR 8.4 prints this where it is on. Later ones print it where it is not the default of
+    their profile, which it is in ``traditional`` (zebra_cli.c).
     """
     said = {" ".join(raw.split()) for raw in text.splitlines()}
-    if f"{ip} nht resolve-via-default" in said:
-        return True
+    if f"{ip} nht resolve-via-default" in said or version <= _PRINTED_WHERE_ON:
+        return f"{ip} nht resolve-via-default" in said
     return "frr defaults traditional" in said and f"no {ip} nht resolve-via-default" not in said

@@ -49,7 +49,8 @@ EXAMPLE
 - **FRR** is asked by vtysh. Its running configuration is compared with what `bgphealth render frr`
   writes: each line that is missing is found, and each line in a list or route-map `bgphealth-…`
   that was not rendered. What else the host has in FRR is its own affair. `mend` enters the very
-  lines.
+  lines. Where FRR has [a configuration of its own](existing-frr.md), with the part that is
+  bgphealth's.
 - **ExaBGP** is looked at from outside: its process, its environment, its two files. In mode
   `direct` a session is there when its TCP connection is.
 - A path that is down or degraded by its probes is no finding, nor is a drain: that is what

@@ -38,7 +38,7 @@ START = (
     "sh -c 'setsid /etc/lab/run-service >/var/log/service.log 2>&1 </dev/null &'",
     "/etc/lab/start-frr",
 )
-COLLECTOR, CONTAINERS = "198.51.100.1", "10.20.0.0/24"
+COLLECTOR, CONTAINERS, COLLECTED = "198.51.100.1", "10.20.0.0/24", "198.51.100.2/32"
 COLLECTS = (
     "no bgp ebgp-requires-policy",
     "neighbor 10.255.10.1 remote-as 65101",
@@ -47,6 +47,7 @@ COLLECTS = (
     "neighbor 10.255.10.1 timers connect 3",
     "address-family ipv4 unicast",
     "neighbor 10.255.10.1 activate",
+    "network 198.51.100.2/32",
 )
 BEYOND = 'beyond: {of: [{icmp: 198.51.100.1}, {icmp: "2001:db8:100::1"}]}'
 
@@ -87,7 +88,18 @@ class Host(Lab):
     def has_all_of_its_own(self) -> bool:
         neighbors = self.show("server1", "show bgp neighbors")
         up = [n for n, said in neighbors.items() if said.get("bgpState") == "Established"]
-        return len(up) == 5 and CONTAINERS in self.told(IPV4, COLLECTOR)
+        is_told = CONTAINERS in self.told(IPV4, COLLECTOR)
+        return len(up) == 5 and is_told and self.is_collected()
+
+    def is_collected(self) -> bool:
+        """Return whether what the collector announces is used, as their route-maps say."""
+        path = self.path_from("server1", COLLECTOR, IPV4, COLLECTED)
+        in_kernel = self.kernel("server1", IPV4, COLLECTED)
+        return (
+            path is not None
+            and (path["valid"], path["locPrf"]) == (True, 80)
+            and [route["prefsrc"] for route in in_kernel] == [IPV4.loopback]
+        )
 
     def is_steered(self) -> bool:
         return all(
@@ -176,6 +188,11 @@ def test_their_neighbor_has_not_noticed(host: Host) -> None:
     told = host.told(IPV4, COLLECTOR)
     assert set(told) == set(host.told_before) == {CONTAINERS}
     assert told[CONTAINERS]["metric"] == host.told_before[CONTAINERS]["metric"] == 77
+
+
+def test_what_their_neighbor_announces_is_used_as_before(host: Host) -> None:
+    """Its next hop is known by the default alone; their source is set by their route-map."""
+    host.eventually("it is used", host.is_collected)
 
 
 def test_both_directions_are_steered(host: Host) -> None:
