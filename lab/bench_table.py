@@ -16,6 +16,8 @@ def show(result: Mapping[str, Any], console: Console) -> None:
     """Print the tables."""
     if result["bench"] == "prefixes":
         console.print(_moves(result))
+    elif result["bench"] == "services":
+        console.print(_services(result))
     else:
         _show_probes(result, console)
     machine = result["machine"]
@@ -47,6 +49,27 @@ def _moves(result: Mapping[str, Any]) -> Table:
         )
     ratio = result["ratio"]
     table.add_row("ratio", f"{ratio['bgpd_s']:.2f}", f"{ratio['tor_s']:.2f}")
+    return table
+
+
+def _services(result: Mapping[str, Any]) -> Table:
+    table = Table(
+        "what",
+        "measured",
+        title=f"{result['services']} services, {result['checks_per_s']:.0f} checks a second",
+        box=None,
+    )
+    command, answer = result["status"]["command_s"], result["status"]["socket_s"]
+    for what, found in (
+        ("memory (VmRSS)", f"{result['rss_mib']:.1f} MiB"),
+        ("its highest (VmHWM)", f"{result['peak_rss_mib']:.1f} MiB"),
+        ("share of a processor", f"{result['cpu_share']:.1%}"),
+        ("status --json, median", f"{command['median'] * 1000:.0f} ms"),
+        ("status --json, worst", f"{command['max'] * 1000:.0f} ms"),
+        ("the socket alone, median", f"{answer['median'] * 1000:.0f} ms"),
+        ("the answer", f"{result['answer_kib']} KiB"),
+    ):
+        table.add_row(what, found)
     return table
 
 

@@ -18,6 +18,7 @@ from rich.console import Console
 from lab import (
     anycast,
     bench_prefixes,
+    bench_services,
     bench_table,
     catalogue,
     compare_table,
@@ -178,9 +179,13 @@ def fault(fault_name: str, name: str, *, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("bench_name", metavar="NAME", type=click.Choice(["prefixes", "probes"]))
+@click.argument("bench_name", metavar="NAME", type=click.Choice(["prefixes", "probes", "services"]))
 @click.option(
-    "--seconds", type=click.FloatRange(1, 60), default=10.0, show_default=True, help="probes: each."
+    "--seconds",
+    type=click.FloatRange(1, 60),
+    default=10.0,
+    show_default=True,
+    help="probes: each; services: all.",
 )
 @click.option("--rounds", type=click.IntRange(5, 100), default=7, show_default=True)
 @click.option(
@@ -189,7 +194,7 @@ def fault(fault_name: str, name: str, *, as_json: bool) -> None:
     type=click.IntRange(1, 10_000),
     default=1000,
     show_default=True,
-    help="prefixes: how many.",
+    help="prefixes, services: how many.",
 )
 @_json
 @reports_errors
@@ -198,10 +203,13 @@ def bench(bench_name: str, *, seconds: float, rounds: int, count: int, as_json: 
 
     probes: processor, memory, jitter, and how soon a path that goes dark is known to be down.
     prefixes: how soon many prefixes have left a ToR, against a helper that only writes.
+    services: memory and processor of a server with many services, and how soon it says how it is.
     """
     with Steps(Console(stderr=True)) as steps:
         if bench_name == "prefixes":
             found = bench_prefixes.Bench(count, rounds, steps.next).run()
+        elif bench_name == "services":
+            found = bench_services.Bench(count, seconds, steps.next).run()
         else:
             found = benchmark.Bench(seconds, rounds, steps.next).run()
     if as_json:

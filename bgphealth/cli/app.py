@@ -19,6 +19,7 @@ _COMMANDS = {
     "doctor": "bgphealth.cli.doctor:doctor",
     "drain": "bgphealth.cli.drain:drain",
     "events": "bgphealth.cli.events:events",
+    "explain": "bgphealth.cli.explain:explain",
     "fallback": "bgphealth.cli.fallback:fallback",
     "probe": "bgphealth.cli.probe:probe",
     "recheck": "bgphealth.cli.recheck:recheck",
@@ -29,6 +30,7 @@ _COMMANDS = {
     "source": "bgphealth.cli.source:source",
     "status": "bgphealth.cli.status:status",
     "undrain": "bgphealth.cli.drain:undrain",
+    "watch": "bgphealth.cli.watch:watch",
 }
 """Where each command is. Imported when asked for: no command waits for another's libraries."""
 

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from bgphealth import config
-from bgphealth.daemon import life, log
+from bgphealth.daemon import life, loading, log
 from bgphealth.daemon.recent import Recent
 from bgphealth.daemon.recorder import Recorder
 
@@ -75,12 +74,12 @@ def run(
     if record_to is not None:
         recorder = Recorder(record_to, record_mib * _MIB, logger)
     if dry_run:
-        load = config.load if recorder is None else recorder.load
+        load = loading.load if recorder is None else recorder.load
         settings = load(invocation.file)
         with os.fdopen(invocation.commands_fd, "w", encoding="ascii") as stdout:
             asyncio.run(life.dry_run(settings, logger, stdout, recorder))
         return
-    if config.says_local(invocation.file):
+    if loading.says_local(invocation.file):
         os.close(invocation.commands_fd)
         asyncio.run(_run_alone(invocation.file, logger, recorder, recent))
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
 import click
@@ -54,9 +55,9 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
         f"{found['file']}"
     )
     yield from problems(found)
-    yield from _table("uplinks", [_path(path) for path in found["paths"]])
-    yield from _services(found["services"])
-    yield from _table("defaults", [_default(it) for it in found["defaults"]])
+    yield from _table("uplinks", [_path(path, found["at"]) for path in found["paths"]])
+    yield from _services(found["services"], found["at"])
+    yield from _table("defaults", [default_words(it) for it in found["defaults"]])
     yield from _routes(found)
     yield from _table("drained", [_drain(it) for it in found["drains"]])
     if found["reload"] is not None and found["reload"]["applied"]:
@@ -88,35 +89,44 @@ def in_words(seconds: float) -> str:
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
-def _path(path: Mapping[str, Any]) -> list[str]:
-    loss = "" if path["loss"] is None else f"loss {path['loss']:.0%}"
-    latency = "" if path["latency_ms"] is None else f"{path['latency_ms']:.1f} ms"
+def lived(thing: Mapping[str, Any], now: str) -> str:
+    """Return how long something has had its verdict."""
+    for_s = datetime.fromisoformat(now) - datetime.fromisoformat(thing["since"])
+    return in_words(for_s.total_seconds())
+
+
+def _path(path: Mapping[str, Any], now: str) -> list[str]:
+    works = path["verdict"] in ("up", "degraded", "damped")
+    loss = f"loss {path['loss']:.0%}" if works and path["loss"] is not None else ""
+    latency = f"{path['latency_ms']:.1f} ms" if works and path["latency_ms"] is not None else ""
     also = [word for word in ("suspect",) if path[word]]
     also += [path["drain"]] if path["drain"] else []
     return [
         f"{path['uplink']} {path['family']}",
         path["verdict"],
         path["reason"],
-        f"for {in_words(path['for_s'])}",
+        f"for {lived(path, now)}",
         loss,
         latency,
         ", ".join(also),
     ]
 
 
-def _services(services: list[Mapping[str, Any]]) -> Iterator[str]:
-    well = [s for s in services if s["verdict"] == "up" and not s["drain"]]
-    shown = [s for s in services if s not in well] if len(well) > _MOST_UP else services
+def _services(services: list[Mapping[str, Any]], now: str) -> Iterator[str]:
+    others = [s for s in services if s["verdict"] != "up" or s["drain"]]
+    well = len(services) - len(others)
+    shown = others if well > _MOST_UP else services
     rows = [
-        [s["name"], s["verdict"], s["reason"], f"for {in_words(s['for_s'])}", s["drain"] or ""]
+        [s["name"], s["verdict"], s["reason"], f"for {lived(s, now)}", s["drain"] or ""]
         for s in shown
     ]
     if len(shown) < len(services):
-        rows.append([f"{len(well)} others", "up"])
+        rows.append([f"{well} others", "up"])
     yield from _table("services", rows)
 
 
-def _default(default: Mapping[str, Any]) -> list[str]:
+def default_words(default: Mapping[str, Any]) -> list[str]:
+    """Return a family, and in words which default it has."""
     kernel, words = default["kernel"], []
     if default["in_use"] is not None:
         words.append(f"in use: {default['in_use']}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bgphealth.config.document import raw
-from bgphealth.config.load import load, loads, says_local
+from bgphealth.config.load import load, loads
 from bgphealth.config.problems import InvalidFileError, Problem
 
-__all__ = ["InvalidFileError", "Problem", "load", "loads", "raw", "says_local"]
+__all__ = ["InvalidFileError", "Problem", "load", "loads", "raw"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,7 +24,6 @@ from bgphealth.config.model import (
     Uplink,
 )
 from bgphealth.config.problems import InvalidFileError, KeyPath, Problem
-from bgphealth.core.errors import BgphealthError
 from bgphealth.core.settings import (
     LOOPBACK,
     Address,
@@ -50,8 +48,6 @@ if TYPE_CHECKING:
 
 _ASKS_NEIGHBOR = (ProbeKind.ICMP, ProbeKind.BFD, ProbeKind.BGP)
 """Kinds of gateway probe that need not say whom they ask."""
-
-_LOCAL = re.compile(rb"""^(\{.*)?["']?mode["']?\s*:\s*["']?local\b""", re.MULTILINE)
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -102,19 +98,6 @@ def _checked(read: Document, model: type[_Model], found: list[Finding]) -> _Mode
     if problems or file is None:
         raise InvalidFileError(problems)
     return file
-
-
-def says_local(path: Path) -> bool:
-    """Tell whether a file names local mode, as quickly as that can be told.
-
-    It may be wrong otherwise, and is read in full by whoever needs it; one that cannot be read
-    names none.
-    """
-    try:
-        # Nothing else can be read twice.
-        return path.is_file() and _LOCAL.search(document.raw(path)) is not None
-    except (BgphealthError, OSError):
-        return False
 
 
 def problems_of(read: Document, found: list[tuple[KeyPath, str]]) -> list[Problem]:

@@ -206,6 +206,10 @@ class ProbeSettings:
     def __hash__(self) -> int:
         return self._hash
 
+    def __reduce__(self) -> tuple[type[ProbeSettings], tuple[object, ...]]:
+        # Hashes differ from process to process.
+        return ProbeSettings, (self.kind, self.target, self.port, self.question)
+
     def __str__(self) -> str:
         """Return the probe in the file's own words: ``icmp 10.0.1.0``, ``tcp 192.0.2.53:53``."""
         match self.question:

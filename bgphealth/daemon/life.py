@@ -18,10 +18,9 @@ from typing import Any, BinaryIO, TextIO
 
 from structlog.typing import FilteringBoundLogger
 
-from bgphealth import config
 from bgphealth.core.errors import BgphealthError, ConfigurationError
 from bgphealth.core.settings import Mode, Settings
-from bgphealth.daemon import draining, looking, places, recent, rechecking, starts
+from bgphealth.daemon import draining, loading, looking, places, recent, rechecking, starts
 from bgphealth.daemon.control import Control
 from bgphealth.daemon.drained import DrainMemory
 from bgphealth.daemon.endpoints import EndpointMemory
@@ -65,7 +64,7 @@ class Life:
         self._log = log
         self._recorder = recorder
         self._recent = kept or Recent()
-        self._load = config.load if recorder is None else recorder.load
+        self._load = loading.load if recorder is None else recorder.load
         self._lifeline = Lifeline()
         self._notifier = Notifier()
         self._program: Program | None = None

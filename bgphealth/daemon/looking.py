@@ -1,13 +1,27 @@
-"""How a program stands, as operators ask for it: `status`."""
+"""How a program stands, and why, as operators ask for it: `status`, `explain`."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from ipaddress import ip_network
+from typing import Any, Protocol, TypeAlias
 
+from bgphealth.core import explain
+from bgphealth.core.decisions import default_key
+from bgphealth.core.explain import Lived, Moment
+from bgphealth.core.health import PathKey
+from bgphealth.core.intents import RouteKey
+from bgphealth.core.settings import Family, Mode, Prefix
 from bgphealth.daemon import snapshot
 from bgphealth.daemon.draining import listed
-from bgphealth.daemon.requests import Command, Request
+from bgphealth.daemon.history import Since
+from bgphealth.daemon.requests import Command, Kind, RefusalError, Request, unknown
 from bgphealth.daemon.snapshot import Known
+
+_Json: TypeAlias = dict[str, Any]
+
+_LONGEST_THING = 300
 
 
 class Seen(Protocol):
@@ -21,7 +35,10 @@ class Seen(Protocol):
 def commands(program: Seen, file: str) -> dict[str, Command]:
     """Return what can be asked for about a program over a file."""
     looking = _Looking(program, file)
-    return {"status": Command(looking.status, changes=False)}
+    return {
+        "status": Command(looking.status, changes=False),
+        "explain": Command(looking.explain, frozenset({"thing"}), changes=False),
+    }
 
 
 class _Looking:
@@ -34,3 +51,124 @@ class _Looking:
         known = self._program.known
         drains = listed(known.state, known.now)
         return {"status": await snapshot.of(known, self._file, drains)}
+
+    async def explain(self, request: Request) -> dict[str, object]:
+        """Return what is called so, and for each why it is as it is."""
+        thing = request.fields.get("thing")
+        if not isinstance(thing, str) or not 0 < len(thing) <= _LONGEST_THING:
+            raise RefusalError(Kind.BAD_REQUEST, "thing must be the name of something")
+        known = self._program.known
+        found = list(_explained(known, thing.strip()))
+        if not found:
+            raise unknown("thing", thing, known.state.settings)
+        return {"explained": found}
+
+
+def _explained(known: Known, thing: str) -> Iterator[_Json]:
+    """Return an explanation of everything that is called so."""
+    state, settings = known.state, known.state.settings
+    name, _, family = thing.replace(" ", "/").partition("/")
+    for key in state.paths:
+        if key.uplink == name and family in ("", key.family):
+            yield _path(known, key)
+    if thing in state.services:
+        yield _service(known, thing)
+    if thing == "default":
+        families = set(settings.families)
+    else:
+        families = {f for f in settings.families if thing == str(f.default_prefix)}
+    for each in settings.families:
+        if each in families:
+            yield _default(known, each)
+    if (prefix := _prefix(thing)) is not None:
+        keys = [key for key in state.decisions if not key.path_id and prefix == key.prefix]
+        if not keys and prefix.prefixlen == prefix.max_prefixlen:
+            inside = prefix.network_address
+            keys = [key for key in state.decisions if not key.path_id and inside in key.prefix]
+        yield from (_route(known, key) for key in keys)
+
+
+def _path(known: Known, key: PathKey) -> _Json:
+    lived = _lived(known, known.times.paths.get(key), key)
+    data = snapshot.path(known, key)
+    sentences = [*explain.path(known.state, key, lived, _moment(known))]
+    sentences += [
+        f"{probe['probe']} cannot be asked: {probe['unknown']}."
+        for probe in data["probes"]
+        if probe["unknown"]
+    ]
+    return {"kind": "path", "of": f"{key.uplink} {key.family}", "says": sentences, "data": data}
+
+
+def _service(known: Known, name: str) -> _Json:
+    state, moment = known.state, _moment(known)
+    lived = _lived(known, known.times.services.get(name), name)
+    sentences = [*explain.service(state, name, lived, moment)]
+    of = set(state.services[name].settings.prefixes)
+    for key in state.decisions:
+        if key.prefix in of and not key.path_id:
+            sentences += _about_route(known, key)
+    data = snapshot.service(known, name)
+    return {"kind": "service", "of": name, "says": sentences, "data": data}
+
+
+def _route(known: Known, key: RouteKey) -> _Json:
+    data = snapshot.route(known, key)
+    sentences = list(_about_route(known, key))
+    if (service := data["service"]) is not None:
+        verdict = known.state.service_verdicts[service]
+        sentences.append(f"It is of the service {service}, which is {verdict.level}.")
+    return {"kind": "route", "of": str(key), "says": sentences, "data": data}
+
+
+def _default(known: Known, family: Family) -> _Json:
+    state, moment = known.state, _moment(known)
+    sentences: list[str] = []
+    if state.settings.mode is Mode.LOCAL:
+        sentences += explain.in_use(state, family, moment)
+    data = snapshot.default(known, family)
+    if data["tier"] is not None:
+        sentences.append(f"The kernel's {family} default is of the tier {data['tier']}.")
+    for uplink in state.settings.uplinks:
+        key = default_key(family, uplink.number)
+        if key in state.decisions:
+            verdict = state.path_verdicts[PathKey(uplink.name, family)]
+            said = f"{uplink.name} is {verdict.level} ({verdict.reason}):"
+            sentences.append(f"{said} {' '.join(_about_route(known, key))}")
+    if not sentences:
+        sentences.append("The default is not steered by bgphealth in this mode.")
+    return {"kind": "default", "of": family.value, "says": sentences, "data": data}
+
+
+def _about_route(known: Known, key: RouteKey) -> Iterator[str]:
+    yield from explain.route(known.state, key, _moment(known))
+    data = snapshot.route(known, key)
+    where = [f"{data[place]} {words}" for place, words in _PLACES if data[place] is not None]
+    if where:
+        yield f"It is {' and '.join(where)}."
+    for drift in () if known.truth is None else known.truth.drifts:
+        if drift.key == key:
+            hint = f"; {drift.hint}" if drift.hint else ""
+            yield f"In {drift.where} it is {drift.state}: found {drift.found}{hint}."
+
+
+_PLACES = (("exabgp", "by ExaBGP"), ("bgpd", "in bgpd"))
+
+
+def _lived(known: Known, since: Since | None, of: PathKey | str) -> Lived:
+    level = known.times.began if since is None else since.level
+    return Lived(level, known.times.falls.get(of, 0))
+
+
+def _moment(known: Known) -> Moment:
+    def clock(at: float) -> str:
+        return datetime.fromtimestamp(known.wall + at - known.now, UTC).strftime("%H:%M:%S UTC")
+
+    return Moment(known.now, clock)
+
+
+def _prefix(thing: str) -> Prefix | None:
+    try:
+        return ip_network(thing)
+    except ValueError:
+        return None

@@ -12,7 +12,7 @@ import json
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Set
 from typing import NamedTuple
 
 from structlog.typing import EventDict
@@ -43,12 +43,19 @@ _LISTS = ("routes", "addresses", "uplinks", "files")
 
 
 class Kept(NamedTuple):
-    """One event: its running number, when it was (Unix time), what it is about, and its line."""
+    """One event: its running number, when it was (Unix time), its line, and what it is about.
+
+    That is a name a line: thousands of sets would take megabytes.
+    """
 
     number: int
     at: float
-    about: frozenset[str]
+    about: str
     line: str
+
+    def is_about(self, words: Set[str] | None) -> bool:
+        """Tell whether it is about any of these; None for all there are."""
+        return words is None or not words.isdisjoint(self.about.split("\n"))
 
 
 class Recent:
@@ -69,7 +76,7 @@ class Recent:
                 headline = {key: event[key] for key in ("timestamp", "level", "event")}
                 line = json.dumps({**headline, "too_long": len(line)})
             with self._lock:
-                self._keep(line, frozenset(_about(event)))
+                self._keep(line, "\n".join({*_about(event)}))
         return event
 
     def all(self) -> list[Kept]:
@@ -109,7 +116,7 @@ class Recent:
             with self._lock:
                 del self._followers[new]
 
-    def _keep(self, line: str, about: frozenset[str]) -> None:
+    def _keep(self, line: str, about: str) -> None:
         self._kept.append(Kept(self._next, time.time(), about, line))
         self._next += 1
         self._bytes += len(line)
@@ -141,7 +148,7 @@ class _Events:
         kept = self._recent.all()
         words = self._words(fields.get("thing"), kept)
         since = 0.0 if since_s is None else time.time() - since_s
-        found = [k for k in kept if k.at >= since and _is_about(k, words)]
+        found = [k for k in kept if k.at >= since and k.is_about(words)]
         first = {"events": [json.loads(k.line) for k in found[max(0, len(found) - last) :]]}
         if not follow:
             return first
@@ -152,7 +159,7 @@ class _Events:
         self, number: int, words: frozenset[str] | None
     ) -> AsyncIterator[Mapping[str, object]]:
         async for kept in self._recent.follow(number):
-            if _is_about(kept, words):
+            if kept.is_about(words):
                 yield {"event": json.loads(kept.line)}
 
     def _words(self, thing: object, kept: Iterable[Kept]) -> frozenset[str] | None:
@@ -163,7 +170,7 @@ class _Events:
             raise RefusalError(Kind.BAD_REQUEST, "thing must be a text")
         settings = self._state().settings
         names = frozenset(_names(thing, settings))
-        if not names and not any(thing in k.about for k in kept):
+        if not names and not any(k.is_about({thing}) for k in kept):
             raise unknown("thing", thing, settings)
         return names | {thing}
 
@@ -201,10 +208,6 @@ def _about(event: EventDict) -> Iterator[str]:
     for key, value in event.items():
         if isinstance(value, list) and (key in _LISTS or key.startswith(("uplinks_", "services_"))):
             yield from map(str, value)
-
-
-def _is_about(kept: Kept, words: frozenset[str] | None) -> bool:
-    return words is None or not words.isdisjoint(kept.about)
 
 
 def _last(value: object) -> int:

@@ -22,7 +22,6 @@ from typing import NamedTuple
 
 from structlog.typing import FilteringBoundLogger
 
-from bgphealth import config
 from bgphealth.core.events import Event
 from bgphealth.core.settings import Settings
 from bgphealth.core.trace import HEADER, RECONFIGURED, VERSION, Codec, NotInFileError
@@ -84,6 +83,8 @@ class Recorder:
 
     def load(self, file: Path) -> Settings:
         """Read a configuration like `config.load`; what it says goes into the recording, too."""
+        from bgphealth import config  # noqa: PLC0415 - only a recording needs the file's text
+
         content = config.raw(file)
         settings = config.loads(str(file), content)
         self._read = _Read(file, content)

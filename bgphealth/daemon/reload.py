@@ -7,14 +7,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
-from bgphealth import config
-from bgphealth.config import document
-from bgphealth.config.problems import InvalidFileError
 from bgphealth.core.errors import HostError
 from bgphealth.core.settings import Mode, Settings
+from bgphealth.daemon import loading
 from bgphealth.daemon.peers import group_number
-from bgphealth.exabgp import render as exabgp_render
-from bgphealth.frr import render as frr_render
 
 
 class ReloadOutcome(StrEnum):
@@ -44,7 +40,7 @@ class Reloaded(NamedTuple):
 
 
 def load(
-    file: Path, before: Settings, read: Callable[[Path], Settings] = config.load
+    file: Path, before: Settings, read: Callable[[Path], Settings] = loading.load
 ) -> tuple[Settings, Mapping[str, list[str]]]:
     """Read the file again; return it, and what it changes (`changes`).
 
@@ -59,6 +55,9 @@ def load(
     if after.control_group is not None and after.control_group != before.control_group:
         refused += _no_such_group(after.control_group)
     if refused:
+        from bgphealth.config import document  # noqa: PLC0415 - see `loading`
+        from bgphealth.config.problems import InvalidFileError  # noqa: PLC0415
+
         at = document.read(file)
         parts = (line.partition(": ") for line in refused)
         raise InvalidFileError([at.problem(tuple(k.split(".")), why) for k, _, why in parts])
@@ -145,6 +144,10 @@ def stale_files(before: Settings, after: Settings, file: Path) -> list[str]:
     file = Path("/") / file
     if after.mode is Mode.LOCAL:
         return []  # The unit depends on where things are only.
+    # Templates are needed for nothing else here, and their library takes memory.
+    from bgphealth.exabgp import render as exabgp_render  # noqa: PLC0415
+    from bgphealth.frr import render as frr_render  # noqa: PLC0415
+
     files = {
         "exabgp.conf": [
             exabgp_render.render_conf(settings, file, ["/bgphealth"], _stand_ins(settings))

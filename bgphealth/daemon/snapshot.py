@@ -14,13 +14,13 @@ import asyncio
 import os
 from collections.abc import Iterator, Mapping, Sequence, Set
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from importlib import metadata
 from itertools import islice
 from typing import Any, NamedTuple, TypeAlias
 
 from bgphealth.core import engine, fallback_order, policy_services
-from bgphealth.core.communities import Community
+from bgphealth.core.communities import Community, LargeCommunity
 from bgphealth.core.damping import Penalty
 from bgphealth.core.decisions import Decision
 from bgphealth.core.drain import Leg, Stage
@@ -104,10 +104,13 @@ class Known(NamedTuple):
 
     def clock(self, at: float | None) -> str | None:
         """Return the time of day in UTC, to the millisecond (RFC 3339)."""
-        if at is None:
-            return None
-        wall = datetime.fromtimestamp(self.wall + at - self.now, UTC)
-        return wall.isoformat(timespec="milliseconds")
+        return None if at is None else _iso(round((self.wall + at - self.now) * 1000))
+
+
+@lru_cache(maxsize=1024)
+def _iso(wall_ms: int) -> str:
+    # Much happens in the same moment, and words take time.
+    return datetime.fromtimestamp(wall_ms / 1000, UTC).isoformat(timespec="milliseconds")
 
 
 async def of(known: Known, file: str, drains: Sequence[Json]) -> Json:
@@ -128,7 +131,7 @@ async def of(known: Known, file: str, drains: Sequence[Json]) -> Json:
         "paths": [path(known, key) for key in state.paths],
         "services": await _in_slices(service(known, name) for name in state.services),
         "routes": await _in_slices(routes.of(key) for key in state.decisions),
-        "defaults": [_default(known, family) for family in settings.families],
+        "defaults": [default(known, family) for family in settings.families],
         "drifts": [] if known.truth is None else list(_drifts(known.truth)),
         "looked_up": _looked_up(known),
         "exabgp": _exabgp(known),
@@ -237,7 +240,6 @@ class _Routes:
         known, decision = self._known, self._known.state.decisions[key]
         return {
             "route": str(key),
-            "prefix": str(key.prefix),
             "service": self._service_of.get(key.prefix),
             "uplink": self._uplink_of.get(key.path_id) or self._session_of.get(key.neighbor),
             "decision": decided(decision, known.state.settings.mode),
@@ -305,7 +307,6 @@ def _verdict(known: Known, verdict: Judgement, since: Since | None) -> Json:
         "evidence": verdict.evidence,
         "since": known.clock(level),
         "reason_since": known.clock(reason),
-        "for_s": round(known.now - level, 3),
     }
 
 
@@ -369,14 +370,20 @@ def _how_alone(announcement: Announcement) -> str:
 def _announcement(announcement: Announcement | None) -> Json | None:
     if announcement is None:
         return None
+    next_hop = announcement.next_hop
     return {
-        "next_hop": str(announcement.next_hop or "self"),
+        "next_hop": "self" if next_hop is None else _text(next_hop),
         "local_pref": announcement.local_pref,
-        "communities": [str(community) for community in announcement.communities],
-        "large_communities": [str(large) for large in announcement.large_communities],
+        "communities": [_text(community) for community in announcement.communities],
+        "large_communities": [_text(large) for large in announcement.large_communities],
         "med": announcement.med,
         "as_path": list(announcement.as_path),
     }
+
+
+@lru_cache(maxsize=1024)
+def _text(thing: Address | Community | LargeCommunity) -> str:
+    return str(thing)
 
 
 def _in_exabgp(told: Told | None, key: RouteKey, decision: Decision) -> str | None:
@@ -397,7 +404,8 @@ def _in_bgpd(truth: Truth | None, key: RouteKey) -> str | None:
     return None if state is None else state.value
 
 
-def _default(known: Known, family: Family) -> Json:
+def default(known: Known, family: Family) -> Json:
+    """Return what is known of the default of a family."""
     tier = known.defaults.tiers.get(family)
     used = known.defaults.kernel.get(family)
     preference = known.state.preference

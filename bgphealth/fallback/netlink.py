@@ -23,8 +23,7 @@ from ipaddress import (
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
-from pyroute2 import AsyncIPRoute
-from pyroute2.iproute.linux import get_arguments_processor
+from pyroute2.iproute.linux import AsyncIPRoute, get_arguments_processor
 from pyroute2.netlink import NLM_F_ACK, NLM_F_CREATE, NLM_F_REQUEST
 from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.nlsocket import NetlinkRequest

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bgphealth.config import says_local
+from bgphealth.daemon.loading import says_local
 
 if TYPE_CHECKING:
     from pathlib import Path
