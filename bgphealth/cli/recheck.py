@@ -28,7 +28,7 @@ def recheck(invocation: Invocation, *, thing: str | None, as_json: bool) -> None
     THING is an uplink or a service; without it, all are asked. An answer counts once towards rise
     and fall, as every answer does; the next turn comes when it would have come.
 
-    Exit status: 0 what was asked works, 1 something does not, 2 there is no such thing, 75
+    Exit status: 0 what was asked is up, 1 something is not, 2 there is no such thing, 75
     bgphealth does not run, or another recheck is under way, 77 the control socket is not for this
     user.
     """
@@ -42,7 +42,7 @@ def recheck(invocation: Invocation, *, thing: str | None, as_json: bool) -> None
             click.echo(_answer(asked))
         for verdict in found["verdicts"]:
             click.echo(f"{_name(verdict)}: {verdict['verdict']} ({verdict['reason']})")
-    if any(asked["answer"] != "ok" for asked in found["asked"]):
+    if any(verdict["verdict"] != "up" for verdict in found["verdicts"]):
         raise control.NotDoneError
 
 

@@ -71,6 +71,11 @@ class Window(NamedTuple):
         lost = sum(map(isnan, array("d", packed))) if self.lost or self.set_aside else 0
         return Window(self.size, packed, lost)
 
+    def of_size(self, size: int) -> Window:
+        """Return the window with as much of it as there is room for in another size."""
+        packed = self.packed[-size * _RTT.size :]
+        return Window(size, packed, sum(map(isnan, array("d", packed))), self.set_aside)
+
     @property
     def loss(self) -> float | None:
         """The ratio of lost answers, from 0 to 1; None while there are too few."""

@@ -107,9 +107,12 @@ def _path(state: State, settings: Settings, uplink: UplinkSettings, path: Uplink
     old = next((u for u in state.settings.uplinks if u.name == uplink.name), None)
     if before is None or old is None or old.interface != uplink.interface:
         return fresh
-    if _asked_from(before.settings) == _asked_from(path) and before.quality == settings.quality:
+    if _asked_from(before.settings) == _asked_from(path):
         probes = {key: before.probes.get(key, probe) for key, probe in fresh.probes.items()}
-        kept = before._replace(settings=path, probes=probes)
+        if (size := settings.quality.window) != before.quality.window:
+            # As after another interval: what was answered counts all the same.
+            probes = {k: p._replace(window=p.window.of_size(size)) for k, p in probes.items()}
+        kept = before._replace(settings=path, quality=settings.quality, probes=probes)
         if before.link_up:
             return kept._replace(degraded=kept.why_degraded())
     return fresh.after_link(up=before.link_up)

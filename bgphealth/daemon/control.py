@@ -72,6 +72,11 @@ class Control:
         self._clients: dict[asyncio.Task[None], _Client] = {}
         self._strangers = asyncio.Lock()
 
+    @property
+    def clients(self) -> int:
+        """How many have a place."""
+        return len(self._clients)
+
     async def serve(self) -> None:
         """Serve until cancelled. What prevents it is said; the program goes on without."""
         try:
@@ -137,15 +142,16 @@ class Control:
                 # No descriptor is left, for example: whoever waits is let in later.
                 await asyncio.sleep(_OUT_OF_BREATH_S)
                 continue
-            client = self._admit(connection)
+            client = await self._admit(connection)
             if client is None or client.standing is Standing.STRANGER:
                 await asyncio.sleep(_PAUSE_S)
 
-    def _admit(self, connection: socket.socket) -> _Client | None:
+    async def _admit(self, connection: socket.socket) -> _Client | None:
         """Give somebody a place, or send him away."""
         try:
             connection.setblocking(False)  # noqa: FBT003 - its own name
-            who = caller(connection)
+            # Its groups may have to be looked up, in a directory that takes its time.
+            who = await asyncio.to_thread(caller, connection)
             client = _Client(who, who.standing(self._group))
             if why := self._why_full(client):
                 connection.send(_error(Kind.BUSY, why))
@@ -154,6 +160,9 @@ class Control:
         except OSError:
             connection.close()  # It went away.
             return None
+        except asyncio.CancelledError:
+            connection.close()
+            raise
         task = asyncio.create_task(self._serve(connection, client))
         self._clients[task] = client
         task.add_done_callback(self._clients.pop)
@@ -289,7 +298,7 @@ class Control:
 async def _write_all(answer: Stream, writer: asyncio.StreamWriter) -> None:
     writer.write(_line({"ok": True, **answer.first}))
     async for line in answer.lines:
-        writer.write(_line(line))
+        writer.write(_line({"ok": True, **line}))
         async with asyncio.timeout(PATIENCE_S):
             await writer.drain()
 

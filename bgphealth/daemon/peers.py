@@ -21,7 +21,7 @@ from bgphealth.core.errors import HostError
 from bgphealth.core.settings import Readers, Settings
 
 _CREDENTIALS = struct.Struct("3i")
-_SO_PEERGROUPS = 59  # socket(7) has it since Linux 4.13, Python's module not.
+_SO_PEERGROUPS = 59  # socket(7) has it since Linux 4.13, the module of Python not.
 _LONGEST_OPTION = 1024  # What Python reads of a socket option: 256 groups.
 _NOBODY_ELSE = 0o600
 _MODES = {Readers.GROUP: 0o660, Readers.ALL: 0o666}

@@ -35,6 +35,7 @@ from bgphealth.core.events import (
 )
 from bgphealth.core.health import PathKey
 from bgphealth.core.intents import RouteKey
+from bgphealth.core.orders import Target, What
 from bgphealth.core.reasons import Reason
 from bgphealth.core.reconcile import Withdraw
 from bgphealth.core.reconfigure import reconfigure
@@ -72,6 +73,7 @@ LATE_S = 5.0
 """How long ExaBGP may leave anything unanswered before there is no progress any more."""
 
 _PATIENCE = 3
+_SETTLES = 6
 _SLACK_S = 2.0
 
 
@@ -234,6 +236,7 @@ class Program:
         await self.serves.wait()
         if self._steered is None or settings == self._settings:
             return
+        await self._drain_first({u.name for u in self._settings.uplinks}, settings)
         before, self._settings = self._settings, settings
         driver = self._steered.driver
         owned_before, self._owned = self._owned, policy.owned(settings)
@@ -268,6 +271,20 @@ class Program:
         self._answered_at = self._loop.time()
         self._set_timer()
         self._tell_standing()
+
+    async def _drain_first(self, uplinks: Set[str], settings: Settings) -> None:
+        """Have the traffic of what leaves the file leave first, and then its routes."""
+        leaving = sorted(uplinks - {uplink.name for uplink in settings.uplinks})
+        settle_s = self._settings.drain_settle_s
+        if not leaving or not settle_s:
+            return
+        now = self._loop.time()
+        for name in leaving:
+            if Target(What.UPLINK, name) not in self._state.drains.orders:
+                # Not for good: a restart with the file as it was must not find it drained.
+                until = now + _SETTLES * settle_s
+                self._post(Drained(now, What.UPLINK, name, now, until, forced=False))
+        await asyncio.sleep(settle_s)
 
     async def keep_drains(self) -> bool:
         """Write down what is drained; return whether that was possible."""

@@ -8,7 +8,7 @@ import os
 import socket
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from bgphealth.cli import control
+from bgphealth.core.errors import ConfigurationError
 from tests.support.neighbors import configuration, neighbors
-from tests.support.netns import isolated
+from tests.support.netns import ip, isolated
 from tests.support.program import BOTH_UP, Run, program_over
 
 pytestmark = pytest.mark.network
@@ -187,22 +188,134 @@ async def test_a_user_without_rights_cannot_even_ask() -> None:
             await run.until(lambda: run.events("started"))
             path = file.with_name("bgphealth.socket")
             await run.until(path.exists)
-            status = await asyncio.to_thread(_as_nobody, path)
-            assert status == 0
+            assert await asyncio.to_thread(_as_nobody, lambda: _is_kept_out(path)) == 0
 
 
-def _as_nobody(path: Path) -> int:
-    """Return 0 when another user is not let in."""
+def _is_kept_out(path: Path) -> bool:
+    try:
+        connect(path)
+    except PermissionError:
+        return True
+    return False
+
+
+def _as_nobody(act: Callable[[], bool]) -> int:
+    """Return 0 when something is true for another user."""
     child = os.fork()
     if child == 0:
-        status = 1
+        status = 2
         try:
             os.setgroups([])
             os.setgid(NOBODY)
             os.setuid(NOBODY)
-            connect(path)
-        except PermissionError:
-            status = 0
+            status = 0 if act() else 1
         finally:
             os._exit(status)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def besiege(path: Path, seconds: float) -> bool:
+    """Be 200 strangers that say nothing, garbage, too much, or what is not for them.
+
+    Return whether every drain among it was forbidden, and there was one.
+    """
+    end, clients, forbidden = time.monotonic() + seconds, list[socket.socket](), set[bool]()
+    while time.monotonic() < end:
+        for said in (b"", b"{", DRAIN, *GARBAGE):
+            with suppress(OSError):
+                client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+                clients.append(client)
+                client.settimeout(0.05)
+                client.connect(str(path))
+                client.sendall(said)
+                if said is DRAIN and (line := client.makefile("rb").readline()):
+                    kind = json.loads(line).get("error", {}).get("kind")
+                    forbidden |= {kind == "forbidden"} - ({False} if kind == "busy" else set())
+        for client in clients[:-200]:
+            client.close()
+        clients = clients[-200:]
+    return forbidden == {True}
+
+
+DRAIN = b'{"version": 1, "command": "drain", "what": "host"}\n'
+
+
+def answers() -> int:
+    """How many packets have come over both links: answers to probes, and nothing else."""
+    links = json.loads(ip("-s", "-j", "link"))
+    return sum(link["stats64"]["rx"]["packets"] for link in links if link["ifname"] != "lo")
+
+
+async def answered(run: Run, seconds: float) -> float:
+    """Return how many answers come in a second."""
+    loop = asyncio.get_running_loop()
+    before, began = answers(), loop.time()
+    await run.until(lambda: loop.time() > began + seconds)
+    return (answers() - before) / (loop.time() - began)
+
+
+@isolated
+async def test_strangers_read_where_they_may_and_disturb_nobody() -> None:
+    with neighbors(2), file_of() as file:
+        file.parent.chmod(0o755)
+        file.write_text(f"{file.read_text()}control: {{read: all}}\n")
+        async with program_over(file) as run:
+            await run.until(lambda: is_up(run))
+            path, before = file.with_name("bgphealth.socket"), list(run.commands)
+            quiet = await answered(run, 3.0)
+            besieging = asyncio.create_task(
+                asyncio.to_thread(_as_nobody, lambda: besiege(path, 5.0))
+            )
+            await run.until(lambda: run.events("control_command"))
+            besieged = await answered(run, 3.0)
+            # Whoever has rights is heard all the same.
+            assert (await ask(file, "drains"))["drains"] == []
+            assert await besieging == 0
+            assert besieged > 0.9 * quiet, f"{quiet:.1f} answers in a second, then {besieged:.1f}"
+            assert run.commands == before
+            assert run.events("probe_unknown") == run.events("text") == []
+            assert [e for e in run.events("path_changed") if e["from"] != "init"] == []
+            noted = run.events("control_command")
+            assert {(e["uid"], e["user"]) for e in noted} == {(NOBODY, "nobody")}
+            assert "done" not in {e["outcome"] for e in noted}
+            assert len(noted) < 10
+
+
+@isolated
+async def test_what_can_be_asked_of_a_running_program() -> None:
+    with neighbors(2) as (_, tor2), file_of() as file:
+        async with program_over(file) as run:
+            await run.until(lambda: is_up(run))
+            commands, whole = list(run.commands), file.read_text()
+            asked = (await ask(file, "recheck", thing="tor1"))["asked"]
+            # What is behind tor2 alone does not answer through tor1.
+            answers = {q["probe"]: q["answer"] for q in asked if q["role"] == "beyond"}
+            assert answers == {"icmp 198.51.100.1": "ok", "icmp 198.51.100.2": "failed"}
+            file.write_text(whole.replace("fall: 3", "fall: many"))
+            with pytest.raises(ConfigurationError, match=rf"{file}:7: paths\.fall: must be "):
+                await ask(file, "reload")
+            last = (await ask(file, "status"))["status"]["reload"]
+            assert (last["applied"], "paths.fall" in str(last["problems"])) == (False, True)
+            file.write_text(whole.replace("{dns:", "{web: {prefixes: [192.0.2.80/32]}, dns:"))
+            would = await ask(file, "reload", dry_run=True)
+            assert (would["outcome"], would["changes"]) == ("would_apply", ["services.web: added"])
+            assert run.commands == commands
+            path = file.with_name("bgphealth.socket")
+            following: Iterator[Any] = control.answers(path, "events", follow=True)
+            first = await asyncio.to_thread(next, following)
+            assert "reload_refused" in [e["event"] for e in first["events"]]
+            done = await ask(file, "reload")
+            assert (done["outcome"], done["render"]) == ("applied", ["frr.conf"])
+            await run.until(lambda: "192.0.2.80/32" in run.table())
+            # The uplinks are asked as before, and are not said to be up anew.
+            assert [e for e in run.events("path_changed") if e["from"] != "init"] == []
+            assert (await ask(file, "reload"))["outcome"] == "unchanged"
+            tor2.go_dark()
+            while (event := (await asyncio.to_thread(next, following))["event"])["event"] != (
+                "path_changed"
+            ):
+                pass
+            assert (event["uplink"], event["to"]) == ("tor2", "down")
+            run.process.terminate()
+            # It ends with the program, without an error.
+            await asyncio.to_thread(list, following)

@@ -233,7 +233,10 @@ async def test_an_uplink_that_leaves_the_file_leaves_nothing_behind() -> None:
     with neighbors(2), file_of() as file:
         async with program_over(file) as run:
             await run.until(lambda: is_up(run))
-            whole = file.read_text()
+            whole = f"{file.read_text()}policy: {{drain_settle: 200ms}}\n"
+            file.write_text(whole)
+            run.process.send_signal(signal.SIGHUP)
+            await run.until(lambda: run.events("reloaded"))
             file.write_text("\n".join(s for s in whole.splitlines() if "tor2:" not in s))
             run.process.send_signal(signal.SIGHUP)
             await run.until(lambda: "0.0.0.0/0 0.0.0.2" not in run.table())

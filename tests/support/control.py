@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ from bgphealth.daemon.history import History
 from bgphealth.daemon.operator import Operator
 from bgphealth.daemon.peers import Rights
 from bgphealth.daemon.reporting import Troubles
+from bgphealth.daemon.requests import Command
 from bgphealth.daemon.snapshot import Defaults, Known
 from tests.support.hosts import CHECK_RISE, RISE, checked, host, round_of
 
@@ -123,7 +124,10 @@ def _is_there(path: Path) -> bool:
 
 @asynccontextmanager
 async def listening(
-    of: Steered | None = None, directory: Path | None = None, rights: Rights | None = None
+    of: Steered | None = None,
+    directory: Path | None = None,
+    rights: Rights | None = None,
+    more: Mapping[str, Command] | None = None,
 ) -> AsyncIterator[Listening]:
     """Listen in a directory, or in one of its own."""
     capture = LogCapture()
@@ -133,7 +137,7 @@ async def listening(
         path = Path(directory or own, "socket")
         control = Control(
             path,
-            Operator(draining.commands(of), looking.commands(of, "bgphealth.yaml")),
+            Operator(draining.commands(of), looking.commands(of, "bgphealth.yaml"), more or {}),
             log,
             rights or Rights(),
         )
