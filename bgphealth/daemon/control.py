@@ -142,15 +142,16 @@ class Control:
                 # No descriptor is left, for example: whoever waits is let in later.
                 await asyncio.sleep(_OUT_OF_BREATH_S)
                 continue
-            client = self._admit(connection)
+            client = await self._admit(connection)
             if client is None or client.standing is Standing.STRANGER:
                 await asyncio.sleep(_PAUSE_S)
 
-    def _admit(self, connection: socket.socket) -> _Client | None:
+    async def _admit(self, connection: socket.socket) -> _Client | None:
         """Give somebody a place, or send him away."""
         try:
             connection.setblocking(False)  # noqa: FBT003 - its own name
-            who = caller(connection)
+            # Its groups may have to be looked up, in a directory that takes its time.
+            who = await asyncio.to_thread(caller, connection)
             client = _Client(who, who.standing(self._group))
             if why := self._why_full(client):
                 connection.send(_error(Kind.BUSY, why))
@@ -159,6 +160,9 @@ class Control:
         except OSError:
             connection.close()  # It went away.
             return None
+        except asyncio.CancelledError:
+            connection.close()
+            raise
         task = asyncio.create_task(self._serve(connection, client))
         self._clients[task] = client
         task.add_done_callback(self._clients.pop)

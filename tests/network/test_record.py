@@ -35,6 +35,7 @@ async def goes_away_and_comes_back(run: Run, tor2: Neighbor) -> None:
     await run.until(lambda: len(run.table()) == 4)
     tor2.go_dark()
     await run.until(lambda: run.events("withdraw"))
+    await run.until(lambda: len(run.table()) == 3)  # Its log and its commands come by two ways.
     tor2.come_back()
     await run.until(lambda: sorted(run.table().values()) == sorted(BOTH_UP))
     tor2.ip("link", "set", "eth0", "down")

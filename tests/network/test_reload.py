@@ -62,4 +62,5 @@ def test_a_reload_under_traffic_loses_nothing(lab: NamespaceDriver) -> None:
     # What was added was announced, and withdrawn when it had left.
     about = lab.run(dual_tor.SERVER, ["bgphealth", "events", WEB, "--json"]).stdout
     events = [json.loads(line) for line in about.splitlines()]
-    assert [e["event"] for e in events if e.get("route") == WEB] == ["announce", "withdraw"]
+    said_of_it = [e["event"] for e in events if e["event"] in ("announce", "withdraw")]
+    assert said_of_it == ["announce", "withdraw"]

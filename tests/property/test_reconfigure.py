@@ -6,6 +6,7 @@ from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 from hypothesis import given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from bgphealth.core import engine, policy
@@ -242,6 +243,24 @@ def test_a_link_that_is_down_stays_down_in_the_new_file() -> None:
     )
     after, _ = reconfigure(state, edited, 1.0)
     assert after.path_verdicts[PathKey("tor2", Family.IPV4)].reason is Reason.LINK_DOWN
+
+
+@examples(max_examples=30)
+@given(hosts, st.data(), st.integers(20, 200), st.floats(0.05, 2.0))
+def test_another_interval_keeps_what_was_answered(
+    full: Settings, data: st.DataObject, window: int, interval_s: float
+) -> None:
+    """Whatever has been answered: the window of loss is another one, and no verdict is lost."""
+    before = data.draw(_grown(_up(full)))
+    timing = replace(full.path_timing, interval_s=interval_s)
+    quality = replace(full.quality, window=window)
+    after, effects = reconfigure(before, replace(full, path_timing=timing, quality=quality), 1.0)
+    for key, path in before.paths.items():
+        for probe, health in path.probes.items():
+            assert after.paths[key].probes[probe].hysteresis == health.hysteresis
+            answers = health.window.answers
+            assert after.paths[key].probes[probe].window.answers == answers[-window:]
+    assert not [e for e in effects if isinstance(e, PathChanged) and e.after.level is Level.INIT]
 
 
 def test_a_service_that_left_the_file_is_withdrawn_at_once() -> None:
