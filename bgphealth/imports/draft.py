@@ -133,12 +133,12 @@ def text(found: Whole, known: Known) -> str:
     head = [*found.about, *(f"NOT IMPORTED: {each}" for each in found.speaker.static)]
     if found.speaker.static:
         head.append("What is announced all the time is a service without checks.")
-    if FILL_IN in (body := write(document)):
+    if FILL_IN in write(document):
         head.append(
             f'Wherever it says "{FILL_IN}", the files imported did not say it; '
             "`bgphealth check` names each such line."
         )
-    return write(document, head) if head else body
+    return write(document, head)
 
 
 _MODES = {
