@@ -389,3 +389,28 @@ def test_the_command_says_what_is_missing_and_writes_nothing(
     assert (done.exit_code, done.stdout, file.exists()) == (1, "", False)
     assert "mode frr: bgpd is not running\n" in done.stderr
     assert done.stderr.endswith("not enough for a file: nothing was written\n")
+
+
+def test_the_page_shows_what_is_written() -> None:
+    """docs/init.md has the host of docs/existing-frr.md; blank lines are a matter of taste."""
+    v6 = ip_address("2001:db8::53")
+    both = [
+        replace(each, name=f"2001:db8:{n}::", address=ip_address(f"2001:db8:{n}::"))
+        for n, each in ((2, TORS[0]), (1, TORS[1]))
+    ]
+    collector = peer("198.51.100.1", 65000, description="collector", defaults=frozenset())
+    links = interfaces(
+        interface(1, "lo", "10.255.10.1/32", "192.0.2.53/32", "2001:db8:10::1/128", f"{v6}/128"),
+        interface(2, "eth1", "10.0.1.1/31", "2001:db8:1::1/127"),
+        interface(3, "eth2", "10.0.2.1/31", "2001:db8:2::1/127"),
+    )
+    used = replace(default("eth1", "10.0.1.0", "bgp", 20), source=LOOPBACK)
+    host = seen(
+        interfaces=links,
+        bgpd=bgpd(*TORS, *both, collector),
+        defaults={V4: (used,)},
+        listening=frozenset(Listening(p, a, 7) for p in ("tcp", "udp") for a in (SERVICE, v6)),
+    )
+    page = (GOLDEN.parents[1] / "docs" / "init.md").read_text(encoding="utf-8")
+    shown = page.split("```yaml\n")[1].split("```")[0]
+    assert list(filter(None, text(host).splitlines())) == list(filter(None, shown.splitlines()))
