@@ -33,7 +33,12 @@ PROBES = (DOCS / "probes.md").read_text(encoding="utf-8")
 SIMULATE = (DOCS / "simulate.md").read_text(encoding="utf-8")
 EXEC = (ROOT / "bgphealth" / "probes" / "exec.py").read_text(encoding="utf-8")
 
-PAGES = [*sorted(DOCS.glob("*.md")), ROOT / "README.md", ROOT / "lab" / "README.md"]
+PAGES = [
+    *sorted(DOCS.glob("*.md")),
+    *sorted(DOCS.glob("runbook/*.md")),
+    ROOT / "README.md",
+    ROOT / "lab" / "README.md",
+]
 
 LEVELS = {"debug", "info", "warning", "error", "critical", "exception"}
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
