@@ -32,7 +32,7 @@ STATUS_GOAL_S = 0.2
 _FILE = "/run/many.yaml"
 _PORT = 8053
 _ASKS = 15
-_FIRST_S = 120.0
+_FIRST_S = 300.0
 _CONFIGURE = f"""\
 set -eu
 bgphealth -c {_FILE} render frr -o /etc/frr >/dev/null

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from bgphealth import config
 from bgphealth.core.settings import ProbeKind
-from lab import bench, bench_table, topology
+from lab import bench, bench_services, bench_table, topology
 from lab.agents import neighbor
 
 
@@ -191,3 +191,15 @@ def test_the_table_has_the_figures() -> None:
         assert word in text
     assert "every 25 ms" in text
     assert "off" in text
+
+
+def test_many_services_are_a_file_that_is_right(tmp_path: Path) -> None:
+    own = topology.HERE / "dual-tor" / "server1" / "bgphealth.yaml"
+    file = tmp_path / "many.yaml"
+    file.write_text(bench_services.file_with(own.read_text(encoding="utf-8"), 300))
+
+    settings = config.load(file)
+
+    many = [service for service in settings.services if service.name.startswith("many")]
+    assert len({service.prefixes for service in many}) == 300
+    assert {len(service.checks) for service in many} == {1}

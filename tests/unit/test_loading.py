@@ -1,0 +1,111 @@
+"""The file is read by a child, whose libraries the program does not keep."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from bgphealth import config
+from bgphealth.core.errors import ConfigurationError
+from bgphealth.core.settings import ProbeSettings
+from bgphealth.daemon import loading, places
+from tests.support.hosts import CHECK
+from tests.support.neighbors import configuration
+
+OTHER_HASHES = {**os.environ, "PYTHONHASHSEED": "17"}
+
+
+def test_a_child_reads_what_would_be_read_here(tmp_path: Path) -> None:
+    file = configuration(tmp_path)
+    assert loading.load(file) == config.load(file)
+
+
+def test_what_is_wrong_with_a_file_is_said_as_it_is_here(tmp_path: Path) -> None:
+    file = configuration(tmp_path)
+    file.write_text(file.read_text().replace("interval", "intervall"))
+    with pytest.raises(ConfigurationError) as here:
+        config.load(file)
+    with pytest.raises(ConfigurationError) as there:
+        loading.load(file)
+    assert str(there.value) == str(here.value)
+
+
+def test_a_missing_file_is_one_that_is_wrong(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no such file"):
+        loading.load(tmp_path / "none.yaml")
+
+
+def test_where_there_can_be_no_child_it_is_read_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = configuration(tmp_path)
+    for python in ("/nonexistent", "/bin/false", "/bin/true"):
+        monkeypatch.setattr(sys, "executable", python)
+        assert loading.load(file).services[1].name == "dns"
+
+
+def test_a_pipe_is_read_once(tmp_path: Path) -> None:
+    text, pipe = configuration(tmp_path).read_text(), tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=(text,))
+    writer.start()
+    assert loading.load(pipe).services[1].name == "dns"
+    writer.join()
+
+
+def test_a_probe_from_another_process_is_found_by_its_hash() -> None:
+    code = (
+        "import pickle, sys; from tests.support.hosts import CHECK;"
+        "sys.stdout.buffer.write(pickle.dumps(CHECK))"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=OTHER_HASHES, stdout=subprocess.PIPE, check=True)
+    found: ProbeSettings = pickle.loads(done.stdout)  # noqa: S301 - our own
+    assert {CHECK: "here"}[found] == "here"
+
+
+def test_the_program_does_not_import_what_reads_files() -> None:
+    code = (
+        "from bgphealth.__main__ import travel_light; travel_light();"
+        "import sys, bgphealth.cli.run;"
+        "print({'pydantic', 'ruamel', 'jinja2', 'rich.console', 'pyroute2.ndb'} & {*sys.modules})"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+def test_who_asks_a_running_program_does_not_either() -> None:
+    code = (
+        "import sys, bgphealth.cli.status, bgphealth.cli.explain, bgphealth.cli.drain;"
+        "print({'pydantic', 'ruamel', 'asyncio', 'rich', 'structlog', 'importlib.metadata'}"
+        " & {*sys.modules})"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+def test_where_a_program_listens_is_known_for_its_own_file_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
+    file, other = tmp_path / "a" / "bgphealth.yaml", tmp_path / "b" / "bgphealth.yaml"
+    socket = tmp_path / "socket"
+    assert places.noted_socket(file) is None
+    places.note_socket(file, socket)
+    assert places.noted_socket(file) is None  # Nothing is there.
+    os.mknod(socket, 0o140600)
+    assert places.noted_socket(file) == socket
+    assert places.noted_socket(other) is None
+    noted = tmp_path / "bgphealth.control.json"
+    assert noted.stat().st_mode & 0o777 == 0o644
+    for text in ("", "[]", "{}", '{"file": 1}', '"x"', "\xff"):
+        noted.write_text(text, encoding="latin-1")
+        assert places.noted_socket(file) is None
