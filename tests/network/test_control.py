@@ -219,22 +219,21 @@ def besiege(path: Path, seconds: float) -> bool:
 
     Return whether every drain among it was forbidden, and there was one.
     """
-    end, clients, forbidden = time.monotonic() + seconds, list[socket.socket](), set[bool]()
+    end, clients, kinds = time.monotonic() + seconds, list[socket.socket](), set[str]()
     while time.monotonic() < end:
         for said in (b"", b"{", DRAIN, *GARBAGE):
             with suppress(OSError):
                 client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
                 clients.append(client)
-                client.settimeout(0.05)
+                client.settimeout(10.0 if said is DRAIN else 0.05)
                 client.connect(str(path))
                 client.sendall(said)
                 if said is DRAIN and (line := client.makefile("rb").readline()):
-                    kind = json.loads(line).get("error", {}).get("kind")
-                    forbidden |= {kind == "forbidden"} - ({False} if kind == "busy" else set())
+                    kinds.add(json.loads(line)["error"]["kind"])
         for client in clients[:-200]:
             client.close()
         clients = clients[-200:]
-    return forbidden == {True}
+    return "forbidden" in kinds and kinds <= {"forbidden", "busy"}
 
 
 DRAIN = b'{"version": 1, "command": "drain", "what": "host"}\n'
@@ -271,7 +270,7 @@ async def test_strangers_read_where_they_may_and_disturb_nobody() -> None:
             # Whoever has rights is heard all the same.
             assert (await ask(file, "drains"))["drains"] == []
             assert await besieging == 0
-            assert besieged > 0.9 * quiet, f"{quiet:.1f} answers in a second, then {besieged:.1f}"
+            assert besieged > 0.8 * quiet, f"{quiet:.1f} answers in a second, then {besieged:.1f}"
             assert run.commands == before
             assert run.events("probe_unknown") == run.events("text") == []
             assert [e for e in run.events("path_changed") if e["from"] != "init"] == []
