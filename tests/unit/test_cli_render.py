@@ -257,3 +257,18 @@ def test_this_program_when_installed(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_this_program_when_run_as_a_module(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["/somewhere/bgphealth/__main__.py", "render"])
     assert render_module.this_program() == [sys.executable, "-m", "bgphealth"]
+
+
+@pytest.mark.parametrize(
+    ("allowed", "is_given"),
+    [("1 0", True), ("0 2147483647", False), ("100 200", True), (None, True)],
+)
+def test_raw_sockets_are_allowed_where_the_host_allows_no_others(
+    allowed: str | None, *, is_given: bool, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(render_module.view, "sysctl", lambda _: allowed)
+    asked = ("-c", file, "render", "systemd", "--user", "nobody-here")
+    line = "CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW\n"
+    assert (line in bgphealth(*asked).stdout) is is_given
+    assert line in bgphealth(*asked, "--raw-icmp").stdout
+    assert line not in bgphealth(*asked, "--no-raw-icmp").stdout
