@@ -238,7 +238,7 @@ def test_the_exposure_is_no_larger_than_the_documentation_says(
     file = tmp_path / Path(unit_of).name
     file.write_bytes((HERE / unit_of).read_bytes())
     limit = f"--threshold={exposure * 10:.0f}"
-    command = ["systemd-analyze", "security", "--offline=true", "--no-pager", limit, file]
+    command = ["systemd-analyze", "security", "--offline=true", "--no-pager", limit, str(file)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stdout
     said = (HERE.parents[1] / "docs" / "security.md").read_text(encoding="utf-8")

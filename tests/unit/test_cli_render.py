@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from bgphealth.cli import render as render_module
 from bgphealth.cli.app import app
+from bgphealth.fallback import view
 
 if TYPE_CHECKING:
     from click.testing import Result
@@ -266,7 +267,7 @@ def test_this_program_when_run_as_a_module(monkeypatch: pytest.MonkeyPatch) -> N
 def test_raw_sockets_are_allowed_where_the_host_allows_no_others(
     allowed: str | None, *, is_given: bool, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(render_module.view, "sysctl", lambda _: allowed)
+    monkeypatch.setattr(view, "sysctl", lambda _: allowed)
     asked = ("-c", file, "render", "systemd", "--user", "nobody-here")
     line = "CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW\n"
     assert (line in bgphealth(*asked).stdout) is is_given
