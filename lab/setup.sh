@@ -1,6 +1,7 @@
 #!/bin/sh
-# Installs what the lab needs from the distribution: FRR, iproute2, nftables, ping and Python's venv;
-# with `package` as its argument, what building and testing the Debian package needs, instead.
+# Installs what the lab needs from the distribution: FRR, iproute2, nftables, ping, systemd and
+# Python's venv; with `package` as its argument, what building and testing the Debian package needs,
+# instead.
 # Says what it does, and nothing when nothing is missing. It never starts FRR on this machine: the
 # lab runs FRR's daemons in its own namespaces.
 set -eu
@@ -21,6 +22,8 @@ else
     have nft || packages="$packages nftables"
     # The script that bgphealth is compared with in dual-wan needs it.
     have ping || packages="$packages iputils-ping"
+    # Units are tested in a systemd of their own; nothing of it is started on this machine.
+    [ -x /lib/systemd/systemd ] || packages="$packages systemd"
     # Debian's python3 has the module venv, but it needs ensurepip to make one.
     python3 -c 'import ensurepip, venv' 2>/dev/null || packages="$packages python3-venv"
 fi

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, TextIO
 
 from structlog.typing import FilteringBoundLogger
 
+from bgphealth import trust
 from bgphealth.core.errors import BgphealthError, ConfigurationError
 from bgphealth.core.settings import Mode, Settings
 from bgphealth.daemon import draining, loading, looking, places, recent, rechecking, starts
@@ -159,7 +160,17 @@ class Life:
             "writes the units and configurations for it"
         )
 
+    async def _look_who_can_change(self, settings: Settings) -> None:
+        """Say what of what we do is in the hands of others, each time that the file is read."""
+
+        def look() -> list[str]:
+            return list(trust.writable_by_others(self._file, settings, {os.geteuid()}))
+
+        for said in await asyncio.to_thread(look):
+            self._log.warning("writable_by_others", what=said)
+
     async def _steer(self, settings: Settings) -> None:
+        await self._look_who_can_change(settings)
         program = self._program = Program(settings, self._log, self._recorder)
         program.notifier = self._notifier
         program.endpoints = self._endpoints()
@@ -186,6 +197,7 @@ class Life:
         async def configure(after: Settings) -> None:
             await control.configure(Rights.of(after))
             metrics.configure(after)
+            await self._look_who_can_change(after)
 
         async with asyncio.TaskGroup() as group:
             group.create_task(self._listen(program, control))

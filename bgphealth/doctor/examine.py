@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bgphealth.core.errors import BgphealthError
 from bgphealth.core.settings import Mode, Settings
-from bgphealth.doctor import exabgp, frr, host, process
+from bgphealth.doctor import exabgp, files, frr, host, process
 from bgphealth.doctor.finding import Finding, Kind, Severity
 
 CANNOT_LOOK = Kind(
@@ -24,6 +24,7 @@ KINDS: tuple[Kind, ...] = (
     CANNOT_LOOK,
     *host.KINDS,
     *process.KINDS,
+    *files.KINDS,
     *frr.KINDS,
     *exabgp.KINDS,
 )
@@ -48,6 +49,7 @@ def areas(file: Path, control_socket: Path) -> tuple[Area, ...]:
     return (
         Area("the host", host.findings),
         Area("the process", partial(process.findings, control_socket=control_socket)),
+        Area("the files", partial(files.findings, file=file, control_socket=control_socket)),
         Area("FRR", partial(frr.findings, file=file), frozenset({Mode.FRR})),
         Area("ExaBGP", partial(exabgp.findings, file=file), _WITH_EXABGP),
     )

@@ -102,6 +102,20 @@ def _pings(settings: Settings) -> bool:
     return any(probe.kind is ProbeKind.ICMP for probe in (*probes, *checks))
 
 
+def user(control_socket: Path) -> int | None:
+    """Return the number of the user that the running program runs as, None when none runs.
+
+    Raises:
+        HostError: the kernel does not tell.
+        PermissionDeniedError: the control socket is not for this user.
+    """
+    pid = _listener(control_socket)
+    try:
+        return None if pid is None else Path(f"/proc/{pid}").stat().st_uid
+    except OSError as error:
+        raise HostError(f"/proc/{pid}: {error.strerror}") from error
+
+
 def _listener(path: Path) -> int | None:
     """Return the process that listens on a socket, None for none."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:

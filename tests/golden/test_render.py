@@ -151,6 +151,61 @@ def test_what_packages_ship_is_what_is_rendered_for_any_file(
     golden(f"{SHIPPED}/bgphealth.service", unit.render_alone(unit.ANYTHING, alone))
 
 
+EXPOSURE = {
+    "exabgp.service": 2.0,
+    "local/bgphealth.service": 1.9,
+    f"{SHIPPED}/exabgp.service": 2.3,
+    f"{SHIPPED}/bgphealth.service": 2.1,
+}
+"""From 0 to 10, as systemd 252 says."""
+
+
+def edited(host: str, *pairs: tuple[str, str]) -> str:
+    text = (HERE / host / "bgphealth.yaml").read_text(encoding="utf-8")
+    for old, new in pairs:
+        assert old in text
+        text = text.replace(old, new)
+    return text
+
+
+NO_FALLBACK = ("uplinks:", "fallback: {enabled: false}\nuplinks:")
+EXEC = ("uplinks:", "services: {s: {prefixes: [192.0.2.9/32], checks: [{exec: [/c]}]}}\nuplinks:")
+ADDRESS = ("uplinks:", "services: {s: {prefixes: [192.0.2.9/32], address: add}}\nuplinks:")
+
+
+@pytest.mark.parametrize(
+    ("host", "edits", "raw_icmp", "needs"),
+    [
+        ("ipv4-only", [], False, {"net_admin"}),
+        ("ipv4-only", [], True, {"net_admin", "net_raw"}),
+        ("ipv4-only", [NO_FALLBACK], False, set()),
+        ("ipv4-only", [NO_FALLBACK, ADDRESS], False, {"net_admin"}),
+        ("ipv4-only", [EXEC], False, {"net_admin", "programs"}),
+        # Routers are asked to show themselves.
+        ("unnumbered", [], False, {"net_admin", "net_raw"}),
+        ("local", [], False, {"net_admin", "net_raw"}),
+    ],
+)
+def test_what_a_file_needs(
+    host: str,
+    edits: list[tuple[str, str]],
+    raw_icmp: bool,  # noqa: FBT001 - a parameter of a test
+    needs: set[str],
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "bgphealth.yaml"
+    file.write_text(edited(host, *edits), encoding="utf-8")
+    found = unit.needs(load(file), raw_icmp=raw_icmp)._asdict()
+    assert {name for name, is_needed in found.items() if is_needed} == needs
+
+
+def test_a_unit_that_needs_nothing_has_nothing() -> None:
+    nothing = unit.Needs(net_admin=False, net_raw=False, programs=False)
+    rendered = unit.render(nothing, places("/x")).splitlines()
+    assert "CapabilityBoundingSet=" in rendered
+    assert not any(line.startswith("AmbientCapabilities") for line in rendered)
+
+
 def verify(text: str, directory: Path) -> subprocess.CompletedProcess[str]:
     file = directory / "tested.service"
     file.write_text(text, encoding="utf-8")
@@ -173,6 +228,21 @@ def test_systemd_takes_the_unit(tmp_path: Path) -> None:
     for text in (exabgp_service(exabgp="/bin/true"), bgphealth_service("/bin/true")):
         done = verify(text, tmp_path)
         assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+@WITH_SYSTEMD
+@pytest.mark.parametrize(("unit_of", "exposure"), EXPOSURE.items())
+def test_the_exposure_is_no_larger_than_the_documentation_says(
+    unit_of: str, exposure: float, tmp_path: Path
+) -> None:
+    file = tmp_path / Path(unit_of).name
+    file.write_bytes((HERE / unit_of).read_bytes())
+    limit = f"--threshold={exposure * 10:.0f}"
+    command = ["systemd-analyze", "security", "--offline=true", "--no-pager", limit, str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stdout
+    said = (HERE.parents[1] / "docs" / "security.md").read_text(encoding="utf-8")
+    assert f"| {exposure} |" in said
 
 
 @WITH_SYSTEMD

@@ -190,7 +190,7 @@ def opened(directory: Path) -> Iterator[Path]:
 def works(machine: Machine, router: Frr) -> None:
     machine.run("systemd-sysusers", SYSUSERS)
     machine.write(str(FILE), YAML)
-    machine.write(f"{ANYBODY}/check", CHECK, 0o755)
+    machine.write(f"{ANYBODY}/check", CHECK, 0o777)
     machine.run(f"{OPT}/bin/bgphealth", "render", "all", "--raw-icmp", "-o", "/etc/exabgp")
     router.load(machine.read("/etc/exabgp/frr.conf"))
     rendered = machine.read("/etc/exabgp/exabgp.service")
@@ -231,6 +231,10 @@ def works(machine: Machine, router: Frr) -> None:
     assert machine.run("sh", "-c", "stat -c %a /var/lib/bgphealth/*").split() == ["600"]
     troubles = ("probe_unknown", "bgpd_not_asked", "kernel_not_changed", "state_not_kept", "drift")
     assert events(*troubles, "control_not_listening") == []
+    # What is said of a program that everybody may change, at the start and after the reload.
+    assert eventually(lambda: len(events("writable_by_others")) == 1 + 1)
+    said = {event["what"] for event in events("writable_by_others")}
+    assert said == {f"{ANYBODY}/check can be written by everybody"}
     machine.systemctl("stop", "exabgp")
     assert machine.properties("exabgp", "Result")["Result"] == "success"
 

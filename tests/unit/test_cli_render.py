@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from bgphealth.cli import render as render_module
 from bgphealth.cli.app import app
+from bgphealth.fallback import view
 from bgphealth.frr import setup
 from bgphealth.frr.setup import Daemon
 
@@ -313,3 +314,18 @@ def test_without_frr_there_is_no_part(
 def test_what_would_change_is_not_written(file: Path, tmp_path: Path) -> None:
     done = bgphealth("-c", file, "render", "frr", "--diff", "-o", tmp_path)
     assert (done.exit_code, "--diff writes no file" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "is_given"),
+    [("1 0", True), ("0 2147483647", False), ("100 200", True), (None, True)],
+)
+def test_raw_sockets_are_allowed_where_the_host_allows_no_others(
+    allowed: str | None, *, is_given: bool, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(view, "sysctl", lambda _: allowed)
+    asked = ("-c", file, "render", "systemd", "--user", "nobody-here")
+    line = "CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW\n"
+    assert (line in bgphealth(*asked).stdout) is is_given
+    assert line in bgphealth(*asked, "--raw-icmp").stdout
+    assert line not in bgphealth(*asked, "--no-raw-icmp").stdout

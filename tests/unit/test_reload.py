@@ -12,6 +12,7 @@ import pytest
 from bgphealth.config.problems import InvalidFileError
 from bgphealth.core.settings import (
     Bfd,
+    FallbackSettings,
     InjectorLoss,
     Mode,
     Readers,
@@ -56,6 +57,9 @@ def on_tor2(edit: Callable[[UplinkSettings], UplinkSettings]) -> Callable[[Setti
     return edited
 
 
+OFF = FallbackSettings(enabled=False, table=17900, rule_priority=1790)
+
+
 @pytest.mark.parametrize(
     ("edit", "with_frr", "direct"),
     [
@@ -65,10 +69,21 @@ def on_tor2(edit: Callable[[UplinkSettings], UplinkSettings]) -> Callable[[Setti
         (lambda s: replace(s, uplinks=s.uplinks[:1]), ["frr.conf"], ["exabgp.conf"]),
         (on_tor2(lambda u: replace(u, ttl_security=True)), ["frr.conf"], ["exabgp.conf"]),
         (on_tor2(lambda u: replace(u, bfd=BFD)), ["frr.conf"], []),
+        (lambda s: replace(s, fallback=OFF), ["exabgp.service"], ["exabgp.service"]),
         (on_tor2(lambda u: replace(u, password_file=None)), ["frr.conf"], ["exabgp.conf"]),
         (on_tor2(lambda u: replace(u, password_file=FILES[1])), ["frr.conf"], ["exabgp.conf"]),
     ],
-    ids=["nothing", "timing", "service", "uplink", "ttl", "bfd", "no password", "another password"],
+    ids=[
+        "nothing",
+        "timing",
+        "service",
+        "uplink",
+        "ttl",
+        "bfd",
+        "fallback",
+        "no password",
+        "another password",
+    ],
 )
 def test_what_is_to_be_rendered_again(
     edit: Callable[[Settings], Settings], with_frr: list[str], direct: list[str]
