@@ -47,7 +47,7 @@ from bgphealth.exabgp.replies import NeighborState
 VERSION = 1
 
 SLICE = 200
-"""Services or routes to describe in one go: some three milliseconds, and few turns on a busy host."""
+"""Services or routes to describe in one go: some three milliseconds, and not too many turns."""
 
 
 class Told(NamedTuple):
