@@ -245,6 +245,13 @@ def test_interfaces_that_differ_tell_two_routers_of_one_as_apart() -> None:
     assert [each.interface for each in loads("x", text.encode()).uplinks] == ["eth1", "eth2"]
 
 
+def test_a_family_that_no_router_has_is_a_place_to_fill_in() -> None:
+    conf = "\n".join(line for line in CONF.splitlines() if not line.startswith("neighbor 2001"))
+    text = healthcheck("--ip 2001:db8::1/128", conf)
+    assert "neighbor: {ipv4: 10.0.1.0, ipv6: FILL IN}" in text
+    assert "probe_source: {ipv4: 10.0.1.1, ipv6: FILL IN}" in text
+
+
 def test_who_is_not_told_of_a_process_does_not_get_its_service() -> None:
     other = "neighbor 10.0.2.0 { local-address 10.0.2.1; local-as 65101; peer-as 65002; API }\n"
     known = Known(None, KNOWN.sources, {**KNOWN.interfaces, ip_address("10.0.2.0"): "eth2"})
