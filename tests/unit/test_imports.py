@@ -238,6 +238,29 @@ def test_mode_follows_the_peers() -> None:
     assert "mode: frr" in healthcheck("", known=known)
 
 
+def test_interfaces_that_differ_tell_two_routers_of_one_as_apart() -> None:
+    assert len(loads("x", healthcheck("").encode()).uplinks) == 1
+    both = {ip_address("10.0.1.0"): "eth1", ip_address("2001:db8:1::1"): "eth2"}
+    text = healthcheck("", known=Known(None, KNOWN.sources, both))
+    assert [each.interface for each in loads("x", text.encode()).uplinks] == ["eth1", "eth2"]
+
+
+def test_a_family_that_no_router_has_is_a_place_to_fill_in() -> None:
+    conf = "\n".join(line for line in CONF.splitlines() if not line.startswith("neighbor 2001"))
+    text = healthcheck("--ip 2001:db8::1/128", conf)
+    assert "neighbor: {ipv4: 10.0.1.0, ipv6: FILL IN}" in text
+    assert "probe_source: {ipv4: 10.0.1.1, ipv6: FILL IN}" in text
+
+
+def test_who_is_not_told_of_a_process_does_not_get_its_service() -> None:
+    other = "neighbor 10.0.2.0 { local-address 10.0.2.1; local-as 65101; peer-as 65002; API }\n"
+    known = Known(None, KNOWN.sources, {**KNOWN.interfaces, ip_address("10.0.2.0"): "eth2"})
+    for api, uplinks in (("", None), ("api { processes [ p ]; }", frozenset({"tor2"}))):
+        text = healthcheck("", CONF + other.replace("API", api), known)
+        services = loads("x", text.encode()).services
+        assert [each.uplinks for each in services if each.name == "p"] == [uplinks]
+
+
 # ---- anycast-healthchecker -----------------------------------------------------------------------
 
 
