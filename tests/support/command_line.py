@@ -23,7 +23,8 @@ SHOWN = {
 
 def commands(above: click.Context | None = None) -> Iterator[click.Context]:
     """Yield the context of each command, groups before what is in them."""
-    context = above or click.Context(app, info_name="bgphealth")
+    # With its settings: a command keeps the help option that it is first asked for.
+    context = above or click.Context(app, info_name="bgphealth", **app.context_settings)
     yield context
     group = context.command
     if isinstance(group, click.Group):
