@@ -19,11 +19,15 @@ _PLAIN = re.compile(r"[A-Za-z0-9_./@+=:,~-]+")
 
 
 class Needs(NamedTuple):
-    """What a sandbox must leave: CAP_NET_ADMIN, CAP_NET_RAW, room for programs of `exec` probes."""
+    """What a sandbox must leave: CAP_NET_ADMIN, CAP_NET_RAW, room for programs of `exec` probes.
+
+    `directory` is where metrics are written, None for nowhere.
+    """
 
     net_admin: bool = True
     net_raw: bool = True
     programs: bool = True
+    directory: Path | None = None
 
     @property
     def capabilities(self) -> str:
@@ -67,10 +71,12 @@ def needs(settings: Settings, *, raw_icmp: bool) -> Needs:
     writes = settings.fallback.enabled
     adds = any(service.address is AddressUse.ADD for service in settings.services)
     kinds = _kinds(settings)
+    textfile = settings.metrics.textfile if settings.metrics else None
     return Needs(
         net_admin=writes or adds or settings.flush_conntrack,
         net_raw=(raw_icmp and ProbeKind.ICMP in kinds) or (writes and _solicits(settings)),
         programs=ProbeKind.EXEC in kinds,
+        directory=Path(textfile).parent if textfile else None,
     )
 
 
@@ -80,7 +86,7 @@ def render(needs: Needs, host: Host, *, frr: bool = True) -> str:
     Raises:
         ConfigurationError: systemd could not read one of the words, or a path is not absolute.
     """
-    _require_plain("exabgp.service", map(str, host))
+    _require_plain("exabgp.service", [*map(str, host), *_directories(needs)])
     _require_absolute("exabgp.service", (host.file, host.exabgp, host.conf, host.pid_file))
     return templating.render("exabgp.service.j2", **host._asdict(), frr=frr, **_sandbox(needs))
 
@@ -91,7 +97,8 @@ def render_alone(needs: Needs, host: Alone) -> str:
     Raises:
         ConfigurationError: systemd could not read one of the words, or a path is not absolute.
     """
-    _require_plain("bgphealth.service", (str(host.file), *host.program, host.user))
+    words = (str(host.file), *host.program, host.user, *_directories(needs))
+    _require_plain("bgphealth.service", words)
     _require_absolute("bgphealth.service", (host.file, *map(Path, host.program[:1])))
     return templating.render(
         "bgphealth.service.j2",
@@ -103,7 +110,15 @@ def render_alone(needs: Needs, host: Alone) -> str:
 
 
 def _sandbox(needs: Needs) -> dict[str, object]:
-    return {"capabilities": needs.capabilities, "programs": needs.programs}
+    return {
+        "capabilities": needs.capabilities,
+        "programs": needs.programs,
+        "directories": _directories(needs),
+    }
+
+
+def _directories(needs: Needs) -> list[str]:
+    return [str(needs.directory)] if needs.directory else []
 
 
 def _kinds(settings: Settings) -> set[ProbeKind]:

@@ -170,6 +170,7 @@ def edited(host: str, *pairs: tuple[str, str]) -> str:
 
 NO_FALLBACK = ("uplinks:", "fallback: {enabled: false}\nuplinks:")
 EXEC = ("uplinks:", "services: {s: {prefixes: [192.0.2.9/32], checks: [{exec: [/c]}]}}\nuplinks:")
+TEXTFILE = ("uplinks:", "metrics: {textfile: /srv/metrics/b.prom}\nuplinks:")
 ADDRESS = ("uplinks:", "services: {s: {prefixes: [192.0.2.9/32], address: add}}\nuplinks:")
 
 
@@ -181,6 +182,7 @@ ADDRESS = ("uplinks:", "services: {s: {prefixes: [192.0.2.9/32], address: add}}\
         ("ipv4-only", [NO_FALLBACK], False, set()),
         ("ipv4-only", [NO_FALLBACK, ADDRESS], False, {"net_admin"}),
         ("ipv4-only", [EXEC], False, {"net_admin", "programs"}),
+        ("ipv4-only", [TEXTFILE], False, {"net_admin", "directory"}),
         # Routers are asked to show themselves.
         ("unnumbered", [], False, {"net_admin", "net_raw"}),
         ("local", [], False, {"net_admin", "net_raw"}),
@@ -197,6 +199,15 @@ def test_what_a_file_needs(
     file.write_text(edited(host, *edits), encoding="utf-8")
     found = unit.needs(load(file), raw_icmp=raw_icmp)._asdict()
     assert {name for name, is_needed in found.items() if is_needed} == needs
+
+
+def test_metrics_are_written_through_the_sandbox(tmp_path: Path) -> None:
+    file = tmp_path / "bgphealth.yaml"
+    file.write_text(edited("ipv4-only", TEXTFILE), encoding="utf-8")
+    needs = unit.needs(load(file), raw_icmp=False)
+    assert "\nReadWritePaths=-/srv/metrics\n" in unit.render(needs, places("/x"))
+    with pytest.raises(ConfigurationError, match="cannot be written into"):
+        unit.render(needs._replace(directory=Path("/srv/a b")), places("/x"))
 
 
 def test_a_unit_that_needs_nothing_has_nothing() -> None:

@@ -59,7 +59,10 @@ def parse(arguments: list[str]) -> None:
     context: click.Context | None = None
     name: str | None = "bgphealth"
     while True:
-        context = command.make_context(name, list(arguments), parent=context)
+        try:
+            context = command.make_context(name, list(arguments), parent=context)
+        except click.exceptions.Exit:
+            return  # ``--version`` and the like are done with it.
         if not isinstance(command, click.Group) or not (rest := _rest(context)):
             return
         name, found, arguments = command.resolve_command(context, rest)
