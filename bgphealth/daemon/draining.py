@@ -12,10 +12,7 @@ from bgphealth.core.events import Drained, Event, Undrained
 from bgphealth.core.orders import Target, What
 from bgphealth.core.settings import LOOPBACK
 from bgphealth.core.state import State
-from bgphealth.daemon.requests import Command, Kind, RefusalError, Request, iso, unknown
-
-LONGEST_S = 366 * 86400.0
-"""The longest drain that ends by itself."""
+from bgphealth.daemon.requests import Command, Kind, RefusalError, Request, iso, seconds, unknown
 
 
 class Steering(Protocol):
@@ -56,7 +53,8 @@ class _Draining:
     async def drain(self, request: Request) -> dict[str, object]:
         """Take something out of use."""
         fields = request.fields
-        target, lasts_s = self._target(fields), _duration(fields.get("for_s"))
+        target = self._target(fields)
+        lasts_s = seconds("for_s", fields.get("for_s"), 1.0, "1 second")
         force = fields.get("force", False)
         if not isinstance(force, bool):
             raise RefusalError(Kind.BAD_REQUEST, "force must be true or false")
@@ -157,16 +155,6 @@ def _settled_at(state: State, target: Target) -> float | None:
         case What.HOST:
             mine = [s for t, s in settling if isinstance(t, str)]
     return max((one.settled_at for one in mine), default=None)
-
-
-def _duration(value: object) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise RefusalError(Kind.BAD_REQUEST, "for_s must be a number of seconds")
-    if not 1 <= value <= LONGEST_S:
-        raise RefusalError(Kind.BAD_REQUEST, "for_s must be from 1 second to 366 days")
-    return float(value)
 
 
 def _json(target: Target) -> tuple[str, str]:

@@ -27,6 +27,7 @@ from bgphealth.daemon.requests import (
     RefusalError,
     Request,
     Stream,
+    seconds,
     unknown,
 )
 
@@ -37,7 +38,6 @@ MOST_ANSWERED = 1000
 
 _LONGEST_BYTES = 16 * 1024
 _LAST = 100
-_A_YEAR_S = 366 * 86400.0
 _WHOLE = ("uplink", "service", "neighbor", "address", "what", "user")
 _LISTS = ("routes", "addresses", "uplinks", "files")
 
@@ -144,7 +144,8 @@ class _Events:
         follow = fields.get("follow", False)
         if not isinstance(follow, bool):
             raise RefusalError(Kind.BAD_REQUEST, "follow must be true or false")
-        last, since_s = _last(fields.get("last", _LAST)), _since(fields.get("since_s"))
+        last = _last(fields.get("last", _LAST))
+        since_s = seconds("since_s", fields.get("since_s"), 0.0, "0 seconds")
         kept = self._recent.all()
         words = self._words(fields.get("thing"), kept)
         since = 0.0 if since_s is None else time.time() - since_s
@@ -214,13 +215,3 @@ def _last(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST_ANSWERED:
         raise RefusalError(Kind.BAD_REQUEST, f"last must be a number from 0 to {MOST_ANSWERED}")
     return value
-
-
-def _since(value: object) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise RefusalError(Kind.BAD_REQUEST, "since_s must be a number of seconds")
-    if not 0 <= value <= _A_YEAR_S:
-        raise RefusalError(Kind.BAD_REQUEST, "since_s must be from 0 seconds to 366 days")
-    return float(value)

@@ -23,11 +23,14 @@ __all__ = [
     "Request",
     "Stream",
     "iso",
+    "seconds",
     "shown",
     "unknown",
 ]
 
 LONGEST_NAME = 64
+LONGEST_S = 366 * 86400.0
+"""The longest time that can be asked for."""
 
 
 class RefusalError(Exception):
@@ -88,6 +91,21 @@ _MOST_NAMES = 50
 def shown(value: object) -> str:
     """Return what was asked for as it may stand in a message."""
     return repr(value if not isinstance(value, str) else value[:LONGEST_NAME])[:LONGEST_NAME]
+
+
+def seconds(field: str, value: object, least_s: float, least: str) -> float | None:
+    """Return a field that is a number of seconds, from `least_s`, in words `least`, to 366 days.
+
+    Raises:
+        RefusalError: it is something else. None is the same as no field.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise RefusalError(Kind.BAD_REQUEST, f"{field} must be a number of seconds")
+    if not least_s <= value <= LONGEST_S:
+        raise RefusalError(Kind.BAD_REQUEST, f"{field} must be from {least} to 366 days")
+    return float(value)
 
 
 def iso(at: float) -> str:
