@@ -43,8 +43,8 @@ scrape_configs:
   said in the log (`metrics_not_listening`, `metrics_not_written`), tried again, and costs nothing
   else. All who ask within a second get the same answer; a slow client is left.
 - **The textfile** is replaced as a whole, readable for everybody, and taken away at the end. Under
-  the rendered units it must be writable: `ReadWritePaths=/var/lib/node_exporter` in a drop-in, and
-  the user of the unit as its owner or in its group. What a killed bgphealth leaves behind is old:
+  the rendered units its directory is writable (`ReadWritePaths=`: render them again); the user of
+  the unit must be its owner or in its group. What a killed bgphealth leaves behind is old:
   compare `bgphealth_exposition_timestamp_seconds`. The job is node_exporter's.
 - **Counters begin with the start** of bgphealth, or with the reload that turned metrics on. A
   reload keeps them; what it removes from the file vanishes.
