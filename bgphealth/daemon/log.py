@@ -41,21 +41,24 @@ def configure(*, verbose: bool, keep: Iterable[Processor] = ()) -> FilteringBoun
             *renderers,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", _Stderr())),
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", _Lossy(sys.stderr))),
     )
     return cast("FilteringBoundLogger", structlog.get_logger())
 
 
-class _Stderr:
+class _Lossy:
     """Where lines go. One that cannot be written is lost: a full disk must not end the program."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
 
     def write(self, text: str) -> None:
         with suppress(OSError):
-            sys.stderr.write(text)
+            self._stream.write(text)
 
     def flush(self) -> None:
         with suppress(OSError):
-            sys.stderr.flush()
+            self._stream.flush()
 
 
 def _headline_first(_: object, __: str, event: EventDict) -> EventDict:

@@ -30,11 +30,16 @@ class Terminal(io.StringIO):
 
 
 @pytest.fixture
-def stderr(monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    yield terminal
+def stderr() -> Iterator[Terminal]:
+    yield Terminal()
     structlog.reset_defaults()
+
+
+def configured(stderr: Terminal, *, verbose: bool = False) -> FilteringBoundLogger:
+    """Configure the log as for a process with that stderr."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stderr", stderr)
+        return log.configure(verbose=verbose)
 
 
 @pytest.fixture
@@ -47,7 +52,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 @pytest.fixture
 def logger(stderr: Terminal, clock: list[float]) -> FilteringBoundLogger:
     assert (stderr.getvalue(), clock) == ("", [0.0])
-    return log.configure(verbose=True)
+    return configured(stderr, verbose=True)
 
 
 def lines(stderr: Terminal) -> list[dict[str, object]]:
@@ -103,7 +108,7 @@ async def test_the_count_comes_although_nothing_else_is_said(
     monkeypatch: pytest.MonkeyPatch, stderr: Terminal
 ) -> None:
     monkeypatch.setattr(repeats, "WINDOW_S", 0.0)
-    logger = log.configure(verbose=False)
+    logger = configured(stderr)
     monkeypatch.setattr(repeats, "MOST_OF_ALL", 0)
     logger.info("kernel_asked")
     assert lines(stderr) == []
@@ -125,7 +130,7 @@ def test_a_line_is_a_line_whatever_is_in_it(
     stderr: Terminal,
 ) -> None:
     stderr.is_one = is_terminal
-    log.configure(verbose=False).warning(
+    configured(stderr).warning(
         "exabgp_unexpected_line", line=ESCAPES, list=[ESCAPES], k={ESCAPES: ESCAPES}
     )
     (line,) = stderr.getvalue().splitlines()
@@ -137,7 +142,7 @@ def test_a_line_is_a_line_whatever_is_in_it(
 
 def test_a_traceback_keeps_its_lines_on_a_terminal(stderr: Terminal) -> None:
     stderr.is_one = True
-    logger = log.configure(verbose=False)
+    logger = configured(stderr)
     try:
         raise ValueError(ESCAPES)  # noqa: TRY301 - to have a traceback
     except ValueError:
