@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from pathlib import Path
@@ -24,8 +25,18 @@ BAD_FILE = "version: 1\nmode: frr\n"
 
 async def bgphealth(file: Path, *arguments: str) -> Process:
     kept = {"STATE_DIRECTORY": str(file.parent), "RUNTIME_DIRECTORY": str(file.parent)}
+    # Whoever starts the tests in the background may have it ignored.
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bgphealth", "-c", str(file), *arguments),
+        *(
+            "env",
+            "--default-signal=INT",
+            sys.executable,
+            "-m",
+            "bgphealth",
+            "-c",
+            str(file),
+            *arguments,
+        ),
         stdin=DEVNULL,
         stdout=PIPE,
         stderr=PIPE,
@@ -105,8 +116,9 @@ async def test_what_fails_is_seen_explained_and_seen_to_heal() -> None:
         async with program_over(file) as run:
             await listens(run, file)
             await hears(watching, f"pid {run.process.pid}: ")
-            watching.send_signal(2)
-            _, err_bytes = await watching.communicate()
+            watching.send_signal(signal.SIGINT)
+            async with asyncio.timeout(20):
+                _, err_bytes = await watching.communicate()
             assert (watching.returncode, err_bytes) == (0, b"")
 
 
