@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from bgphealth.core.settings import Settings
 from bgphealth.fallback.addresses import AddressKeeper
@@ -17,12 +18,16 @@ class Seen:
         self.links: Mapping[str, bool] = {}
         self.sources = Sources({}, {}, {})
         self.applied: list[Applied] = []
-        self.watch = UplinkWatch(
-            settings, self._take_links, self._take_sources, self.applied.append, keeper
-        )
+        """What was changed, and what could not be: looks that found all as it should be are not."""
+        told = self._take_links, self._take_sources, self._take_applied
+        self.watch = UplinkWatch(settings, *told, keeper)
 
     def _take_links(self, links: Mapping[str, bool]) -> None:
         self.links = links
 
     def _take_sources(self, sources: Sources) -> None:
         self.sources = sources
+
+    def _take_applied(self, applied: Applied) -> None:
+        if replace(applied, present=frozenset()) != Applied((), {}):
+            self.applied.append(applied)
