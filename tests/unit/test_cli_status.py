@@ -118,7 +118,7 @@ def test_explain_as_json_has_what_status_has(tmp_path: Path) -> None:
 
 
 def test_a_guess_may_be_no_name_of_the_file(tmp_path: Path) -> None:
-    result = over(tmp_path, "explain", "defualt", of=steered())
+    result = over(tmp_path, "explain", "defaults", of=steered())
     assert "did you mean default?" in result.output
 
 
