@@ -102,7 +102,7 @@ def _exchange(path: Path, command: str, request: bytes) -> Iterator[bytes]:
     except (FileNotFoundError, ConnectionRefusedError):
         raise HostError(
             f"nothing listens at {path}: is bgphealth running, with this file (-c), and has it "
-            "logged started?"
+            "logged started? If it waits for a right file, 'bgphealth check' says what is wrong"
         ) from None
     except PermissionError:
         raise PermissionDeniedError(

@@ -190,7 +190,8 @@ def _quorum(health: PathHealth) -> Iterator[str]:
 def _probe(of: PathProbe, probe: ProbeHealth, timing: Timing) -> str:
     fall, rise = _counts(of, probe, timing)
     late = " The answer to the last one is late." if probe.overdue else ""
-    return _counting(f"{of.probe} ({of.role})", probe.hysteresis, (fall, rise), probe.detail) + late
+    counting = _counting(f"{of.probe} ({of.role})", probe.hysteresis, (fall, rise), probe.detail)
+    return counting + _patience(fall, timing) + late
 
 
 def _counts(of: PathProbe, probe: ProbeHealth, timing: Timing) -> tuple[int, int]:
@@ -199,6 +200,12 @@ def _counts(of: PathProbe, probe: ProbeHealth, timing: Timing) -> tuple[int, int
         return 1, 1
     fall = patient_fall(timing.fall, probe.window.loss) if probe.window.lost else timing.fall
     return fall, timing.rise
+
+
+def _patience(fall: int, timing: Timing) -> str:
+    if fall <= timing.fall:
+        return ""
+    return f" Fall is more than the file's {timing.fall}, because answers were lost lately."
 
 
 def _counting(name: str, counted: Hysteresis, counts: tuple[int, int], detail: str) -> str:
@@ -264,7 +271,8 @@ def _next_of_path(state: State, key: PathKey) -> Iterator[str]:
         case Level.UP:
             falls = [_counts(of, probe, timing)[0] for of, probe in health.probes.items()]
             fall = max(falls, default=timing.fall)
-            yield f"It goes down after {fall} failed answers in a row of a probe that it needs."
+            down = f"It goes down after {fall} failed answers in a row of a probe that it needs."
+            yield down + _patience(fall, timing)
         case _:
             pass  # Damped: the penalty says when.
 

@@ -60,7 +60,8 @@ class _Looking:
         known = self._program.known
         found = list(_explained(known, thing.strip()))
         if not found:
-            raise unknown("thing", thing, known.state.settings)
+            prefixes = ("each prefix of a service",) if known.state.services else ()
+            raise unknown("thing", thing, known.state.settings, "default", *prefixes)
         return {"explained": found}
 
 

@@ -74,14 +74,19 @@ class Command:
     changes: bool = True
 
 
-def unknown(what: str, name: str, settings: Settings) -> RefusalError:
-    """Return the refusal of a name that the file has not; `what` is uplink, service or thing."""
+def unknown(what: str, name: str, settings: Settings, *more: str) -> RefusalError:
+    """Return the refusal of a name that the file has not; `what` is uplink, service or thing.
+
+    `more` is what else can be asked about, in words.
+    """
     uplinks = [uplink.name for uplink in settings.uplinks] if what != "service" else []
     services = [service.name for service in settings.services] if what != "uplink" else []
-    names = [name for name in (*uplinks, *services) if name != LOOPBACK]
-    close = get_close_matches(name[:LONGEST_NAME], names, n=1)
+    # The host loopback is not for drains.
+    names = [name for name in (*uplinks, *services) if what == "thing" or name != LOOPBACK]
+    close = get_close_matches(name[:LONGEST_NAME], [*names, *more], n=1)
     guess = f"; did you mean {close[0]}?" if close else ""
-    there = f" (there is {', '.join(names[:_MOST_NAMES])})" if names else ""
+    known = [*names[:_MOST_NAMES], *more]
+    there = f" (there is {', '.join(known)})" if known else ""
     return RefusalError(Kind.UNKNOWN_NAME, f"there is no {what} {shown(name)}{guess}{there}")
 
 

@@ -166,6 +166,26 @@ def test_from_installing_to_purging(system: System, package: Path) -> None:
     assert system.files() == before
 
 
+def test_another_exabgp_is_left_alone(system: System, package: Path) -> None:
+    """With a Conflicts, apt would remove it first, and what it announces would be withdrawn."""
+    inside, other = f"/root/{package.name}", "/root/exabgp"
+    control = "Package: exabgp\nVersion: 1\nArchitecture: all\nMaintainer: a <a@b>\nDescription: a"
+    system.outside("cp", str(package), f"{system.root}{inside}")
+    system.run("sh", "-c", f"mkdir -p {other}/DEBIAN; echo '{control}' >{other}/DEBIAN/control")
+    system.run("dpkg-deb", "--build", other)
+    system.run("dpkg", "--install", f"{other}.deb")
+
+    install = f"apt-get install --yes --no-install-recommends {inside} 2>&1 || :"
+    assert "the package exabgp is installed. Nothing was changed." in system.run(
+        "sh", "-c", install
+    )
+
+    assert "install ok installed" in system.run("dpkg", "--status", "exabgp")
+    system.run("dpkg", "--purge", "exabgp")
+    system.run("dpkg", "--install", inside)
+    system.run("dpkg", "--purge", "bgphealth")
+
+
 def completed(system: System, *words: str) -> list[str]:
     """Return what bash completes the last word to."""
     script = (

@@ -117,10 +117,16 @@ def test_explain_as_json_has_what_status_has(tmp_path: Path) -> None:
     assert (found["kind"], found["of"], found["data"]["verdict"]) == ("path", "tor2 ipv4", "down")
 
 
+def test_a_guess_may_be_no_name_of_the_file(tmp_path: Path) -> None:
+    result = over(tmp_path, "explain", "defaults", of=steered())
+    assert "did you mean default?" in result.output
+
+
 @pytest.mark.parametrize("thing", ["tro1", "tor1/ipv6", "2001:db8::1", "x" * 299, "\x1b[2J"])
 def test_what_nobody_knows_is_refused_with_a_guess(tmp_path: Path, thing: str) -> None:
     result = over(tmp_path, "explain", thing, of=steered())
     assert (result.exit_code, "there is no thing" in result.output) == (2, True)
+    assert "(there is tor1, tor2, loopback, dns, default, each prefix of" in result.output
     assert len(result.output) < 300
     assert "\x1b" not in result.output
 

@@ -59,6 +59,18 @@ def test_what_failed_and_why_is_said() -> None:
     assert "is down: 3 failed in a row (fall 3): no answer within 200 ms." in words
 
 
+def test_why_more_failures_count_than_the_file_says() -> None:
+    of = steered()
+    tor2 = of.state.settings.uplinks[1]
+    every_other = (Verdict.OK, Verdict.FAILED) * 15
+    of.feed(probed(tor2, Role.BEYOND, 0, verdict, 90.0) for verdict in every_other)
+    words = said(of.state)
+    why = " Fall is more than the file's 3, because answers were lost lately."
+    assert f"is up: 1 failed in a row (fall 14): no answer within 200 ms.{why}" in words
+    assert f"goes down after 14 failed answers in a row of a probe that it needs.{why}" in words
+    assert "more than the file" not in said(of.state, TOR1)
+
+
 def test_a_path_that_is_up_says_what_would_take_it_down() -> None:
     words = said(dark(), TOR1)
     assert words.startswith("tor1 ipv4 is up since at 90 (10 s): probes_ok, ")
