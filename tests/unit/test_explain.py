@@ -15,7 +15,7 @@ from bgphealth.core.intents import RouteKey
 from bgphealth.core.orders import What
 from bgphealth.core.settings import Damping, Family, Mode, Role, Settings
 from bgphealth.core.state import State
-from tests.support.control import steered
+from tests.support.control import Steered, steered
 from tests.support.hosts import CHECK_FALL, FALL, RISE, checked, host, probed, round_of, service
 
 TOR1, TOR2 = (PathKey(name, Family.IPV4) for name in ("tor1", "tor2"))
@@ -149,12 +149,17 @@ def test_a_withdrawn_route_says_what_to_do() -> None:
     assert isinstance(key, RouteKey)
 
 
-def test_in_local_mode_the_preferred_one_says_when_it_takes_over() -> None:
-    settings = replace(host(mode=Mode.LOCAL), stable_for_s=30.0)
-    of = steered(settings)
+def returned(settings: Settings) -> Steered:
+    """Return a host in local mode whose tor1 has fallen, tor2 has taken over, and tor1 is back."""
+    of = steered(replace(settings, stable_for_s=30.0))
     tor1 = settings.uplinks[0]
     of.feed(event for _ in range(FALL) for event in round_of(tor1, Verdict.FAILED, 80.0))
     of.feed(event for _ in range(RISE) for event in round_of(tor1, Verdict.OK, 95.0))
+    return of
+
+
+def test_in_local_mode_the_preferred_one_says_when_it_takes_over() -> None:
+    of = returned(host(mode=Mode.LOCAL))
     words = "\n".join(explain.in_use(of.state, Family.IPV4, moment()))
     assert "tor2 is in use for ipv4 since at 80 (20 s)." in words
     assert (
@@ -163,6 +168,37 @@ def test_in_local_mode_the_preferred_one_says_when_it_takes_over() -> None:
     default = default_key(Family.IPV4, 1)
     spare = "\n".join(explain.route(of.state, default, moment()))
     assert spare.startswith("0.0.0.0/0 path 1 is spare: not_stable, ")
+
+
+@pytest.mark.parametrize(
+    ("until", "words"), [(None, "for good"), (700.0, "until at 700 (in 10 min)")]
+)
+def test_in_local_mode_a_drained_one_does_not_take_over(until: float | None, words: str) -> None:
+    of = returned(host(mode=Mode.LOCAL))
+    of.post(Drained(96.0, What.UPLINK, "tor1", 96.0, until))
+    found = list(explain.in_use(of.state, Family.IPV4, moment()))
+    assert found[1:] == [f"tor1 is preferred and does not take over: it is drained, {words}."]
+
+
+def test_in_local_mode_a_damped_one_does_not_take_over() -> None:
+    of = returned(host(mode=Mode.LOCAL, damping=DAMPING._replace(suppress=900.0, reuse=100.0)))
+    found = list(explain.in_use(of.state, Family.IPV4, moment()))
+    assert found[1:] == ["tor1 is preferred and does not take over: it is damped (damped)."]
+
+
+def test_in_local_mode_one_that_is_down_does_not_take_over() -> None:
+    of = returned(host(mode=Mode.LOCAL))
+    of.post(LinkChanged(96.0, "tor1", up=False))
+    found = list(explain.in_use(of.state, Family.IPV4, moment()))
+    assert found[1:] == ["tor1 is preferred and does not take over: it is down (link_down)."]
+
+
+def test_in_local_mode_one_without_the_family_is_not_named() -> None:
+    plain = host(families=(Family.IPV4, Family.IPV6), mode=Mode.LOCAL)
+    tor1, tor2 = plain.uplinks
+    of = steered(replace(plain, uplinks=(replace(tor1, paths=tor1.paths[:1]), tor2)))
+    (found,) = explain.in_use(of.state, Family.IPV6, moment())
+    assert found.startswith("tor2 is in use for ipv6 since ")
 
 
 @pytest.mark.parametrize(
