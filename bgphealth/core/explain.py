@@ -6,11 +6,12 @@ engine decides; this only says by what. Times of day are said by whoever has a c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from bgphealth.core import engine, policy_services
 from bgphealth.core.carrying import able
+from bgphealth.core.communities import Community
 from bgphealth.core.damping import Penalty
 from bgphealth.core.decisions import default_key
 from bgphealth.core.drain import Leg, Stage, Thing
@@ -21,7 +22,17 @@ from bgphealth.core.orders import Order, Target, What
 from bgphealth.core.preference import by_preference
 from bgphealth.core.quality import patient_fall
 from bgphealth.core.reasons import About, Reason
-from bgphealth.core.settings import Damping, Family, Mode, Role, Scope, Timing
+from bgphealth.core.settings import (
+    Damping,
+    Family,
+    Mode,
+    Prefix,
+    Role,
+    Scope,
+    ServiceSettings,
+    Settings,
+    Timing,
+)
 from bgphealth.core.state import State
 
 
@@ -108,22 +119,36 @@ def service(state: State, name: str, lived: Lived, moment: Moment) -> Iterator[s
     yield from _drained(state, target, name, moment)
 
 
-def route(state: State, key: RouteKey, moment: Moment) -> Iterator[str]:
+class Steering(NamedTuple):
+    """What every route is explained with: whose each prefix is, and what leads to each uplink."""
+
+    owner_of: Mapping[Prefix, ServiceSettings]
+    communities_of: Mapping[str, frozenset[Community]]
+
+    @classmethod
+    def of(cls, settings: Settings) -> Steering:
+        """Return that of a file. One for many routes: it takes a while."""
+        return cls(
+            {prefix: service for service in settings.services for prefix in service.prefixes},
+            {u.name: policy_services.all_steering(settings, u) for u in settings.uplinks},
+        )
+
+
+def route(state: State, key: RouteKey, steering: Steering, moment: Moment) -> Iterator[str]:
     """Explain what is decided for a route, towards each uplink, and what would change it."""
     yield from _decision(state, key, str(key), moment)
     if key.path_id:
         return
     family = Family.of(key.prefix)
-    owner = next((s for s in state.settings.services if key.prefix in s.prefixes), None)
-    decision = state.decisions[key]
-    outward = decision.outward
+    owner = steering.owner_of.get(key.prefix)
+    outward = state.decisions[key].outward
     for uplink in state.settings.uplinks:
         path_of = next((p for p in uplink.paths if p.family is family), None)
         if key.neighbor is not None and (path_of is None or path_of.neighbor != key.neighbor):
             continue
-        steering = policy_services.all_steering(state.settings, uplink)
         goes = outward is not None and (
-            key.neighbor is not None or not steering.isdisjoint(outward.communities)
+            key.neighbor is not None
+            or not steering.communities_of[uplink.name].isdisjoint(outward.communities)
         )
         if goes:
             yield f"{uplink.name} gets it."

@@ -9,7 +9,7 @@ import pytest
 from bgphealth.core import engine, explain
 from bgphealth.core.decisions import default_key
 from bgphealth.core.events import Drained, LinkChanged, Started, Verdict
-from bgphealth.core.explain import Lived, Moment
+from bgphealth.core.explain import Lived, Moment, Steering
 from bgphealth.core.health import PathKey
 from bgphealth.core.intents import RouteKey
 from bgphealth.core.orders import What
@@ -39,6 +39,10 @@ def dark(settings: Settings | None = None, *, answers: int = 0, at: float = 90.0
 
 def said(state: State, key: PathKey = TOR2, now: float = 100.0) -> str:
     return "\n".join(explain.path(state, key, LIVED, moment(now)))
+
+
+def routed(state: State, key: RouteKey) -> list[str]:
+    return [*explain.route(state, key, Steering.of(state.settings), moment())]
 
 
 def test_a_path_that_is_down_names_probes_counters_thresholds_and_the_next_change() -> None:
@@ -131,7 +135,7 @@ def test_a_route_says_towards_whom_and_why_not(mode: Mode) -> None:
     dns = replace(plain.services[1], uplinks=frozenset({"tor1", "tor2"}))
     state = dark(replace(plain, services=(plain.services[0], dns)))
     keys = [key for key in state.decisions if str(key.prefix) == "192.0.2.53/32"]
-    words = "\n".join(line for key in keys for line in explain.route(state, key, moment()))
+    words = "\n".join(line for key in keys for line in routed(state, key))
     assert "tor1 gets it." in words
     assert "tor2 does not: its ipv4 path is down (beyond_failed)." in words
     assert ("services.dns.uplinks has not got it" in words) is (mode is Mode.FRR)
@@ -141,7 +145,7 @@ def test_a_withdrawn_route_says_what_to_do() -> None:
     of = steered()
     of.feed([checked(Verdict.FAILED, 90.0)] * CHECK_FALL)
     (key,) = (key for key in of.state.decisions if str(key.prefix) == "192.0.2.53/32")
-    words = list(explain.route(of.state, key, moment()))
+    words = routed(of.state, key)
     assert words[:2] == [
         "192.0.2.53/32 is withdrawn: service_down, a service: it is down.",
         "What to do: as for the service.",
@@ -166,7 +170,7 @@ def test_in_local_mode_the_preferred_one_says_when_it_takes_over() -> None:
         "tor1 is preferred and up since at 95 (5.0 s); it takes over at at 125 (in 25 s)" in words
     )
     default = default_key(Family.IPV4, 1)
-    spare = "\n".join(explain.route(of.state, default, moment()))
+    spare = "\n".join(routed(of.state, default))
     assert spare.startswith("0.0.0.0/0 path 1 is spare: not_stable, ")
 
 
