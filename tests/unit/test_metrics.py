@@ -195,6 +195,26 @@ async def test_a_mistake_in_counting_is_said_and_ends_nothing(
         assert (await ask(port)).startswith(b"HTTP/1.1 200 ")
 
 
+async def test_a_mistake_in_exposing_is_said_and_it_begins_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun: list[Observer] = []
+
+    async def watch_lag(observer: Observer) -> None:
+        begun.append(observer)
+        if len(begun) == 1:
+            raise KeyError("a mistake")
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(metrics, "RETRY_S", 0.01)
+    monkeypatch.setattr(metrics, "_watch_lag", watch_lag)
+    port = free_port()
+    async with exposing(over_http(port)) as (run, _):
+        await run.until(lambda: run.said("metrics_failed"))
+        await run.until(lambda: run.log[-1]["event"] == "metrics_listening")
+        assert (await ask(port)).startswith(b"HTTP/1.1 200 ")
+
+
 async def test_a_port_in_use_is_said_once_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scrape, "RETRY_S", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as other:
