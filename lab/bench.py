@@ -7,7 +7,6 @@ what the neighbors' kernels saw. All figures depend on the machine and on what e
 
 from __future__ import annotations
 
-import os
 import random
 import tempfile
 import time
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from bgphealth import config
 from lab import convergence, dual_tor, topology, watch
 from lab.bench_agents import Agent, Program
+from lab.measured import lab_up, machine
 from lab.namespaces import NamespaceDriver
 
 if TYPE_CHECKING:
@@ -168,31 +168,28 @@ class Bench:
         Raises:
             LabError: Something could not be measured.
         """
-        load_before = os.getloadavg()[0]
-        self.driver.up()
-        try:
-            with ExitStack() as stack:
-                neighbors = {
-                    node: stack.enter_context(Agent(self.driver, node, ["neighbor", "eth1"]))
-                    for node in _NEIGHBORS
-                }
-                web = stack.enter_context(Agent(self.driver, _SERVER, ["web", *map(str, _WEB)]))
-                # Below the repository, which every node sees; not so all of the host's directories.
-                convergence.OUTPUT.mkdir(exist_ok=True)
-                directory = Path(
-                    stack.enter_context(tempfile.TemporaryDirectory(dir=convergence.OUTPUT))
-                )
-                loads = [self._measure(load, directory, neighbors, web) for load in LOADS]
-                detection = [
-                    self._detect(suspect, directory, neighbors[_DARK]) for suspect in (None, "off")
-                ]
-        finally:
-            self.driver.down()
+        on = machine()
+        up = lab_up(self.driver, self.progress, converges=False)
+        with up, ExitStack() as stack:
+            neighbors = {
+                node: stack.enter_context(Agent(self.driver, node, ["neighbor", "eth1"]))
+                for node in _NEIGHBORS
+            }
+            web = stack.enter_context(Agent(self.driver, _SERVER, ["web", *map(str, _WEB)]))
+            # Below the repository, which every node sees; not so all of the host's directories.
+            convergence.OUTPUT.mkdir(exist_ok=True)
+            directory = Path(
+                stack.enter_context(tempfile.TemporaryDirectory(dir=convergence.OUTPUT))
+            )
+            loads = [self._measure(load, directory, neighbors, web) for load in LOADS]
+            detection = [
+                self._detect(suspect, directory, neighbors[_DARK]) for suspect in (None, "off")
+            ]
         return {
             "version": VERSION,
             "bench": "probes",
             "driver": self.driver.name,
-            "machine": {"cpus": os.cpu_count(), "load_before": round(load_before, 2)},
+            "machine": on,
             "seconds": self.seconds,
             "loads": [found for found in loads if "left_out" not in found],
             "left_out": [found for found in loads if "left_out" in found],

@@ -9,7 +9,6 @@ UPDATE for bgpd, and until the kernel of the ToR has the last withdrawal from bg
 from __future__ import annotations
 
 import json
-import os
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from bgphealth import config
 from bgphealth.core.settings import Family
 from lab import convergence, dual_tor, faults, topology, watch
 from lab.bench_agents import Agent
+from lab.measured import lab_up, machine
 from lab.namespaces import NamespaceDriver
 
 if TYPE_CHECKING:
@@ -125,20 +125,13 @@ class Bench:
         Raises:
             LabError: It could not be measured.
         """
-        load_before = os.getloadavg()[0]
-        self.progress("up: dual-tor")
-        self.driver.up()
-        try:
-            convergence.wait_converged(self.driver)
-            with ExitStack() as stack:
-                wire = _Wire(self.driver, stack)
-                self._shell(f"cat >{_FILE} <<'END'\n{self._file()}END\n")
-                self._shell(_CONFIGURE)
-                ours = list(self._ours(wire))
-                floor = list(self._floor(wire))
-        finally:
-            self.progress("down")
-            self.driver.down()
+        on = machine()
+        with lab_up(self.driver, self.progress), ExitStack() as stack:
+            wire = _Wire(self.driver, stack)
+            self._shell(f"cat >{_FILE} <<'END'\n{self._file()}END\n")
+            self._shell(_CONFIGURE)
+            ours = list(self._ours(wire))
+            floor = list(self._floor(wire))
         ratio = {
             where: round(_median(ours, where) / _median(floor, where), 3)
             for where in ("bgpd_s", "tor_s")
@@ -147,7 +140,7 @@ class Bench:
             "version": VERSION,
             "bench": "prefixes",
             "driver": self.driver.name,
-            "machine": {"cpus": os.cpu_count(), "load_before": round(load_before, 2)},
+            "machine": on,
             "prefixes": self.count,
             "bgphealth": _figures(ours),
             "floor": _figures(floor),

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from lab import convergence, dual_tor, topology
 from lab.bench_agents import Agent
 from lab.bench_prefixes import prefixes
+from lab.measured import lab_up, machine
 from lab.namespaces import NamespaceDriver
 
 if TYPE_CHECKING:
@@ -75,25 +76,19 @@ class Bench:
         Raises:
             LabError: It could not be measured.
         """
-        load_before = os.getloadavg()[0]
-        self.progress("up: dual-tor")
-        self.driver.up()
-        try:
-            convergence.wait_converged(self.driver)
-            with (
-                Agent(self.driver, dual_tor.SERVER, ["acceptor", "127.0.0.1", str(_PORT)]),
-                Agent(self.driver, dual_tor.SERVER, ["asking", _FILE]) as asking,
-            ):
-                found = self._measure(asking)
-        finally:
-            self.progress("down")
-            self.driver.down()
+        on = machine()
+        with (
+            lab_up(self.driver, self.progress),
+            Agent(self.driver, dual_tor.SERVER, ["acceptor", "127.0.0.1", str(_PORT)]),
+            Agent(self.driver, dual_tor.SERVER, ["asking", _FILE]) as asking,
+        ):
+            found = self._measure(asking)
         median_s = found["status"]["command_s"]["median"]
         return {
             "version": VERSION,
             "bench": "services",
             "driver": self.driver.name,
-            "machine": {"cpus": os.cpu_count(), "load_before": round(load_before, 2)},
+            "machine": on,
             "services": self.count,
             **found,
             "goal": {"rss_mib": RSS_GOAL_MIB, "status_s": STATUS_GOAL_S},

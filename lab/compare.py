@@ -8,7 +8,6 @@ over the flows.
 
 from __future__ import annotations
 
-import os
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from statistics import fmean, median
@@ -18,6 +17,7 @@ from lab import convergence, dual_tor, dual_wan, experiment, faults, meter, scen
 from lab.dual_wan_faults import WAN_FAULTS
 from lab.errors import LabError
 from lab.faults import Expected
+from lab.measured import lab_up, machine
 from lab.meter import DIRECTIONS, Flow, Meter
 from lab.namespaces import NamespaceDriver
 
@@ -155,7 +155,7 @@ def measure(driver: Driver, case: Case, seconds: float) -> Measured:
         seconds: how long the fault lasts; longer if it is one that has its own time.
 
     Raises:
-        LabError: It could not be measured, or the lab did not recover.
+        LabError: It could not be or the lab did not recover.
     """
     # Nothing ends it early: who reacts must not get a shorter fault than who does not.
     fault = replace(
@@ -240,7 +240,7 @@ def run(
     Raises:
         LabError: A lab is up already, or something could not be measured.
     """
-    load_before = os.getloadavg()[0]
+    on = machine()
     found: list[dict[str, Any]] = []
     chosen = {name: cases_on(name, wanted) for name in names}
     for name, cases in chosen.items():
@@ -251,7 +251,7 @@ def run(
     return {
         "version": VERSION,
         "driver": NamespaceDriver.name,
-        "machine": {"cpus": os.cpu_count(), "load_before": round(load_before, 2)},
+        "machine": on,
         "seconds": seconds,
         "rounds": rounds,
         "noise_s": NOISE_S,
@@ -264,17 +264,12 @@ def _measure_all(
     name: str, cases: Sequence[Case], seconds: float, rounds: int, progress: Progress
 ) -> dict[str, list[Measured]]:
     driver = NamespaceDriver(topology.load(topology.find(name)))
-    progress(f"up: {name}")
-    driver.up()
-    try:
-        convergence.wait_converged(driver)
-        found: dict[str, list[Measured]] = {}
+    found: dict[str, list[Measured]] = {}
+    with lab_up(driver, progress):
         for case in cases:
             progress(f"{name}: {case.name}")
             found[case.name] = [measure(driver, case, seconds) for _ in range(rounds)]
-        return found
-    finally:
-        driver.down()
+    return found
 
 
 def rows(

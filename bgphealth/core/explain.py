@@ -6,20 +6,33 @@ engine decides; this only says by what. Times of day are said by whoever has a c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from bgphealth.core import policy_services
+from bgphealth.core import engine, policy_services
+from bgphealth.core.carrying import able
+from bgphealth.core.communities import Community
 from bgphealth.core.damping import Penalty
 from bgphealth.core.decisions import default_key
 from bgphealth.core.drain import Leg, Stage, Thing
 from bgphealth.core.health import Judgement, PathHealth, PathKey, PathProbe, ProbeHealth
 from bgphealth.core.hysteresis import Hysteresis, Level
 from bgphealth.core.intents import RouteKey
-from bgphealth.core.orders import Target, What
+from bgphealth.core.orders import Order, Target, What
+from bgphealth.core.preference import by_preference
 from bgphealth.core.quality import patient_fall
 from bgphealth.core.reasons import About, Reason
-from bgphealth.core.settings import Damping, Family, Mode, Role, Scope, Timing
+from bgphealth.core.settings import (
+    Damping,
+    Family,
+    Mode,
+    Prefix,
+    Role,
+    Scope,
+    ServiceSettings,
+    Settings,
+    Timing,
+)
 from bgphealth.core.state import State
 
 
@@ -106,22 +119,36 @@ def service(state: State, name: str, lived: Lived, moment: Moment) -> Iterator[s
     yield from _drained(state, target, name, moment)
 
 
-def route(state: State, key: RouteKey, moment: Moment) -> Iterator[str]:
+class Steering(NamedTuple):
+    """What every route is explained with: whose each prefix is, and what leads to each uplink."""
+
+    owner_of: Mapping[Prefix, ServiceSettings]
+    communities_of: Mapping[str, frozenset[Community]]
+
+    @classmethod
+    def of(cls, settings: Settings) -> Steering:
+        """Return that of a file. One for many routes: it takes a while."""
+        return cls(
+            {prefix: service for service in settings.services for prefix in service.prefixes},
+            {u.name: policy_services.all_steering(settings, u) for u in settings.uplinks},
+        )
+
+
+def route(state: State, key: RouteKey, steering: Steering, moment: Moment) -> Iterator[str]:
     """Explain what is decided for a route, towards each uplink, and what would change it."""
     yield from _decision(state, key, str(key), moment)
     if key.path_id:
         return
     family = Family.of(key.prefix)
-    owner = next((s for s in state.settings.services if key.prefix in s.prefixes), None)
-    decision = state.decisions[key]
-    outward = decision.outward
+    owner = steering.owner_of.get(key.prefix)
+    outward = state.decisions[key].outward
     for uplink in state.settings.uplinks:
         path_of = next((p for p in uplink.paths if p.family is family), None)
         if key.neighbor is not None and (path_of is None or path_of.neighbor != key.neighbor):
             continue
-        steering = policy_services.all_steering(state.settings, uplink)
         goes = outward is not None and (
-            key.neighbor is not None or not steering.isdisjoint(outward.communities)
+            key.neighbor is not None
+            or not steering.communities_of[uplink.name].isdisjoint(outward.communities)
         )
         if goes:
             yield f"{uplink.name} gets it."
@@ -149,15 +176,24 @@ def in_use(state: State, family: Family, moment: Moment) -> Iterator[str]:
         return
     since = preference.used_since[family]
     yield f"{now} is in use for {family} since {moment.at(since)}."
-    order = [uplink.name for uplink in sorted(settings.uplinks, key=lambda it: it.number)]
+    verdicts = engine.verdicts_of(state)
+    there, drained = able(settings, verdicts, Scope(family)).uplinks, verdicts.drains.uplinks
+    order = by_preference(settings, family)
     for name in order[: order.index(now)]:
-        up_since = preference.up_since.get(PathKey(name, family))
-        if up_since is not None:
+        key = PathKey(name, family)
+        verdict, up_since = state.path_verdicts[key], preference.up_since.get(key)
+        if name in there and up_since is not None:
             ready_at = max(up_since, since) + settings.stable_for_s
             yield (
                 f"{name} is preferred and up since {moment.at(up_since)}; it takes over at "
                 f"{moment.at(ready_at)} if it stays up (policy.stable_for)."
             )
+        elif name in drained:
+            until = _until(drained[name], moment)
+            yield f"{name} is preferred and does not take over: it is drained, {until}."
+        else:
+            why = f"it is {verdict.level} ({verdict.reason})"
+            yield f"{name} is preferred and does not take over: {why}."
 
 
 def _verdict(name: str, verdict: Judgement, lived: Lived, moment: Moment, about: About) -> str:
@@ -296,14 +332,17 @@ def _drained(state: State, target: Target, thing: Thing, moment: Moment) -> Iter
     order = state.drains.orders.get(target)
     if order is None:
         return
-    until = "for good" if order.until is None else f"until {moment.at(order.until)}"
-    since = moment.at(order.since)
+    since, until = moment.at(order.since), _until(order, moment)
     yield f"{target} is drained since {since}, {until}; 'bgphealth undrain {target}' ends it."
     if isinstance(thing, Leg) and thing in state.drains.suspended:
         yield "It carries all the same: no other uplink works."
     elif (settling := state.drains.settling.get(thing)) is not None:
         settled = moment.at(settling.settled_at)
         yield f"It is still announced, until {settled} (policy.drain_settle)."
+
+
+def _until(order: Order, moment: Moment) -> str:
+    return "for good" if order.until is None else f"until {moment.at(order.until)}"
 
 
 def _decision(state: State, key: RouteKey, name: str, moment: Moment) -> Iterator[str]:

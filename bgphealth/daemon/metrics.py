@@ -22,6 +22,9 @@ from bgphealth.frr.state import Vtysh
 FRESH_S = 1.0
 """How old what is answered may be: who asks more often gets the same again."""
 
+RETRY_S = 10.0
+"""How soon to begin again after a mistake of our own."""
+
 TICK_S = 0.25
 """How often the loop's lag is measured."""
 
@@ -67,7 +70,7 @@ class Metrics:
             self._changed.clear()
             metrics = self._program.settings.metrics
             self._follow(metrics)
-            exposing = asyncio.create_task(self._expose(metrics))
+            exposing = asyncio.create_task(self._keep_exposing(metrics))
             try:
                 while metrics == self._program.settings.metrics:
                     await self._changed.wait()
@@ -82,6 +85,17 @@ class Metrics:
             self._program.observer = None
         elif self._program.observer is None:
             self._program.observer = Observer()
+
+    async def _keep_exposing(self, metrics: MetricsSettings | None) -> None:
+        while True:
+            try:
+                await self._expose(metrics)
+            except Exception:  # noqa: BLE001 - whatever it is, it ends here
+                # A mistake of ours in counting is none in steering.
+                self._log.exception("metrics_failed")
+                await asyncio.sleep(RETRY_S)
+            else:
+                return  # There is nothing to expose.
 
     async def _expose(self, metrics: MetricsSettings | None) -> None:
         observer = self._program.observer

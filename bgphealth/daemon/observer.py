@@ -81,8 +81,9 @@ class Observer:
         checks = {service.name: service.checks for service in settings.services}
         for key in [k for k in self.answers if not _asks(paths.get(k[:2]), *k[2:4])]:
             del self.answers[key]
-        for path in [k for k in self.durations if k[:2] not in paths]:
-            del self.durations[path]
+        roles = {(*key, of.role) for key, path in paths.items() for of in probes_of(path)}
+        for timed in self.durations.keys() - roles:
+            del self.durations[timed]
         for transition in [k for k in self.path_transitions if k[:2] not in paths]:
             del self.path_transitions[transition]
         for answered in [k for k in self.checks if k[1] not in checks.get(k[0], ())]:

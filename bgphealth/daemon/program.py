@@ -258,8 +258,9 @@ class Program:
             self._recorder.reconfigured(at, settings)
         asked_before = self._state
         self._state, effects = reconfigure(self._state, settings, at)
-        self.history.reloaded(at, asked_before, self._state)
         self._take(effects, self._steered)
+        # What has left the file was in the effects once more.
+        self.history.reloaded(at, asked_before, self._state)
         if self._closed_loop is not None:
             self._closed_loop.configure(settings, self._owned)
         # New ones are asserted as soon as they are decided, like all that is ours at a start.

@@ -57,6 +57,11 @@ class Kept(NamedTuple):
         """Tell whether it is about any of these; None for all there are."""
         return words is None or not words.isdisjoint(self.about.split("\n"))
 
+    @property
+    def size(self) -> int:
+        """How much it takes of what may be kept."""
+        return len(self.line) + len(self.about)
+
 
 class Recent:
     """A processor for structlog that keeps what passes it. May be called from any thread."""
@@ -76,7 +81,7 @@ class Recent:
                 headline = {key: event[key] for key in ("timestamp", "level", "event")}
                 line = json.dumps({**headline, "too_long": len(line)})
             with self._lock:
-                self._keep(line, "\n".join({*_about(event)}))
+                self._keep(line, _short("\n".join(dict.fromkeys(_about(event)))))
         return event
 
     def all(self) -> list[Kept]:
@@ -117,11 +122,12 @@ class Recent:
                 del self._followers[new]
 
     def _keep(self, line: str, about: str) -> None:
-        self._kept.append(Kept(self._next, time.time(), about, line))
+        kept = Kept(self._next, time.time(), about, line)
+        self._kept.append(kept)
         self._next += 1
-        self._bytes += len(line)
+        self._bytes += kept.size
         while len(self._kept) > MOST_EVENTS or self._bytes > MOST_BYTES:
-            self._bytes -= len(self._kept.popleft().line)
+            self._bytes -= self._kept.popleft().size
         for new, loop in self._followers.items():
             if not loop.is_closed():
                 loop.call_soon_threadsafe(new.set)
@@ -209,6 +215,13 @@ def _about(event: EventDict) -> Iterator[str]:
     for key, value in event.items():
         if isinstance(value, list) and (key in _LISTS or key.startswith(("uplinks_", "services_"))):
             yield from map(str, value)
+
+
+def _short(about: str) -> str:
+    """Return as many whole names as are kept."""
+    if len(about) <= _LONGEST_BYTES:
+        return about
+    return about[: _LONGEST_BYTES + 1].rpartition("\n")[0]
 
 
 def _last(value: object) -> int:

@@ -21,8 +21,13 @@ LONGEST_HEAD = 8 * 1024
 """Bytes of a request."""
 
 MOST_CLIENTS = 8
+"""At a time; half of them from one address: who comes again and again keeps nobody else out."""
+
+HEAD_S = 1.0
+"""How long a client may take for its request."""
+
 PATIENCE_S = 5.0
-"""How long a client may take for its request, and to take the answer."""
+"""How long it may take to take the answer."""
 
 RETRY_S = 10.0
 """How often to try again to listen."""
@@ -47,7 +52,7 @@ class Scrape:
         self._listen = listen
         self._text = text
         self._log = log
-        self._clients: set[asyncio.Task[None]] = set()
+        self._clients: dict[asyncio.Task[None], str] = {}
         self._room = asyncio.Semaphore(MOST_CLIENTS)
 
     async def serve(self) -> None:
@@ -74,13 +79,17 @@ class Scrape:
             while True:
                 await self._room.acquire()
                 try:
-                    connection, _ = await loop.sock_accept(listening)
+                    connection, (address, *_) = await loop.sock_accept(listening)
                 except BaseException:
                     self._room.release()
                     raise
-                client = asyncio.create_task(self._client(connection))
-                self._clients.add(client)
-                client.add_done_callback(self._gone)
+                if list(self._clients.values()).count(address) < MOST_CLIENTS // 2:
+                    client = asyncio.create_task(self._client(connection))
+                    self._clients[client] = address
+                    client.add_done_callback(self._gone)
+                else:
+                    connection.close()
+                    self._room.release()
                 # However much is asked, the probes come first.
                 await asyncio.sleep(_PAUSE_S)
         finally:
@@ -88,28 +97,30 @@ class Scrape:
                 client.cancel()
 
     def _gone(self, client: asyncio.Task[None]) -> None:
-        self._clients.discard(client)
+        del self._clients[client]
         self._room.release()
 
     async def _client(self, connection: socket.socket) -> None:
         reader, writer = await asyncio.open_connection(sock=connection, limit=LONGEST_HEAD)
         try:
-            async with asyncio.timeout(PATIENCE_S):
-                head = await reader.readuntil(b"\r\n\r\n")
-            answer = await self._answer(head)
-        except asyncio.LimitOverrunError:
-            answer = _response(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
-        except (asyncio.IncompleteReadError, ConnectionError, TimeoutError):
-            writer.transport.abort()
-            return
-        try:
-            for part in answer:
+            for part in await self._asked(reader):
                 writer.write(part)
             writer.close()
             async with asyncio.timeout(PATIENCE_S):
                 await writer.wait_closed()
-        except (ConnectionError, TimeoutError):
+        except (asyncio.IncompleteReadError, ConnectionError, TimeoutError):
             writer.transport.abort()
+        except asyncio.CancelledError:
+            writer.transport.abort()
+            raise
+
+    async def _asked(self, reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
+        try:
+            async with asyncio.timeout(HEAD_S):
+                head = await reader.readuntil(b"\r\n\r\n")
+        except asyncio.LimitOverrunError:
+            return _response(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        return await self._answer(head)
 
     async def _answer(self, head: bytes) -> tuple[bytes, bytes]:
         words = head.split(b"\r\n", 1)[0].split(b" ")

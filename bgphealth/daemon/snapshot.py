@@ -220,11 +220,6 @@ def service(known: Known, name: str) -> Json:
     }
 
 
-def route(known: Known, key: RouteKey) -> Json:
-    """Return what is known of one route."""
-    return Routes(known).of(key)
-
-
 @cache
 def _version() -> str | None:
     try:

@@ -68,6 +68,17 @@ class SharedReading:
         self._fresh_s = fresh_s
         self._reading: asyncio.Task[Sessions] | None = None
         self._began_at = 0.0
+        self._readers: set[object] = set()
+
+    def share(self, reader: object) -> None:
+        """Have one who reads, until he leaves."""
+        self._readers.add(reader)
+
+    def leave(self, reader: object) -> None:
+        """Have one less; with the last one, what is under way ends."""
+        self._readers.discard(reader)
+        if not self._readers:
+            self.close()
 
     async def sessions(self) -> Sessions:
         """Return the sessions as they were at most `fresh_s` ago, or as they are being read."""
@@ -118,15 +129,16 @@ class SessionProber:
 
     def ask(self, probe: ProbeSettings, timeout_s: float, answer: Answer) -> None:
         """Look at the session. See `Prober.ask`."""
+        self._reading.share(self)
         task = asyncio.get_running_loop().create_task(self._ask(probe, timeout_s, answer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def close(self) -> None:
-        """Give up on what is under way, the shared reading included."""
+        """Give up on what is under way; the reading goes on for the others that share it."""
         for task in self._tasks:
             task.cancel()
-        self._reading.close()
+        self._reading.leave(self)
 
     async def _ask(self, probe: ProbeSettings, timeout_s: float, answer: Answer) -> None:
         try:

@@ -41,7 +41,8 @@ scrape_configs:
   `bgphealth/share/grafana/bgphealth.json`.
 - **Only `GET /metrics`** is answered. A port in use, or a directory that cannot be written to, is
   said in the log (`metrics_not_listening`, `metrics_not_written`), tried again, and costs nothing
-  else. All who ask within a second get the same answer; a slow client is left.
+  else. All who ask within a second get the same answer. A slow client is left: it has 1 s to ask
+  and 5 s to read. Eight are let in at a time, four of them from one address.
 - **The textfile** is replaced as a whole, readable for everybody, and taken away at the end. Under
   the rendered units its directory is writable (`ReadWritePaths=`: render them again); the user of
   the unit must be its owner or in its group. What a killed bgphealth leaves behind is old:

@@ -9,13 +9,13 @@ import pytest
 from bgphealth.core import engine, explain
 from bgphealth.core.decisions import default_key
 from bgphealth.core.events import Drained, LinkChanged, Started, Verdict
-from bgphealth.core.explain import Lived, Moment
+from bgphealth.core.explain import Lived, Moment, Steering
 from bgphealth.core.health import PathKey
 from bgphealth.core.intents import RouteKey
 from bgphealth.core.orders import What
 from bgphealth.core.settings import Damping, Family, Mode, Role, Settings
 from bgphealth.core.state import State
-from tests.support.control import steered
+from tests.support.control import Steered, steered
 from tests.support.hosts import CHECK_FALL, FALL, RISE, checked, host, probed, round_of, service
 
 TOR1, TOR2 = (PathKey(name, Family.IPV4) for name in ("tor1", "tor2"))
@@ -39,6 +39,10 @@ def dark(settings: Settings | None = None, *, answers: int = 0, at: float = 90.0
 
 def said(state: State, key: PathKey = TOR2, now: float = 100.0) -> str:
     return "\n".join(explain.path(state, key, LIVED, moment(now)))
+
+
+def routed(state: State, key: RouteKey) -> list[str]:
+    return [*explain.route(state, key, Steering.of(state.settings), moment())]
 
 
 def test_a_path_that_is_down_names_probes_counters_thresholds_and_the_next_change() -> None:
@@ -143,7 +147,7 @@ def test_a_route_says_towards_whom_and_why_not(mode: Mode) -> None:
     dns = replace(plain.services[1], uplinks=frozenset({"tor1", "tor2"}))
     state = dark(replace(plain, services=(plain.services[0], dns)))
     keys = [key for key in state.decisions if str(key.prefix) == "192.0.2.53/32"]
-    words = "\n".join(line for key in keys for line in explain.route(state, key, moment()))
+    words = "\n".join(line for key in keys for line in routed(state, key))
     assert "tor1 gets it." in words
     assert "tor2 does not: its ipv4 path is down (beyond_failed)." in words
     assert ("services.dns.uplinks has not got it" in words) is (mode is Mode.FRR)
@@ -153,7 +157,7 @@ def test_a_withdrawn_route_says_what_to_do() -> None:
     of = steered()
     of.feed([checked(Verdict.FAILED, 90.0)] * CHECK_FALL)
     (key,) = (key for key in of.state.decisions if str(key.prefix) == "192.0.2.53/32")
-    words = list(explain.route(of.state, key, moment()))
+    words = routed(of.state, key)
     assert words[:2] == [
         "192.0.2.53/32 is withdrawn: service_down, a service: it is down.",
         "What to do: as for the service.",
@@ -161,20 +165,56 @@ def test_a_withdrawn_route_says_what_to_do() -> None:
     assert isinstance(key, RouteKey)
 
 
-def test_in_local_mode_the_preferred_one_says_when_it_takes_over() -> None:
-    settings = replace(host(mode=Mode.LOCAL), stable_for_s=30.0)
-    of = steered(settings)
+def returned(settings: Settings) -> Steered:
+    """Return a host in local mode whose tor1 has fallen, tor2 has taken over, and tor1 is back."""
+    of = steered(replace(settings, stable_for_s=30.0))
     tor1 = settings.uplinks[0]
     of.feed(event for _ in range(FALL) for event in round_of(tor1, Verdict.FAILED, 80.0))
     of.feed(event for _ in range(RISE) for event in round_of(tor1, Verdict.OK, 95.0))
+    return of
+
+
+def test_in_local_mode_the_preferred_one_says_when_it_takes_over() -> None:
+    of = returned(host(mode=Mode.LOCAL))
     words = "\n".join(explain.in_use(of.state, Family.IPV4, moment()))
     assert "tor2 is in use for ipv4 since at 80 (20 s)." in words
     assert (
         "tor1 is preferred and up since at 95 (5.0 s); it takes over at at 125 (in 25 s)" in words
     )
     default = default_key(Family.IPV4, 1)
-    spare = "\n".join(explain.route(of.state, default, moment()))
+    spare = "\n".join(routed(of.state, default))
     assert spare.startswith("0.0.0.0/0 path 1 is spare: not_stable, ")
+
+
+@pytest.mark.parametrize(
+    ("until", "words"), [(None, "for good"), (700.0, "until at 700 (in 10 min)")]
+)
+def test_in_local_mode_a_drained_one_does_not_take_over(until: float | None, words: str) -> None:
+    of = returned(host(mode=Mode.LOCAL))
+    of.post(Drained(96.0, What.UPLINK, "tor1", 96.0, until))
+    found = list(explain.in_use(of.state, Family.IPV4, moment()))
+    assert found[1:] == [f"tor1 is preferred and does not take over: it is drained, {words}."]
+
+
+def test_in_local_mode_a_damped_one_does_not_take_over() -> None:
+    of = returned(host(mode=Mode.LOCAL, damping=DAMPING._replace(suppress=900.0, reuse=100.0)))
+    found = list(explain.in_use(of.state, Family.IPV4, moment()))
+    assert found[1:] == ["tor1 is preferred and does not take over: it is damped (damped)."]
+
+
+def test_in_local_mode_one_that_is_down_does_not_take_over() -> None:
+    of = returned(host(mode=Mode.LOCAL))
+    of.post(LinkChanged(96.0, "tor1", up=False))
+    found = list(explain.in_use(of.state, Family.IPV4, moment()))
+    assert found[1:] == ["tor1 is preferred and does not take over: it is down (link_down)."]
+
+
+def test_in_local_mode_one_without_the_family_is_not_named() -> None:
+    plain = host(families=(Family.IPV4, Family.IPV6), mode=Mode.LOCAL)
+    tor1, tor2 = plain.uplinks
+    of = steered(replace(plain, uplinks=(replace(tor1, paths=tor1.paths[:1]), tor2)))
+    (found,) = explain.in_use(of.state, Family.IPV6, moment())
+    assert found.startswith("tor2 is in use for ipv6 since ")
 
 
 @pytest.mark.parametrize(

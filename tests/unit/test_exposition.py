@@ -122,6 +122,17 @@ def test_a_reload_keeps_counters_and_forgets_what_left_the_file() -> None:
     assert {key[0] for key in observer.answers} == {"tor1"}
 
 
+def test_a_role_that_left_a_path_is_forgotten_too() -> None:
+    before = host()
+    tor1, tor2 = before.uplinks
+    answers = [probed(tor1, role, 0, Verdict.OK)._replace(rtt_s=0.001) for role in Role]
+    _, observer = observed(before, answers)
+    less = replace(tor1, paths=tuple(replace(path, beyond=()) for path in tor1.paths))
+    assert observer.durations.keys() == {("tor1", Family.IPV4, role) for role in Role}
+    observer.configure(replace(before, uplinks=(less, tor2)))
+    assert observer.durations.keys() == {("tor1", Family.IPV4, Role.GATEWAY)}
+
+
 def test_two_checks_in_the_same_words_are_one_series() -> None:
     """Otherwise Prometheus would refuse all of it."""
 

@@ -87,8 +87,16 @@ def over_http(port: int) -> MetricsSettings:
     return MetricsSettings(Listen(LOOPBACK, port), None, 15.0)
 
 
-async def ask(port: int, request: bytes = b"GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n") -> bytes:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+async def connect(port: int, of: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect from an address of its own."""
+    return await asyncio.open_connection("127.0.0.1", port, local_addr=(f"127.0.0.{of}", 0))
+
+
+GET = b"GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n"
+
+
+async def ask(port: int, request: bytes = GET, *, of: int = 1) -> bytes:
+    reader, writer = await connect(port, of)
     try:
         writer.write(request)
         async with asyncio.timeout(20):
@@ -136,11 +144,24 @@ async def test_everything_else_is_refused(request_: bytes, status: int) -> None:
 async def test_who_connects_and_says_nothing_keeps_nobody_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(scrape, "PATIENCE_S", 0.3)
+    monkeypatch.setattr(scrape, "HEAD_S", 0.3)
     async with listening() as (port, _, _):
-        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(20)]
+        silent = [await connect(port, number) for number in range(2, 22)]
         try:
             assert (await ask(port)).startswith(b"HTTP/1.1 200 OK")
+        finally:
+            for _, writer in silent:
+                writer.close()
+
+
+async def test_one_address_has_half_of_the_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scrape, "HEAD_S", 1000.0)
+    async with listening() as (port, _, _):
+        silent = [await connect(port, 2) for _ in range(2 * scrape.MOST_CLIENTS)]
+        try:
+            assert (await ask(port)).startswith(b"HTTP/1.1 200 OK")
+            shut = [reader for reader, _ in silent if reader.at_eof()]
+            assert len(shut) == 2 * scrape.MOST_CLIENTS - scrape.MOST_CLIENTS // 2
         finally:
             for _, writer in silent:
                 writer.close()
@@ -155,7 +176,7 @@ async def test_who_does_not_read_keeps_nobody_out(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(Metrics, "_render", much)
     async with listening() as (port, _, _):
-        deaf = [await asyncio.open_connection("127.0.0.1", port) for _ in range(10)]
+        deaf = [await connect(port, number) for number in range(2, 12)]
         try:
             for _, writer in deaf:
                 writer.write(b"GET /metrics HTTP/1.1\r\n\r\n")
@@ -192,6 +213,26 @@ async def test_a_mistake_in_counting_is_said_and_ends_nothing(
             patch.setattr(Metrics, "_render", render)
             assert (await ask(port)).startswith(b"HTTP/1.1 500 ")
             await run.until(lambda: run.said("metrics_failed"))
+        assert (await ask(port)).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_mistake_in_exposing_is_said_and_it_begins_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun: list[Observer] = []
+
+    async def watch_lag(observer: Observer) -> None:
+        begun.append(observer)
+        if len(begun) == 1:
+            raise KeyError("a mistake")
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(metrics, "RETRY_S", 0.01)
+    monkeypatch.setattr(metrics, "_watch_lag", watch_lag)
+    port = free_port()
+    async with exposing(over_http(port)) as (run, _):
+        await run.until(lambda: run.said("metrics_failed"))
+        await run.until(lambda: run.log[-1]["event"] == "metrics_listening")
         assert (await ask(port)).startswith(b"HTTP/1.1 200 ")
 
 

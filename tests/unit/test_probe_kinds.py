@@ -205,6 +205,27 @@ async def test_close_answers_nothing_any_more(has_begun: bool) -> None:  # noqa:
     assert answers == []
 
 
+async def test_close_leaves_the_reading_to_the_others_until_the_last_one() -> None:
+    frr = Frr((session(),), waits=True)
+    reading = SharedReading(frr.read)
+    first, second, third = (SessionProber(ProbeKind.BGP, reading, "eth1") for _ in range(3))
+    of, answers = ProbeSettings(ProbeKind.BGP, TOR1), list[Outcome]()
+    first.ask(of, 5.0, answers.append)
+    waiting = asyncio.create_task(ask(second, of))
+    async with asyncio.timeout(10):
+        while not frr.readings:
+            await asyncio.sleep(0)
+    first.close()
+    third.close()  # It was never asked.
+    frr.go.set()
+    assert await waiting == OK
+    assert answers == []
+    assert frr.readings == 1
+    second.close()
+    assert await ask(second, of) == OK
+    assert frr.readings == 2
+
+
 async def test_close_ends_the_reading_and_the_next_one_is_new() -> None:
     frr = Frr((session(),), waits=True)
     reading = SharedReading(frr.read)

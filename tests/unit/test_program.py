@@ -52,5 +52,7 @@ async def test_a_reload_during_the_start_waits_for_it(
     async with asyncio.timeout(10):
         await reloading
     assert program.settings == after
+    # What left the file is forgotten.
+    assert program.history.times.routes.keys() <= program.state.decisions.keys()
     running.cancel()
     await asyncio.wait({running})

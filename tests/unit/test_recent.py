@@ -128,6 +128,19 @@ def test_so_many_and_so_large_events_are_kept(monkeypatch: pytest.MonkeyPatch) -
     assert json.loads(keeper.all()[-1].line)["too_long"] > 1_000_000
 
 
+def test_what_events_are_about_is_counted_and_has_an_end() -> None:
+    keeper = Recent()
+    log, prefixes = Log(keeper), [f"198.18.{n // 256}.{n % 256}/32" for n in range(2000)]
+    for _ in range(400):
+        log("alternatives_seen", routes=prefixes)
+    kept = keeper.all()
+    assert sum(len(one.line) + len(one.about) for one in kept) <= recent.MOST_BYTES
+    assert len(kept) > 200
+    names_kept = kept[-1].about.split("\n")
+    assert names_kept == prefixes[: len(names_kept)]
+    assert len(kept[-1].about) <= 16 * 1024
+
+
 async def test_who_follows_gets_what_comes_and_only_what_he_wants() -> None:
     async with kept() as (it, log):
         log("announce", route="192.0.2.53/32")
