@@ -151,7 +151,7 @@ def route(state: State, key: RouteKey, steering: Steering, moment: Moment) -> It
             or not steering.communities_of[uplink.name].isdisjoint(outward.communities)
         )
         if goes:
-            yield f"{uplink.name} gets it."
+            yield f"{uplink.name} is to get it."
         elif path_of is None:
             yield f"{uplink.name} does not: it has no {family} path."
         elif owner is not None and uplink.name not in owner.scope(family):

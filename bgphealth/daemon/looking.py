@@ -172,9 +172,22 @@ class _Explaining:
         where = [f"{data[place]} {words}" for place, words in _PLACES if data[place] is not None]
         if where:
             yield f"It is {' and '.join(where)}."
+        if data["decision"] == "announced":
+            yield from self._lost_sessions(key)
         for drift in self._drifts.get(key, ()):
             hint = f"; {drift.hint}" if drift.hint else ""
             yield f"In {drift.where} it is {drift.state}: found {drift.found}{hint}."
+
+    def _lost_sessions(self, key: RouteKey) -> Iterator[str]:
+        """Say over which session what is announced does not arrive."""
+        told = self._known.told
+        for session in () if told is None else told.neighbors.values():
+            is_its = key.neighbor is None or str(key.neighbor) == session.neighbor
+            if session.state == "down" and is_its:
+                yield (
+                    f"It does not arrive: the session of ExaBGP with {session.neighbor} is down "
+                    f"({session.reason})."
+                )
 
 
 _PLACES = (("exabgp", "by ExaBGP"), ("bgpd", "in bgpd"))

@@ -103,7 +103,9 @@ async def test_what_fails_is_seen_explained_and_seen_to_heal() -> None:
             assert "icmp 198.51.100.2 (beyond) is down: 3 failed in a row (fall 3)" in said
             assert "It comes up after 3 answers in a row" in said
             status, said, _ = await say(file, "explain", "192.0.2.53")
-            assert "tor1 gets it.\ntor2 does not: its ipv4 path is down (beyond_failed)." in said
+            assert (
+                "tor1 is to get it.\ntor2 does not: its ipv4 path is down (beyond_failed)." in said
+            )
             status, _, err = await say(file, "explain", "tor3")
             assert (status, "did you mean tor" in err) == (2, True)
             seen = await hears(watching, "route 0.0.0.0/0 path 2: announced, path_up → withdrawn")

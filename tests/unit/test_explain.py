@@ -148,7 +148,7 @@ def test_a_route_says_towards_whom_and_why_not(mode: Mode) -> None:
     state = dark(replace(plain, services=(plain.services[0], dns)))
     keys = [key for key in state.decisions if str(key.prefix) == "192.0.2.53/32"]
     words = "\n".join(line for key in keys for line in routed(state, key))
-    assert "tor1 gets it." in words
+    assert "tor1 is to get it." in words
     assert "tor2 does not: its ipv4 path is down (beyond_failed)." in words
     assert ("services.dns.uplinks has not got it" in words) is (mode is Mode.FRR)
 

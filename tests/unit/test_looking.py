@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from ipaddress import IPv4Network
+from typing import Any, NamedTuple, cast
 
 import pytest
 
@@ -11,8 +12,10 @@ from bgphealth.core import policy_services
 from bgphealth.core.communities import Community
 from bgphealth.core.settings import Settings, UplinkSettings
 from bgphealth.daemon import looking
-from bgphealth.daemon.snapshot import Known
+from bgphealth.daemon.requests import Request
+from bgphealth.daemon.snapshot import Known, Told
 from bgphealth.daemon.snapshot_routes import Routes
+from bgphealth.exabgp.replies import NeighborState
 from tests.support.control import Steered, listening, steered
 from tests.support.hosts import host
 
@@ -57,3 +60,21 @@ async def test_what_all_routes_need_is_looked_up_once(monkeypatch: pytest.Monkey
         await it.command("explain", thing="dns")
     assert looked == ["tor1", "tor2", "tor3"]
     assert len(tables) == 1
+
+
+class Seen(NamedTuple):
+    known: Known
+
+
+@pytest.mark.parametrize(("state", "is_said"), [("up", False), ("down", True)])
+async def test_what_is_announced_over_a_session_that_is_down_arrives_nowhere(
+    state: str, *, is_said: bool
+) -> None:
+    of = steered(host())
+    neighbors = {"127.0.0.1": NeighborState("127.0.0.1", state, "peer reset")}
+    told = Told(of.state.intents, frozenset(), frozenset(), neighbors, {}, 0.0, 0, "")
+    explain = looking.commands(Seen(of.known._replace(told=told)), "file")["explain"]
+    answer = await explain.answer(Request({"thing": "dns"}, ""))
+    (found,) = cast("dict[str, Any]", answer)["explained"]
+    says = "It does not arrive: the session of ExaBGP with 127.0.0.1 is down (peer reset)."
+    assert (says in found["says"]) is is_said
