@@ -39,7 +39,7 @@ def init(context: click.Context, output: Path | None, *, force: bool) -> None:
         raise click.UsageError(f"{output} is there: another file, or --force to replace it")
     seen = asyncio.run(look())
     found = guess(seen)
-    for why in (*seen.unread, *found.missing):
+    for why in (*seen.unread, *found.missing, *found.doubtful):
         click.echo(why, err=True)
     if found.document is None:
         click.echo("not enough for a file: nothing was written", err=True)

@@ -52,11 +52,15 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Speaker:
-    """A BGP speaker on this host, and its neighbors in the default VRF."""
+    """A BGP speaker on this host, and its neighbors in the default VRF.
+
+    `has_router_id`: its configuration says which; bgpd without it takes the highest address on lo.
+    """
 
     asn: int | None
     router_id: IPv4Address | None
     peers: tuple[Peer, ...]
+    has_router_id: bool = False
 
 
 async def speaker(vtysh: Vtysh) -> Speaker | str:

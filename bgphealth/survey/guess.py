@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 
 from bgphealth.config.writing import Flow, Noted
 from bgphealth.core.settings import Address, Family
@@ -45,11 +46,12 @@ Document = dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """A document for `bgphealth.config.writing`, or None; what is missing, what was left out."""
+    """A document for `bgphealth.config.writing`, or None; what is missing, what is doubtful."""
 
     document: Document | None
     head: tuple[str, ...]
     missing: tuple[str, ...] = ()
+    doubtful: tuple[str, ...] = ()
 
 
 def guess(seen: Seen) -> Guess:
@@ -84,16 +86,16 @@ def _with_bgp(
         if carried:
             entries[uplink.name] = Noted(entry, above=[*_about(uplink), *lacking])
             families |= carried
-    own = {
-        f: services.loopback(seen, f, speaker.router_id, probed.values()) for f in sorted(families)
-    }
+    router_id = speaker.router_id
+    told = router_id if speaker.has_router_id else None
+    own = {f: services.loopback(seen, f, told, probed.values()) for f in sorted(families)}
     missing += [
         f"host.source.{family}: which address on lo is this host's own? On lo: "
         f"{_words(a for a in services.addresses(seen) if Family.of(a) is family)}"
+        f"{'' if told or family is Family.IPV6 else '; `bgp router-id` would tell'}"
         for family, found in own.items()
         if found is None
     ]
-    router_id = speaker.router_id
     if speaker.asn is None:
         missing.append("host.asn: no session says which AS this host is")
     if router_id is None:
@@ -102,6 +104,9 @@ def _with_bgp(
     sources = {f: found for f, found in own.items() if found is not None}
     if speaker.asn is None or not entries or any(found is None for found in own.values()):
         return Guess(None, _head(seen), tuple(missing))
+    ipv4 = sources.get(Family.IPV4)
+    if told is None and ipv4 is not None:
+        router_id = IPv4Address(ipv4.address)  # One of its own choice may be an anycast address.
     host = _host(speaker, router_id or sources[Family.IPV4].address, sources, is_frr=is_frr)
     document: Document = {
         "version": 1,
@@ -115,7 +120,12 @@ def _with_bgp(
     found, unknown = services.services(seen, not_these, announced)
     of_families = [s for s in found if any(Family.of(a) in families for a in s.addresses)]
     document |= _services(of_families, unknown, seen)
-    return Guess(document, _head(seen), tuple(missing))
+    doubtful = [
+        f"host.source.{family}: {each.address} is a guess: {each.why}"
+        for family, each in sources.items()
+        if each.is_guess
+    ]
+    return Guess(document, _head(seen), tuple(missing), tuple(doubtful))
 
 
 def _speaker(mode: str) -> str:
@@ -131,6 +141,10 @@ def _host(
 ) -> Document:
     asn = speaker.asn or 0
     host: Document = {"asn": asn, "router_id": str(router_id)}
+    if speaker.router_id not in (None, router_id):
+        host["router_id"] = Noted(
+            str(router_id), above=[f"bgpd was told none, and has taken {speaker.router_id}."]
+        )
     if is_frr and asn > _ASN_OF_COMMUNITY:
         host["community_asn"] = Noted(
             min(max(asn & 0xFFFF, 1), _ASN_OF_COMMUNITY),
@@ -142,7 +156,10 @@ def _host(
         Flow({str(family): str(found.address) for family, found in sources.items()}),
         above=[
             _OWN,
-            *(f"{family}: {found.why}." for family, found in sources.items()),
+            *(
+                f"{family}: {'a guess: ' if found.is_guess else ''}{found.why}."
+                for family, found in sources.items()
+            ),
         ],
     )
     return host

@@ -46,7 +46,8 @@ async def look() -> Seen:
             # Without a neighbor bgpd does not say.
             bgpd.asn or configuration.asn,
             bgpd.router_id,
-            tuple(
+            has_router_id=configuration.has_router_id,
+            peers=tuple(
                 replace(p, options=frozenset(o for o in _OPTIONS if configuration.has(p.name, o)))
                 for p in bgpd.peers
             ),
@@ -118,6 +119,7 @@ def exabgp_speaker(text: str) -> Speaker:
         asn=asns[0] if asns else None,
         router_id=IPv4Address(ids[0]) if ids else None,
         peers=tuple(_exabgp_peer(name, s, families.get(name, set())) for name, s in said.items()),
+        has_router_id=bool(ids),
     )
 
 

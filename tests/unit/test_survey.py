@@ -27,6 +27,8 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 V4, V6 = Family.IPV4, Family.IPV6
 LOOPBACK, SERVICE = ip_address("10.255.10.1"), ip_address("192.0.2.53")
 ROUTER_ID = IPv4Address("10.255.10.1")
+ANY = IPv4Address(0)
+SSH = frozenset({Listening("tcp", ANY, 22)})
 
 
 def interface(index: int, name: str, *addresses: str) -> Interface:
@@ -61,7 +63,7 @@ TORS = (peer("10.0.2.0", 65002, hostname="tor2.example.net"), peer("10.0.1.0", d
 
 
 def bgpd(*peers: Peer, asn: int | None = 65101) -> Speaker:
-    return Speaker(asn, ROUTER_ID, peers or TORS)
+    return Speaker(asn, ROUTER_ID, peers or TORS, has_router_id=True)
 
 
 def seen(**given: Any) -> Seen:  # noqa: ANN401 - any field
@@ -180,7 +182,7 @@ def test_an_unnumbered_uplink_of_which_too_little_is_known_is_left_out(tmp_path:
             seen(bgpd=replace(bgpd(), router_id=None), listening=frozenset()),
             (
                 "host.source.ipv4: which address on lo is this host's own? On lo: 10.255.10.1, "
-                "192.0.2.53"
+                "192.0.2.53; `bgp router-id` would tell"
             ),
         ),
         (
@@ -197,10 +199,58 @@ def test_without_what_is_needed_there_is_no_file(host: Seen, missing: str) -> No
     assert missing in found.missing
 
 
-def test_the_hosts_own_address_is_the_source_of_the_default_first(tmp_path: Path) -> None:
-    used = KernelDefault("bgp", 20, SERVICE, (Leg("eth1", ip_address("10.0.1.0")),))
-    there = settings(seen(defaults={V4: (used,)}, listening=frozenset()), tmp_path)
-    assert there.host.source == (SERVICE,)
+FROM_SERVICE = KernelDefault("bgp", 20, SERVICE, (Leg("eth1", ip_address("10.0.1.0")),))
+NOT_TOLD = replace(bgpd(), router_id=IPv4Address(SERVICE), has_router_id=False)
+DNS_ON_ALL = frozenset({Listening("udp", ip_address("::"), 53), Listening("tcp", ANY, 179)})
+ONLY_ANYCAST = LINKS | {"lo": interface(1, "lo", "192.0.2.53/32")}
+
+
+def test_the_source_of_the_default_is_the_hosts_own_address(tmp_path: Path) -> None:
+    host = seen(bgpd=NOT_TOLD, defaults={V4: (FROM_SERVICE,)}, listening=frozenset())
+    assert settings(host, tmp_path).host.source == (SERVICE,)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"bgpd": NOT_TOLD},
+        {"defaults": {V4: (FROM_SERVICE,)}},
+        {"bgpd": NOT_TOLD, "defaults": {V4: (FROM_SERVICE,)}},
+        {"defaults": {V4: (FROM_SERVICE,)}, "listening": DNS_ON_ALL},
+    ],
+    ids=["router id of its own choice", "source", "both", "source, and listens on all"],
+)
+def test_an_address_of_a_service_is_not_the_hosts_own(given: Any, tmp_path: Path) -> None:  # noqa: ANN401 - any field
+    there = settings(seen(**given), tmp_path)
+    assert (there.host.source, there.host.router_id) == ((LOOPBACK,), ROUTER_ID)
+    assert SERVICE not in there.host.source
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"interfaces": ONLY_ANYCAST, "listening": DNS_ON_ALL},
+        {"interfaces": ONLY_ANYCAST},
+        {"listening": DNS_ON_ALL},
+        # Told as the router id, and listened on: whose the other one is, nobody says.
+        {"bgpd": replace(NOT_TOLD, has_router_id=True)},
+    ],
+    ids=["alone, and listens on all", "alone, and listens on it", "two", "contradiction"],
+)
+def test_which_address_is_the_hosts_own_is_asked(given: Any) -> None:  # noqa: ANN401 - any field
+    found = guess(seen(**{"bgpd": NOT_TOLD, **given}))
+    assert found.document is None
+    assert found.missing[0].startswith("host.source.ipv4: which address on lo is this host's own?")
+
+
+def test_the_only_address_is_a_guess_that_is_said() -> None:
+    host = seen(interfaces=ONLY_ANYCAST, bgpd=NOT_TOLD, listening=SSH)
+    assert guess(host).doubtful == ("host.source.ipv4: 192.0.2.53 is a guess: the only one on lo",)
+    assert "# ipv4: a guess: the only one on lo." in text(host)
+
+
+def test_a_router_id_that_bgpd_has_taken_by_itself_is_mentioned() -> None:
+    assert "# bgpd was told none, and has taken 192.0.2.53." in text(seen(bgpd=NOT_TOLD))
 
 
 def test_an_as_of_four_bytes_needs_another_number_in_communities(tmp_path: Path) -> None:
@@ -389,6 +439,16 @@ def test_the_command_says_what_is_missing_and_writes_nothing(
     assert (done.exit_code, done.stdout, file.exists()) == (1, "", False)
     assert "mode frr: bgpd is not running\n" in done.stderr
     assert done.stderr.endswith("not enough for a file: nothing was written\n")
+
+
+def test_the_command_says_what_is_doubtful(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def looked() -> Seen:
+        return seen(interfaces=ONLY_ANYCAST, bgpd=NOT_TOLD, listening=SSH)
+
+    monkeypatch.setattr(command, "look", looked)
+    done = CliRunner().invoke(app, ["init"])
+    assert done.exit_code == 0
+    assert done.stderr == "host.source.ipv4: 192.0.2.53 is a guess: the only one on lo\n"
 
 
 def test_the_page_shows_what_is_written() -> None:
