@@ -78,6 +78,8 @@ def _with_bgp(
     unnumbered = [uplink for uplink in uplinks if uplink.peer.is_interface]
     probed = services.probe_sources(seen, unnumbered)
     missing: list[str] = []
+    unfinished: list[str] = []
+    doubtful = [f"left out: {other}" for other in others]
     entries: dict[str, object] = {}
     families: set[Family] = set()
     for uplink in uplinks:
@@ -86,6 +88,8 @@ def _with_bgp(
         if carried:
             entries[uplink.name] = Noted(entry, above=[*_about(uplink), *lacking])
             families |= carried
+        else:
+            unfinished += [*_about(uplink), *lacking]
     router_id = speaker.router_id
     told = router_id if speaker.has_router_id else None
     own = {f: services.loopback(seen, f, told, probed.values()) for f in sorted(families)}
@@ -103,7 +107,7 @@ def _with_bgp(
         missing += ["host.router_id: nobody says what it is"] if ipv4 is None else []
     sources = {f: found for f, found in own.items() if found is not None}
     if speaker.asn is None or not entries or any(found is None for found in own.values()):
-        return Guess(None, _head(seen), tuple(missing))
+        return Guess(None, _head(seen), tuple(missing), tuple(doubtful))
     ipv4 = sources.get(Family.IPV4)
     if told is None and ipv4 is not None:
         router_id = IPv4Address(ipv4.address)  # One of its own choice may be an anycast address.
@@ -112,7 +116,7 @@ def _with_bgp(
         "version": 1,
         "mode": Noted(mode, _WHY[mode]),
         "host": Noted(host, above=[f"From {_speaker(mode)}, and the addresses on lo."]),
-        "uplinks": Noted(entries, above=_left_out(others)),
+        "uplinks": Noted(entries, above=[*_left_out(others), *unfinished]),
         "paths": _paths(),
     }
     not_these = {*(found.address for found in sources.values()), *probed.values()}
@@ -120,7 +124,7 @@ def _with_bgp(
     found, unknown = services.services(seen, not_these, announced)
     of_families = [s for s in found if any(Family.of(a) in families for a in s.addresses)]
     document |= _services(of_families, unknown, seen)
-    doubtful = [
+    doubtful += [
         f"host.source.{family}: {each.address} is a guess: {each.why}"
         for family, each in sources.items()
         if each.is_guess
@@ -223,6 +227,8 @@ def _by_family(addresses: Mapping[Family, Address | str | None]) -> Flow:
 def _about(uplink: Uplink) -> list[str]:
     names = " and ".join(dict.fromkeys(peer.name for peer in uplink.peers.values()))
     said = [f"Neighbor {names} {uplink.why}."]
+    down = dict.fromkeys(peer.name for peer in uplink.peers.values() if peer.is_up is False)
+    said += [f"With {name}, its session is down now." for name in down]
     if any("password" in peer.options for peer in uplink.peers.values()):
         said.append("The session has a password. Write it into a file that only root can read:")
         said.append(f"   password_file: /etc/bgphealth/{uplink.name}.password")

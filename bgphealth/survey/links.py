@@ -39,6 +39,8 @@ def bgp_uplinks(seen: Seen, speaker: Speaker) -> tuple[list[Uplink], list[str]]:
     """Return the uplinks that a BGP speaker has, and of each other neighbor why it is none."""
     there = [(peer, _interface(peer, seen.interfaces)) for peer in speaker.peers]
     gives = any(peer.defaults for peer, interface in there if interface and not peer.is_internal)
+    # Who gives a default is the ToR of its link, whoever else is there.
+    there.sort(key=lambda each: not each[0].defaults)
     by_interface: dict[str, dict[Family, Peer]] = {}
     others: list[str] = []
     for peer, interface in there:
@@ -47,8 +49,10 @@ def bgp_uplinks(seen: Seen, speaker: Speaker) -> tuple[list[Uplink], list[str]]:
             if peer.address is None or not peer.address.is_loopback:
                 others.append(f"{said} is of this host's own AS: no ToR")
         elif interface is None:
-            others.append(f"{said} is not on a link of this host: no uplink")
-        elif gives and not peer.defaults:
+            # A link that is down has lost its IPv6 addresses, and with some managers all of them.
+            down = " now, and its session is down" if peer.is_up is False else ""
+            others.append(f"{said} is not on a link of this host{down}: no uplink")
+        elif gives and peer.is_up and not peer.defaults:
             others.append(f"{said} on {interface} gives no default, and others do: no uplink")
         else:
             taken = by_interface.setdefault(interface, {})
@@ -58,9 +62,8 @@ def bgp_uplinks(seen: Seen, speaker: Speaker) -> tuple[list[Uplink], list[str]]:
                 else:
                     taken[family] = peer
     names = _names({i: list(peers.values()) for i, peers in by_interface.items()})
-    why = "gives a default" if gives else "is on this link, and no neighbor gives a default now"
     found = [
-        Uplink(names[i], i, peers=dict(sorted(peers.items())), why=why)
+        Uplink(names[i], i, peers=dict(sorted(peers.items())), why=_why_uplink(peers, gives=gives))
         for i, peers in sorted(by_interface.items(), key=lambda each: _order(seen, each[0]))
         if peers
     ]
@@ -86,6 +89,12 @@ def gateways(seen: Seen) -> list[Uplink]:
         )
         for number, interface in enumerate(ordered, 1)
     ]
+
+
+def _why_uplink(peers: Mapping[Family, Peer], *, gives: bool) -> str:
+    if any(peer.defaults for peer in peers.values()):
+        return "gives a default"
+    return "is on this link" if gives else "is on this link, and no neighbor gives a default now"
 
 
 def _why(seen: Seen, interface: str) -> str:

@@ -132,7 +132,7 @@ def _exabgp_peer(name: str, said: Mapping[str, str], families: set[Family]) -> P
         local=ip_address(local) if local else None,
         asn=int(asn) if asn.isdecimal() else None,
         is_internal=asn == said.get("local-as"),
-        is_up=False,
+        is_up=None,
         families=frozenset(families or {Family.of(address)}),
         description=said.get("description", "").strip("\"'"),
         options=frozenset(

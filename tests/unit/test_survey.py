@@ -128,6 +128,47 @@ def test_who_gives_no_default_is_no_uplink_while_others_do() -> None:
     ):
         assert why in " ".join(said.replace("#", "").split())
     assert "127.0.0.2" not in said
+    # Not in a comment alone.
+    assert len(guess(seen(bgpd=bgpd(*TORS, *odd))).doubtful) == 4
+
+
+DOWN: dict[str, Any] = {"is_up": False, "defaults": frozenset()}
+
+
+def test_a_tor_that_is_down_is_an_uplink_beside_one_that_gives_a_default(tmp_path: Path) -> None:
+    host = seen(bgpd=bgpd(replace(TORS[1], **DOWN), TORS[0]))
+    assert [uplink.name for uplink in settings(host, tmp_path).uplinks] == ["tor1", "tor2"]
+    said = text(host)
+    assert (
+        "# Neighbor 10.0.1.0 is on this link.\n  # With 10.0.1.0, its session is down now." in said
+    )
+    assert "# Neighbor 10.0.2.0 gives a default.\n  tor2:" in said
+    assert guess(host).doubtful == ()
+
+
+def test_who_is_down_does_not_take_the_place_of_who_gives_a_default(tmp_path: Path) -> None:
+    host = seen(bgpd=bgpd(peer("10.0.1.1", 65009, **DOWN), *TORS))
+    assert [uplink.neighbor_asn for uplink in settings(host, tmp_path).uplinks] == [65001, 65002]
+    assert guess(host).doubtful == (
+        "left out: neighbor 10.0.1.1 is the second one on eth1: no uplink",
+    )
+
+
+def test_an_unnumbered_tor_that_is_down_is_in_the_file_as_a_comment() -> None:
+    silent = unnumbered(2, loopbacks=frozenset(), **DOWN)
+    host = seen(interfaces=UNNUMBERED, bgpd=bgpd(unnumbered(1), silent))
+    assert "With eth2, its session is down now." in text(host)
+    assert "uplinks.uplink2.next_hop.ipv4: the ToR's own" in text(host)
+
+
+def test_a_neighbor_whose_link_has_lost_its_addresses_is_said() -> None:
+    host = seen(bgpd=bgpd(*TORS, peer("2001:db8:1::", **DOWN)))
+    assert guess(host).doubtful == (
+        (
+            "left out: neighbor 2001:db8:1:: is not on a link of this host now, and its session is "
+            "down: no uplink"
+        ),
+    )
 
 
 def test_while_no_session_is_up_every_neighbor_on_a_link_is_an_uplink(tmp_path: Path) -> None:
