@@ -107,7 +107,7 @@ def _with_bgp(
         missing += ["host.router_id: nobody says what it is"] if ipv4 is None else []
     sources = {f: found for f, found in own.items() if found is not None}
     if speaker.asn is None or not entries or any(found is None for found in own.values()):
-        return Guess(None, _head(seen), tuple(missing), tuple(doubtful))
+        return Guess(None, (_HEAD,), tuple(missing), tuple(doubtful))
     ipv4 = sources.get(Family.IPV4)
     if told is None and ipv4 is not None:
         router_id = IPv4Address(ipv4.address)  # One of its own choice may be an anycast address.
@@ -129,7 +129,7 @@ def _with_bgp(
         for family, each in sources.items()
         if each.is_guess
     ]
-    return Guess(document, _head(seen), tuple(missing), tuple(doubtful))
+    return Guess(document, (_HEAD,), tuple(missing), tuple(doubtful))
 
 
 def _speaker(mode: str) -> str:
@@ -283,7 +283,7 @@ def _target(address: Address, port: int) -> str:
 def _local(seen: Seen) -> Guess:
     found = links.gateways(seen)
     if len(found) < 2:  # noqa: PLR2004 - there is nothing to choose from one
-        return Guess(None, _head(seen), tuple(_too_little(seen, found)))
+        return Guess(None, (_HEAD,), tuple(_too_little(seen, found)))
     entries = {
         uplink.name: Noted(
             {"interface": uplink.interface, "gateway": _by_family(uplink.gateways)},
@@ -300,7 +300,7 @@ def _local(seen: Seen) -> Guess:
             "uplinks": Noted(entries, above=[order]),
             "paths": _paths(),
         },
-        _head(seen),
+        (_HEAD,),
     )
 
 
@@ -313,17 +313,13 @@ def _too_little(seen: Seen, found: Sequence[Uplink]) -> Iterator[str]:
         else:
             _, others = links.bgp_uplinks(seen, what)
             yield from (f"mode {mode}: {other}" for other in others)
+    if routed := links.routed(seen):
+        through = ", ".join(routed)
+        yield f"mode local: the default through {through} is a routing daemon's: no gateway"
     if found:
         yield f"mode local: {found[0].interface} alone has a default, and two are needed"
     else:
         yield "mode local: no interface has a default with a gateway, and two are needed"
-
-
-def _head(seen: Seen) -> tuple[str, ...]:
-    return (
-        _HEAD,
-        *(f"Not seen: {why}." for why in seen.unread),
-    )
 
 
 def _words(addresses: Sequence[Address] | Iterator[Address]) -> str:

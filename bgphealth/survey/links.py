@@ -7,13 +7,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from bgphealth.core.settings import Address, Family
-from bgphealth.core.truth import OURS, KernelDefault
+from bgphealth.core.truth import FRR_STATIC, OURS, KernelDefault
 from bgphealth.fallback.netlink import Interface
 from bgphealth.frr.peers import Peer, Speaker
 from bgphealth.survey.seen import Seen
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,30}")
 _LEARNED = frozenset({"dhcp", "ra"})
+_ROUTING = frozenset({"bgp", FRR_STATIC, "11", "12", "42", *map(str, range(186, 200))})
+"""Who made a default: a routing daemon, zebra for FRR's (linux/rtnetlink.h; zebra/rt_netlink.h)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +73,15 @@ def bgp_uplinks(seen: Seen, speaker: Speaker) -> tuple[list[Uplink], list[str]]:
 
 
 def gateways(seen: Seen) -> list[Uplink]:
-    """Return the links that somebody has a default through, the one that is used now first."""
+    """Return the links that somebody has a default through, the one that is used now first.
+
+    But for those of a routing daemon: it takes them away and brings them back.
+    """
     by_interface: dict[str, dict[Family, Address | str]] = {}
     best: dict[str, int] = {}
     for family, defaults in seen.defaults.items():
         for default in defaults:
-            if default.protocol == OURS:
+            if default.protocol == OURS or default.protocol in _ROUTING:
                 continue
             for leg in default.legs or ():
                 best[leg.interface] = min(default.metric, best.get(leg.interface, default.metric))
@@ -91,6 +96,19 @@ def gateways(seen: Seen) -> list[Uplink]:
     ]
 
 
+def routed(seen: Seen) -> list[str]:
+    """Return the interfaces that a routing daemon has a default through."""
+    return sorted(
+        {
+            leg.interface
+            for defaults in seen.defaults.values()
+            for default in defaults
+            if default.protocol in _ROUTING
+            for leg in default.legs or ()
+        }
+    )
+
+
 def _why_uplink(peers: Mapping[Family, Peer], *, gives: bool) -> str:
     if any(peer.defaults for peer in peers.values()):
         return "gives a default"
@@ -102,7 +120,7 @@ def _why(seen: Seen, interface: str) -> str:
         f"{family} by {default.protocol}, metric {default.metric}"
         for family, defaults in seen.defaults.items()
         for default in defaults
-        if default.protocol != OURS
+        if default.protocol not in _ROUTING | {OURS}
         and any(leg.interface == interface for leg in default.legs or ())
     )
     return f"default: {'; '.join(said)}"

@@ -60,9 +60,11 @@ async def look() -> Seen:
         exabgp=exabgp,
         listening=frozenset(listening(_SOCKETS)),
         unread=tuple(
-            why
-            for why in (bgpd, daemon, exabgp)
-            if isinstance(why, str) and "permission" in why.lower()
+            dict.fromkeys(
+                why
+                for why in (bgpd, daemon, exabgp)
+                if isinstance(why, str) and "permission" in why.lower()
+            )
         ),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface, ip_network
@@ -16,11 +17,12 @@ from bgphealth.cli.app import app
 from bgphealth.config import load
 from bgphealth.config.writing import write
 from bgphealth.core.settings import Family, Mode, Settings
-from bgphealth.core.truth import KernelDefault, Leg
+from bgphealth.core.truth import FRR_STATIC, KernelDefault, Leg
 from bgphealth.fallback.netlink import Interface
+from bgphealth.frr import peers, setup
 from bgphealth.frr.peers import Peer, Speaker, parse_routes, parse_speaker
 from bgphealth.survey.guess import guess
-from bgphealth.survey.look import exabgp_speaker, listening
+from bgphealth.survey.look import exabgp_speaker, listening, look
 from bgphealth.survey.seen import Listening, Seen
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -328,10 +330,6 @@ def test_options_of_a_session(tmp_path: Path) -> None:
     assert "#    password_file: /etc/bgphealth/tor1.password" in text(host)
 
 
-def test_what_could_not_be_read_is_said_in_the_file() -> None:
-    assert "# Not seen: no permission for this." in text(seen(unread=("no permission for this",)))
-
-
 # ---- without
 
 
@@ -367,6 +365,17 @@ def test_two_gateways_and_no_bgp(tmp_path: Path) -> None:
         ("gw1", "eth1", None),
         ("gw2", "eth2", ip_address("10.0.2.254")),
     ]
+
+
+@pytest.mark.parametrize("protocol", ["bgp", FRR_STATIC, "11", "188"])
+def test_the_defaults_of_a_routing_daemon_are_no_gateways(protocol: str) -> None:
+    routed = tuple(replace(each, protocol=protocol) for each in TWO)
+    found = guess(seen(bgpd="bgpd does not answer vtysh", defaults={V4: routed}))
+    assert found.document is None
+    assert found.missing[-2:] == (
+        "mode local: the default through eth1, eth2 is a routing daemon's: no gateway",
+        "mode local: no interface has a default with a gateway, and two are needed",
+    )
 
 
 @pytest.mark.parametrize(
@@ -443,6 +452,18 @@ def test_sockets_are_read_as_the_kernel_prints_them(tmp_path: Path) -> None:
     }
 
 
+def test_what_may_not_be_read_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """bgpd is asked twice, and refuses twice."""
+    why = "no permission for /var/run/frr/bgpd.vty: our user must be in FRR's group frrvty"
+
+    async def refused(*_: object) -> str:
+        return why
+
+    monkeypatch.setattr(peers, "speaker", refused)
+    monkeypatch.setattr(setup, "daemon", refused)
+    assert asyncio.run(look()).unread == (why,)
+
+
 # ---- the command
 
 
@@ -480,6 +501,21 @@ def test_the_command_says_what_is_missing_and_writes_nothing(
     assert (done.exit_code, done.stdout, file.exists()) == (1, "", False)
     assert "mode frr: bgpd is not running\n" in done.stderr
     assert done.stderr.endswith("not enough for a file: nothing was written\n")
+
+
+def test_without_the_right_to_look_nothing_is_guessed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    why = "no permission for /var/run/frr/bgpd.vty: our user must be in FRR's group frrvty"
+
+    async def looked() -> Seen:
+        return seen(bgpd=why, defaults={V4: TWO}, unread=(why,))
+
+    monkeypatch.setattr(command, "look", looked)
+    file = tmp_path / "bgphealth.yaml"
+    done = CliRunner().invoke(app, ["init", "-o", str(file)])
+    assert (done.exit_code, done.stdout, file.exists()) == (77, "", False)
+    assert done.stderr == f"{why}\nroot may read all of it: nothing was written\n"
 
 
 def test_the_command_says_what_is_doubtful(monkeypatch: pytest.MonkeyPatch) -> None:
