@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from bgphealth import config
-from bgphealth.cli.render import deliver
+from bgphealth.cli.render import deliver, refuse_to_replace
 from bgphealth.config.writing import write
 from bgphealth.core.errors import PermissionDeniedError
 from bgphealth.survey.guess import guess
@@ -36,8 +36,8 @@ def init(context: click.Context, output: Path | None, *, force: bool) -> None:
     Exit status: 0 when a file was written, 1 when there is not enough for one: what is missing is
     said, and nothing is written; 77 when FRR or exabgp.conf is there and may not be read.
     """
-    if output is not None and output.exists() and not force:
-        raise click.UsageError(f"{output} is there: another file, or --force to replace it")
+    if output is not None:
+        refuse_to_replace(output, force=force)
     seen = asyncio.run(look())
     if seen.unread:
         why = "\n".join(seen.unread)
