@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any, cast
 
 import click
@@ -136,6 +137,19 @@ def _drain(
     answer = control.ask(control.socket_of(_file(context)), "drain", what=what, name=name, **given)
     found = cast("dict[str, Any] | None", answer.get("drain"))
     _say(answer, "" if found is None else _in_words(found), as_json=as_json)
+    if found is not None and found["stage"] == "draining":
+        _warn_if_short(fields["for_s"], found["settles_in_s"])
+
+
+def _warn_if_short(for_s: object, settles_in_s: float) -> None:
+    """Say so if a drain is over before what is drained is withdrawn."""
+    settles_in_s = math.ceil(settles_in_s)  # Some of it is gone already.
+    if isinstance(for_s, float) and for_s <= settles_in_s:
+        click.echo(
+            f"it ends in {for_s:g} s, before anything is withdrawn: that is in {settles_in_s} s "
+            "(policy.drain_settle); give a longer --for",
+            err=True,
+        )
 
 
 def _undrain(context: click.Context, what: str, name: str, *, as_json: bool) -> None:

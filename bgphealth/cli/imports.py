@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import click
 
+from bgphealth.cli.render import deliver, refuse_to_replace
 from bgphealth.config import InvalidFileError, Problem, loads, raw
-from bgphealth.core.errors import BgphealthError, HostError, PermissionDeniedError
 from bgphealth.core.settings import Mode
 from bgphealth.imports import anycast_healthchecker as anycast
 from bgphealth.imports import exabgp_healthcheck
@@ -195,27 +195,10 @@ def _deliver(context: click.Context, text: str, target: Path | None, *, force: b
     if target is None:
         click.echo(text, nl=False)
     else:
-        _write(target, text, force=force)
-        click.echo(f"wrote {target}", err=True)
+        refuse_to_replace(target, force=force)
+        deliver({target.name: text}, target.parent)
     try:
         loads(str(target or _STDOUT), text.encode())
     except InvalidFileError as error:
         click.echo(f"{error}\nto fill in or to mend: {len(error.problems)}", err=True)
         context.exit(_INCOMPLETE)
-
-
-def _write(target: Path, text: str, *, force: bool) -> None:
-    try:
-        with target.open("w" if force else "x", encoding="utf-8") as stream:
-            stream.write(text)
-    except FileExistsError:
-        raise click.UsageError(f"{target} exists; --force overwrites it") from None
-    except OSError as error:
-        _cannot_write(target, error)
-
-
-def _cannot_write(target: Path, error: OSError) -> NoReturn:
-    problem: type[BgphealthError] = (
-        PermissionDeniedError if isinstance(error, PermissionError) else HostError
-    )
-    raise problem(f"{target}: cannot be written: {error.strerror}") from None

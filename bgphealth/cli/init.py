@@ -9,8 +9,9 @@ from pathlib import Path
 import click
 
 from bgphealth import config
-from bgphealth.cli.render import deliver
+from bgphealth.cli.render import deliver, refuse_to_replace
 from bgphealth.config.writing import write
+from bgphealth.core.errors import PermissionDeniedError
 from bgphealth.survey.guess import guess
 from bgphealth.survey.look import look
 
@@ -33,13 +34,16 @@ def init(context: click.Context, output: Path | None, *, force: bool) -> None:
     stands there as a comment. `bgphealth check` accepts what is written.
 
     Exit status: 0 when a file was written, 1 when there is not enough for one: what is missing is
-    said, and nothing is written.
+    said, and nothing is written; 77 when FRR or exabgp.conf is there and may not be read.
     """
-    if output is not None and output.exists() and not force:
-        raise click.UsageError(f"{output} is there: another file, or --force to replace it")
+    if output is not None:
+        refuse_to_replace(output, force=force)
     seen = asyncio.run(look())
+    if seen.unread:
+        why = "\n".join(seen.unread)
+        raise PermissionDeniedError(f"{why}\nroot may read all of it: nothing was written")
     found = guess(seen)
-    for why in (*seen.unread, *found.missing):
+    for why in (*found.missing, *found.doubtful):
         click.echo(why, err=True)
     if found.document is None:
         click.echo("not enough for a file: nothing was written", err=True)

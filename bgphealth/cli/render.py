@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _CONF = Path("/etc/exabgp/exabgp.conf")
 _NEW_FILE_MODE = 0o644  # FRR and ExaBGP run as other users.
+_NEW_DIRECTORY_MODE = 0o755
 _LAST_GROUP = 65533  # The one before nogroup.
 _SECRET_FILE_MODE = 0o640  # It holds a password: give the file to the group of who reads it.
 
@@ -317,13 +318,32 @@ def deliver(
     for name, text in files.items():
         target = directory / name
         try:
-            directory.mkdir(parents=True, exist_ok=True)
+            _make(directory)
             _write(target, text, secret=name in secret)
         except PermissionError as error:
             raise PermissionDeniedError(f"{target}: permission denied") from error
         except OSError as error:
             raise HostError(f"{target}: cannot be written: {error.strerror}") from error
         click.echo(f"wrote {target}", err=True)
+
+
+def _make(directory: Path) -> None:
+    """Make a directory that others may look into, as they may read what comes into it."""
+    missing = [each for each in (directory, *directory.parents) if not each.exists()]
+    directory.mkdir(parents=True, exist_ok=True)
+    for each in missing:
+        each.chmod(_NEW_DIRECTORY_MODE)
+
+
+def refuse_to_replace(target: Path, *, force: bool) -> None:
+    """Refuse to write over a file that is there, but by `force`.
+
+    Raises:
+        click.UsageError: it is there.
+    """
+    with suppress(PermissionError):  # `deliver` says it.
+        if target.exists() and not force:
+            raise click.UsageError(f"{target} exists; --force overwrites it")
 
 
 def _write(target: Path, text: str, *, secret: bool) -> None:

@@ -49,6 +49,11 @@ class Existing:
         return next((int(match[1]) for match in matches if match), None)
 
     @property
+    def has_router_id(self) -> bool:
+        """Whether bgpd was told its router id."""
+        return any(text.startswith("bgp router-id ") for text in self._bgp())
+
+    @property
     def is_part(self) -> bool:
         """Whether our part was entered beside theirs."""
         entry = re.compile(rf"route-map {OURS}\S+ \S+ {LAST}")

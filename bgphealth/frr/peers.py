@@ -23,9 +23,10 @@ _FAMILIES = {Family.IPV4: "ipv4Unicast", Family.IPV6: "ipv6Unicast"}
 class Peer:
     """A BGP neighbor: `name` is its address, or the interface of an unnumbered link.
 
-    `address` is what the session goes to. `local` is our end of it. `families` are those that it
-    was set up for. `defaults` are the families in which it gives a default, `loopbacks` the host
-    routes that it originates itself, `hears` what we tell it; all empty while there is no session.
+    `address` is what the session goes to. `local` is our end of it. `is_up` is None where nobody
+    says. `families` are those that it was set up for. `defaults` are the families in which it gives
+    a default, `loopbacks` the host routes that it originates itself, `hears` what we tell it; all
+    empty while there is no session.
     `options` are ``bfd``, ``password`` and ``ttl-security``, where the session has them.
     """
 
@@ -34,7 +35,7 @@ class Peer:
     local: Address | None
     asn: int | None
     is_internal: bool
-    is_up: bool
+    is_up: bool | None
     families: frozenset[Family]
     description: str = ""
     hostname: str = ""
@@ -52,11 +53,15 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Speaker:
-    """A BGP speaker on this host, and its neighbors in the default VRF."""
+    """A BGP speaker on this host, and its neighbors in the default VRF.
+
+    `has_router_id`: its configuration says which; bgpd without it takes the highest address on lo.
+    """
 
     asn: int | None
     router_id: IPv4Address | None
     peers: tuple[Peer, ...]
+    has_router_id: bool = False
 
 
 async def speaker(vtysh: Vtysh) -> Speaker | str:

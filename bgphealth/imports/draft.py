@@ -135,7 +135,8 @@ def text(found: Whole, known: Known) -> str:
         head.append("What is announced all the time is a service without checks.")
     if FILL_IN in write(document):
         head.append(
-            f'Wherever it says "{FILL_IN}", the files imported did not say it; '
+            f'Wherever it says "{FILL_IN}", the files imported did not say it, or not so that '
+            "it can be here; "
             "`bgphealth check` names each such line."
         )
     return write(document, head)
@@ -352,6 +353,10 @@ def duration(seconds: Decimal) -> str:
     return f"{exact.normalize():f}s"
 
 
+def _was(seconds: Decimal) -> str:
+    return f"{float(seconds):g}s"  # It may be of any size.
+
+
 def interval(seconds: Decimal, said: str) -> Noted:
     """Return an interval within our range; `said` is the option that it comes from."""
     lowest, highest = _INTERVALS_S
@@ -359,13 +364,15 @@ def interval(seconds: Decimal, said: str) -> Noted:
     if inside == seconds:
         return Noted(duration(seconds), beside=said)
     bound = "at least 10ms" if seconds < lowest else "at most 1h"
-    return Noted(duration(inside), beside=f"{said}; here {bound}")
+    return Noted(duration(inside), beside=f"{said}: was {_was(seconds)}; here {bound}")
 
 
 def timeout(seconds: Decimal, every: Decimal, said: str) -> Noted:
     """Return a timeout within our range, for checks that are run `every` so often."""
-    inside = min(max(seconds, Decimal("0.001")), _LONGEST_TIMEOUT_S)
-    beside = said if inside == seconds else f"{said}; here from 1ms to 10s"
+    if seconds > _LONGEST_TIMEOUT_S:
+        return too_long(f"{said}: was {_was(seconds)}")
+    inside = max(seconds, Decimal("0.001"))
+    beside = said if inside == seconds else f"{said}: was {_was(seconds)}; here at least 1ms"
     if inside <= every:
         return Noted(duration(inside), beside=beside)
     at_once = math.ceil(inside / max(every, _INTERVALS_S[0]))
@@ -379,7 +386,21 @@ def timeout(seconds: Decimal, every: Decimal, said: str) -> Noted:
     )
 
 
+def too_long(said: str) -> Noted:
+    """Return a place to mend: a check may need longer than we wait at most."""
+    return Noted(
+        FILL_IN,
+        beside=f"{said}; here at most {duration(_LONGEST_TIMEOUT_S)}",
+        above=(
+            "A check that takes longer would always be down. If this one does not: how long it may "
+            "take."
+        ),
+    )
+
+
 def count(number: int, said: str) -> Noted:
     """Return a number of answers in a row within our range."""
     inside = min(max(number, 1), _MOST_IN_A_ROW)
-    return Noted(inside, beside=said if inside == number else f"{said}; here from 1 to 1000")
+    return Noted(
+        inside, beside=said if inside == number else f"{said}: was {number}; here from 1 to 1000"
+    )

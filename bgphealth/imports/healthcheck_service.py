@@ -160,7 +160,7 @@ def _judged(options: Options) -> dict[str, object]:
 
 def _timeout(options: Options, every: Noted) -> Noted:
     if options.timeout <= 0:
-        return Noted("10s", beside="--timeout 0: none; here at most 10s")
+        return draft.too_long(f"--timeout {options.timeout}: was none")
     seconds = Decimal(str(every.value).removesuffix("s"))
     return draft.timeout(Decimal(options.timeout), seconds, "--timeout")
 

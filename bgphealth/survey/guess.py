@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 
 from bgphealth.config.writing import Flow, Noted
 from bgphealth.core.settings import Address, Family
@@ -45,11 +46,12 @@ Document = dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """A document for `bgphealth.config.writing`, or None; what is missing, what was left out."""
+    """A document for `bgphealth.config.writing`, or None; what is missing, what is doubtful."""
 
     document: Document | None
     head: tuple[str, ...]
     missing: tuple[str, ...] = ()
+    doubtful: tuple[str, ...] = ()
 
 
 def guess(seen: Seen) -> Guess:
@@ -76,6 +78,8 @@ def _with_bgp(
     unnumbered = [uplink for uplink in uplinks if uplink.peer.is_interface]
     probed = services.probe_sources(seen, unnumbered)
     missing: list[str] = []
+    unfinished: list[str] = []
+    doubtful = [f"left out: {other}" for other in others]
     entries: dict[str, object] = {}
     families: set[Family] = set()
     for uplink in uplinks:
@@ -84,16 +88,18 @@ def _with_bgp(
         if carried:
             entries[uplink.name] = Noted(entry, above=[*_about(uplink), *lacking])
             families |= carried
-    own = {
-        f: services.loopback(seen, f, speaker.router_id, probed.values()) for f in sorted(families)
-    }
+        else:
+            unfinished += [*_about(uplink), *lacking]
+    router_id = speaker.router_id
+    told = router_id if speaker.has_router_id else None
+    own = {f: services.loopback(seen, f, told, probed.values()) for f in sorted(families)}
     missing += [
         f"host.source.{family}: which address on lo is this host's own? On lo: "
         f"{_words(a for a in services.addresses(seen) if Family.of(a) is family)}"
+        f"{'' if told or family is Family.IPV6 else '; `bgp router-id` would tell'}"
         for family, found in own.items()
         if found is None
     ]
-    router_id = speaker.router_id
     if speaker.asn is None:
         missing.append("host.asn: no session says which AS this host is")
     if router_id is None:
@@ -101,13 +107,16 @@ def _with_bgp(
         missing += ["host.router_id: nobody says what it is"] if ipv4 is None else []
     sources = {f: found for f, found in own.items() if found is not None}
     if speaker.asn is None or not entries or any(found is None for found in own.values()):
-        return Guess(None, _head(seen), tuple(missing))
+        return Guess(None, (_HEAD,), tuple(missing), tuple(doubtful))
+    ipv4 = sources.get(Family.IPV4)
+    if told is None and ipv4 is not None:
+        router_id = IPv4Address(ipv4.address)  # One of its own choice may be an anycast address.
     host = _host(speaker, router_id or sources[Family.IPV4].address, sources, is_frr=is_frr)
     document: Document = {
         "version": 1,
         "mode": Noted(mode, _WHY[mode]),
         "host": Noted(host, above=[f"From {_speaker(mode)}, and the addresses on lo."]),
-        "uplinks": Noted(entries, above=_left_out(others)),
+        "uplinks": Noted(entries, above=[*_left_out(others), *unfinished]),
         "paths": _paths(),
     }
     not_these = {*(found.address for found in sources.values()), *probed.values()}
@@ -115,7 +124,12 @@ def _with_bgp(
     found, unknown = services.services(seen, not_these, announced)
     of_families = [s for s in found if any(Family.of(a) in families for a in s.addresses)]
     document |= _services(of_families, unknown, seen)
-    return Guess(document, _head(seen), tuple(missing))
+    doubtful += [
+        f"host.source.{family}: {each.address} is a guess: {each.why}"
+        for family, each in sources.items()
+        if each.is_guess
+    ]
+    return Guess(document, (_HEAD,), tuple(missing), tuple(doubtful))
 
 
 def _speaker(mode: str) -> str:
@@ -131,6 +145,10 @@ def _host(
 ) -> Document:
     asn = speaker.asn or 0
     host: Document = {"asn": asn, "router_id": str(router_id)}
+    if speaker.router_id not in (None, router_id):
+        host["router_id"] = Noted(
+            str(router_id), above=[f"bgpd was told none, and has taken {speaker.router_id}."]
+        )
     if is_frr and asn > _ASN_OF_COMMUNITY:
         host["community_asn"] = Noted(
             min(max(asn & 0xFFFF, 1), _ASN_OF_COMMUNITY),
@@ -142,7 +160,10 @@ def _host(
         Flow({str(family): str(found.address) for family, found in sources.items()}),
         above=[
             _OWN,
-            *(f"{family}: {found.why}." for family, found in sources.items()),
+            *(
+                f"{family}: {'a guess: ' if found.is_guess else ''}{found.why}."
+                for family, found in sources.items()
+            ),
         ],
     )
     return host
@@ -206,6 +227,8 @@ def _by_family(addresses: Mapping[Family, Address | str | None]) -> Flow:
 def _about(uplink: Uplink) -> list[str]:
     names = " and ".join(dict.fromkeys(peer.name for peer in uplink.peers.values()))
     said = [f"Neighbor {names} {uplink.why}."]
+    down = dict.fromkeys(peer.name for peer in uplink.peers.values() if peer.is_up is False)
+    said += [f"With {name}, its session is down now." for name in down]
     if any("password" in peer.options for peer in uplink.peers.values()):
         said.append("The session has a password. Write it into a file that only root can read:")
         said.append(f"   password_file: /etc/bgphealth/{uplink.name}.password")
@@ -260,7 +283,7 @@ def _target(address: Address, port: int) -> str:
 def _local(seen: Seen) -> Guess:
     found = links.gateways(seen)
     if len(found) < 2:  # noqa: PLR2004 - there is nothing to choose from one
-        return Guess(None, _head(seen), tuple(_too_little(seen, found)))
+        return Guess(None, (_HEAD,), tuple(_too_little(seen, found)))
     entries = {
         uplink.name: Noted(
             {"interface": uplink.interface, "gateway": _by_family(uplink.gateways)},
@@ -277,7 +300,7 @@ def _local(seen: Seen) -> Guess:
             "uplinks": Noted(entries, above=[order]),
             "paths": _paths(),
         },
-        _head(seen),
+        (_HEAD,),
     )
 
 
@@ -290,17 +313,13 @@ def _too_little(seen: Seen, found: Sequence[Uplink]) -> Iterator[str]:
         else:
             _, others = links.bgp_uplinks(seen, what)
             yield from (f"mode {mode}: {other}" for other in others)
+    if routed := links.routed(seen):
+        through = ", ".join(routed)
+        yield f"mode local: the default through {through} is a routing daemon's: no gateway"
     if found:
         yield f"mode local: {found[0].interface} alone has a default, and two are needed"
     else:
         yield "mode local: no interface has a default with a gateway, and two are needed"
-
-
-def _head(seen: Seen) -> tuple[str, ...]:
-    return (
-        _HEAD,
-        *(f"Not seen: {why}." for why in seen.unread),
-    )
 
 
 def _words(addresses: Sequence[Address] | Iterator[Address]) -> str:

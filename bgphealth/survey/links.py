@@ -7,13 +7,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from bgphealth.core.settings import Address, Family
-from bgphealth.core.truth import OURS, KernelDefault
+from bgphealth.core.truth import FRR_STATIC, OURS, KernelDefault
 from bgphealth.fallback.netlink import Interface
 from bgphealth.frr.peers import Peer, Speaker
 from bgphealth.survey.seen import Seen
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,30}")
 _LEARNED = frozenset({"dhcp", "ra"})
+_ROUTING = frozenset({"bgp", FRR_STATIC, "11", "12", "42", *map(str, range(186, 200))})
+"""Who made a default: a routing daemon, zebra for FRR's (linux/rtnetlink.h; zebra/rt_netlink.h)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,8 @@ def bgp_uplinks(seen: Seen, speaker: Speaker) -> tuple[list[Uplink], list[str]]:
     """Return the uplinks that a BGP speaker has, and of each other neighbor why it is none."""
     there = [(peer, _interface(peer, seen.interfaces)) for peer in speaker.peers]
     gives = any(peer.defaults for peer, interface in there if interface and not peer.is_internal)
+    # Who gives a default is the ToR of its link, whoever else is there.
+    there.sort(key=lambda each: not each[0].defaults)
     by_interface: dict[str, dict[Family, Peer]] = {}
     others: list[str] = []
     for peer, interface in there:
@@ -47,8 +51,10 @@ def bgp_uplinks(seen: Seen, speaker: Speaker) -> tuple[list[Uplink], list[str]]:
             if peer.address is None or not peer.address.is_loopback:
                 others.append(f"{said} is of this host's own AS: no ToR")
         elif interface is None:
-            others.append(f"{said} is not on a link of this host: no uplink")
-        elif gives and not peer.defaults:
+            # A link that is down has lost its IPv6 addresses, and with some managers all of them.
+            down = " now, and its session is down" if peer.is_up is False else ""
+            others.append(f"{said} is not on a link of this host{down}: no uplink")
+        elif gives and peer.is_up and not peer.defaults:
             others.append(f"{said} on {interface} gives no default, and others do: no uplink")
         else:
             taken = by_interface.setdefault(interface, {})
@@ -58,9 +64,8 @@ def bgp_uplinks(seen: Seen, speaker: Speaker) -> tuple[list[Uplink], list[str]]:
                 else:
                     taken[family] = peer
     names = _names({i: list(peers.values()) for i, peers in by_interface.items()})
-    why = "gives a default" if gives else "is on this link, and no neighbor gives a default now"
     found = [
-        Uplink(names[i], i, peers=dict(sorted(peers.items())), why=why)
+        Uplink(names[i], i, peers=dict(sorted(peers.items())), why=_why_uplink(peers, gives=gives))
         for i, peers in sorted(by_interface.items(), key=lambda each: _order(seen, each[0]))
         if peers
     ]
@@ -68,12 +73,15 @@ def bgp_uplinks(seen: Seen, speaker: Speaker) -> tuple[list[Uplink], list[str]]:
 
 
 def gateways(seen: Seen) -> list[Uplink]:
-    """Return the links that somebody has a default through, the one that is used now first."""
+    """Return the links that somebody has a default through, the one that is used now first.
+
+    But for those of a routing daemon: it takes them away and brings them back.
+    """
     by_interface: dict[str, dict[Family, Address | str]] = {}
     best: dict[str, int] = {}
     for family, defaults in seen.defaults.items():
         for default in defaults:
-            if default.protocol == OURS:
+            if default.protocol == OURS or default.protocol in _ROUTING:
                 continue
             for leg in default.legs or ():
                 best[leg.interface] = min(default.metric, best.get(leg.interface, default.metric))
@@ -88,12 +96,31 @@ def gateways(seen: Seen) -> list[Uplink]:
     ]
 
 
+def routed(seen: Seen) -> list[str]:
+    """Return the interfaces that a routing daemon has a default through."""
+    return sorted(
+        {
+            leg.interface
+            for defaults in seen.defaults.values()
+            for default in defaults
+            if default.protocol in _ROUTING
+            for leg in default.legs or ()
+        }
+    )
+
+
+def _why_uplink(peers: Mapping[Family, Peer], *, gives: bool) -> str:
+    if any(peer.defaults for peer in peers.values()):
+        return "gives a default"
+    return "is on this link" if gives else "is on this link, and no neighbor gives a default now"
+
+
 def _why(seen: Seen, interface: str) -> str:
     said = dict.fromkeys(
         f"{family} by {default.protocol}, metric {default.metric}"
         for family, defaults in seen.defaults.items()
         for default in defaults
-        if default.protocol != OURS
+        if default.protocol not in _ROUTING | {OURS}
         and any(leg.interface == interface for leg in default.legs or ())
     )
     return f"default: {'; '.join(said)}"

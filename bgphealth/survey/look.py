@@ -46,7 +46,8 @@ async def look() -> Seen:
             # Without a neighbor bgpd does not say.
             bgpd.asn or configuration.asn,
             bgpd.router_id,
-            tuple(
+            has_router_id=configuration.has_router_id,
+            peers=tuple(
                 replace(p, options=frozenset(o for o in _OPTIONS if configuration.has(p.name, o)))
                 for p in bgpd.peers
             ),
@@ -59,9 +60,11 @@ async def look() -> Seen:
         exabgp=exabgp,
         listening=frozenset(listening(_SOCKETS)),
         unread=tuple(
-            why
-            for why in (bgpd, daemon, exabgp)
-            if isinstance(why, str) and "permission" in why.lower()
+            dict.fromkeys(
+                why
+                for why in (bgpd, daemon, exabgp)
+                if isinstance(why, str) and "permission" in why.lower()
+            )
         ),
     )
 
@@ -118,6 +121,7 @@ def exabgp_speaker(text: str) -> Speaker:
         asn=asns[0] if asns else None,
         router_id=IPv4Address(ids[0]) if ids else None,
         peers=tuple(_exabgp_peer(name, s, families.get(name, set())) for name, s in said.items()),
+        has_router_id=bool(ids),
     )
 
 
@@ -130,7 +134,7 @@ def _exabgp_peer(name: str, said: Mapping[str, str], families: set[Family]) -> P
         local=ip_address(local) if local else None,
         asn=int(asn) if asn.isdecimal() else None,
         is_internal=asn == said.get("local-as"),
-        is_up=False,
+        is_up=None,
         families=frozenset(families or {Family.of(address)}),
         description=said.get("description", "").strip("\"'"),
         options=frozenset(

@@ -24,7 +24,7 @@ class Listening(NamedTuple):
 class Seen:
     """A host. `bgpd` and `exabgp` are words where they could not be asked or are not there.
 
-    `unread` says what could not be read, and why.
+    `unread` says what is there and may not be read.
     """
 
     interfaces: Mapping[str, Interface]

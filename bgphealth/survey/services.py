@@ -11,6 +11,8 @@ from bgphealth.survey.links import Uplink
 from bgphealth.survey.seen import Listening, Seen
 
 _BGP = 179
+_OF_ANY_HOST = frozenset({22, 68, _BGP, 546, 3784, 3785, 4784})
+"""Ports that are no service's: SSH, DHCP, BGP, BFD (RFC 5881, RFC 5883)."""
 _CALLED = {
     7: "echo",
     25: "smtp",
@@ -37,10 +39,14 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Loopback:
-    """The host's own address of one family, and where that comes from."""
+    """The host's own address of one family, and where that comes from.
+
+    `is_guess`: nothing says so, but nothing speaks against it either.
+    """
 
     address: Address
     why: str
+    is_guess: bool = False
 
 
 def addresses(seen: Seen) -> list[Address]:
@@ -64,20 +70,25 @@ def probe_sources(seen: Seen, uplinks: Collection[Uplink]) -> dict[tuple[str, Fa
 def loopback(
     seen: Seen, family: Family, router_id: Address | None, not_these: Iterable[Address]
 ) -> Loopback | None:
-    """Return the host's own address; None where nothing tells it from the others."""
+    """Return the host's own address; None where nothing tells it from the others.
+
+    `router_id` is one that somebody has written down: a BGP daemon without one takes any address.
+    An address that something listens on is a service's, if there is another one.
+    """
     own = [a for a in addresses(seen) if Family.of(a) is family and a not in set(not_these)]
-    for default in seen.defaults.get(family, ()):
-        if default.protocol != OURS and default.source in own and default.source is not None:
-            return Loopback(default.source, "on lo, and the source of the default")
-    if router_id in own and router_id is not None:
+    served = {e.address for e in seen.listening if e.port not in _OF_ANY_HOST}
+    left = [address for address in own if address not in served] or own
+    if router_id in left and router_id is not None:
         return Loopback(router_id, "on lo, and the router id")
-    served = {each.address for each in seen.listening}
-    idle = [address for address in own if address not in served]
-    if len(idle) == 1:
-        why = (
-            "the only one on lo" if len(own) == 1 else "the only one on lo that nothing listens on"
-        )
-        return Loopback(idle[0], why)
+    if router_id in own:
+        return None  # Two things are said of it, and the others may be services of all addresses.
+    for default in seen.defaults.get(family, ()):
+        if default.protocol != OURS and default.source in left and default.source is not None:
+            return Loopback(default.source, "on lo, and the source of the default")
+    if len(own) == 1 and not _may_be_served(seen.listening, own[0]):
+        return Loopback(own[0], "the only one on lo", is_guess=True)
+    if len(left) == 1 < len(own):
+        return Loopback(left[0], "the only one on lo that nothing listens on")
     return None
 
 
@@ -109,6 +120,19 @@ def everywhere(seen: Seen) -> list[int]:
     """Return the TCP ports that somebody listens on for all addresses, but for BGP's."""
     every = (e for e in seen.listening if e.address.is_unspecified and e.protocol == "tcp")
     return sorted({each.port for each in every} - {_BGP})
+
+
+def _may_be_served(listening: Iterable[Listening], address: Address) -> bool:
+    """Tell whether something that may be a service listens on an address, or on all of them.
+
+    A socket on all IPv6 addresses takes IPv4 as well, unless it was told not to.
+    """
+    return any(
+        each.address == address
+        or (each.address.is_unspecified and each.address.version >= address.version)
+        for each in listening
+        if each.port not in _OF_ANY_HOST
+    )
 
 
 def _ports(listening: Iterable[Listening], protocol: str, address: Address) -> tuple[int, ...]:

@@ -78,6 +78,20 @@ def test_an_uplink_from_use_and_back(tmp_path: Path) -> None:
     assert nothing.output == "nothing is drained\n"
 
 
+@pytest.mark.parametrize("what", ["host", "uplink tor1", "service dns --json"])
+def test_a_drain_that_ends_before_it_withdraws_is_warned_of(tmp_path: Path, what: str) -> None:
+    short, equal, longer = over(
+        tmp_path, f"drain {what} --for 5s", f"drain {what} --for 10s", f"drain {what} --for 11s"
+    )
+    assert [r.exit_code for r in (short, equal, longer)] == [0] * 3
+    assert short.stderr == (
+        "it ends in 5 s, before anything is withdrawn: that is in 10 s (policy.drain_settle); give "
+        "a longer --for\n"
+    )
+    assert equal.stderr.startswith("it ends in 10 s, before anything is withdrawn")
+    assert longer.stderr == ""
+
+
 def test_json_has_a_version(tmp_path: Path) -> None:
     drained, listed, undrained = over(
         tmp_path, "drain service dns --json", "drain --json", "undrain service dns --json"

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -107,7 +110,22 @@ def test_an_interface_of_an_unknown_neighbor(conf: Path) -> None:
     assert "--interface: there is no '10.0.9.9'" in result.stderr
 
 
-def test_a_target_that_cannot_be_written(conf: Path, tmp_path: Path) -> None:
-    result = run("exabgp-healthcheck", conf, "-o", tmp_path / "no" / "file", *KNOWN)
+def test_a_target_that_cannot_be_written(conf: Path) -> None:
+    result = run("exabgp-healthcheck", conf, "-o", conf / "file", *KNOWN)
     assert result.exit_code == 75
-    assert "cannot be written: No such file or directory" in result.stderr
+    assert f"{conf / 'file'}: cannot be written: " in result.stderr
+
+
+@pytest.fixture
+def of_strict_umask() -> Iterator[None]:
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("of_strict_umask")
+def test_the_user_of_the_unit_can_read_what_is_written(conf: Path, tmp_path: Path) -> None:
+    target = tmp_path / "etc" / "bgphealth" / "bgphealth.yaml"
+    assert run("exabgp-healthcheck", conf, "-o", target, *KNOWN).exit_code == 0
+    made = (target, target.parent, target.parent.parent)
+    assert [stat.S_IMODE(each.stat().st_mode) for each in made] == [0o644, 0o755, 0o755]

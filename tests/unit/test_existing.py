@@ -316,3 +316,8 @@ def test_the_doctor_never_says_to_replace_a_frr_conf_that_is_somebodys() -> None
 def test_the_doctor_says_what_is_contradictory() -> None:
     (found,) = findings(THEIRS.replace("bgp 65101", "bgp 65200"))
     assert found == ("frr_not_rendered", None)
+
+
+def test_the_router_id_is_told_or_is_of_its_own_choice() -> None:
+    assert existing(["router bgp 65101\n bgp router-id 10.255.10.1\n"]).has_router_id
+    assert not existing(["router bgp 65101\n no bgp ebgp-requires-policy\n"]).has_router_id

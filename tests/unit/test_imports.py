@@ -17,6 +17,8 @@ from bgphealth.imports.better import suggestion
 from bgphealth.imports.draft import Input, Known, slug, unique
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bgphealth.core.settings import ServiceSettings
 
 KNOWN = Known(
@@ -86,11 +88,25 @@ def test_the_interval_is_the_one_between_the_answers_that_count(
     assert service(options).timing.interval_s == seconds
 
 
-@pytest.mark.parametrize(
-    ("options", "seconds"), [("", 5.0), ("-t 2", 2.0), ("-t 0", 10.0), ("-t 60", 10.0)]
-)
+@pytest.mark.parametrize(("options", "seconds"), [("", 5.0), ("-t 2", 2.0), ("-t 10", 10.0)])
 def test_the_timeout(options: str, seconds: float) -> None:
     assert service(options).timing.timeout_s == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (lambda: healthcheck("-t 15"), "--timeout: was 15s"),
+        (lambda: healthcheck("-t 0"), "--timeout 0: was none"),
+        (lambda: anycast(INI + "check_timeout = 30\n"), "check_timeout: was 30s"),
+    ],
+)
+def test_a_timeout_that_is_too_long_is_a_place_to_mend(text: Callable[[], str], said: str) -> None:
+    """A check that takes 12 s is up there, and would always be down here."""
+    whole = text()
+    assert f"timeout: FILL IN  # {said}; here at most 10s\n" in whole
+    with pytest.raises(InvalidFileError, match="timeout: must be"):
+        loads("bgphealth.yaml", whole.encode())
 
 
 def test_options_are_read_as_argparse_reads_them() -> None:

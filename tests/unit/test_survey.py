@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface, ip_network
@@ -16,17 +17,20 @@ from bgphealth.cli.app import app
 from bgphealth.config import load
 from bgphealth.config.writing import write
 from bgphealth.core.settings import Family, Mode, Settings
-from bgphealth.core.truth import KernelDefault, Leg
+from bgphealth.core.truth import FRR_STATIC, KernelDefault, Leg
 from bgphealth.fallback.netlink import Interface
+from bgphealth.frr import peers, setup
 from bgphealth.frr.peers import Peer, Speaker, parse_routes, parse_speaker
 from bgphealth.survey.guess import guess
-from bgphealth.survey.look import exabgp_speaker, listening
+from bgphealth.survey.look import exabgp_speaker, listening, look
 from bgphealth.survey.seen import Listening, Seen
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 V4, V6 = Family.IPV4, Family.IPV6
 LOOPBACK, SERVICE = ip_address("10.255.10.1"), ip_address("192.0.2.53")
 ROUTER_ID = IPv4Address("10.255.10.1")
+ANY = IPv4Address(0)
+SSH = frozenset({Listening("tcp", ANY, 22)})
 
 
 def interface(index: int, name: str, *addresses: str) -> Interface:
@@ -61,7 +65,7 @@ TORS = (peer("10.0.2.0", 65002, hostname="tor2.example.net"), peer("10.0.1.0", d
 
 
 def bgpd(*peers: Peer, asn: int | None = 65101) -> Speaker:
-    return Speaker(asn, ROUTER_ID, peers or TORS)
+    return Speaker(asn, ROUTER_ID, peers or TORS, has_router_id=True)
 
 
 def seen(**given: Any) -> Seen:  # noqa: ANN401 - any field
@@ -126,6 +130,47 @@ def test_who_gives_no_default_is_no_uplink_while_others_do() -> None:
     ):
         assert why in " ".join(said.replace("#", "").split())
     assert "127.0.0.2" not in said
+    # Not in a comment alone.
+    assert len(guess(seen(bgpd=bgpd(*TORS, *odd))).doubtful) == 4
+
+
+DOWN: dict[str, Any] = {"is_up": False, "defaults": frozenset()}
+
+
+def test_a_tor_that_is_down_is_an_uplink_beside_one_that_gives_a_default(tmp_path: Path) -> None:
+    host = seen(bgpd=bgpd(replace(TORS[1], **DOWN), TORS[0]))
+    assert [uplink.name for uplink in settings(host, tmp_path).uplinks] == ["tor1", "tor2"]
+    said = text(host)
+    assert (
+        "# Neighbor 10.0.1.0 is on this link.\n  # With 10.0.1.0, its session is down now." in said
+    )
+    assert "# Neighbor 10.0.2.0 gives a default.\n  tor2:" in said
+    assert guess(host).doubtful == ()
+
+
+def test_who_is_down_does_not_take_the_place_of_who_gives_a_default(tmp_path: Path) -> None:
+    host = seen(bgpd=bgpd(peer("10.0.1.1", 65009, **DOWN), *TORS))
+    assert [uplink.neighbor_asn for uplink in settings(host, tmp_path).uplinks] == [65001, 65002]
+    assert guess(host).doubtful == (
+        "left out: neighbor 10.0.1.1 is the second one on eth1: no uplink",
+    )
+
+
+def test_an_unnumbered_tor_that_is_down_is_in_the_file_as_a_comment() -> None:
+    silent = unnumbered(2, loopbacks=frozenset(), **DOWN)
+    host = seen(interfaces=UNNUMBERED, bgpd=bgpd(unnumbered(1), silent))
+    assert "With eth2, its session is down now." in text(host)
+    assert "uplinks.uplink2.next_hop.ipv4: the ToR's own" in text(host)
+
+
+def test_a_neighbor_whose_link_has_lost_its_addresses_is_said() -> None:
+    host = seen(bgpd=bgpd(*TORS, peer("2001:db8:1::", **DOWN)))
+    assert guess(host).doubtful == (
+        (
+            "left out: neighbor 2001:db8:1:: is not on a link of this host now, and its session is "
+            "down: no uplink"
+        ),
+    )
 
 
 def test_while_no_session_is_up_every_neighbor_on_a_link_is_an_uplink(tmp_path: Path) -> None:
@@ -180,7 +225,7 @@ def test_an_unnumbered_uplink_of_which_too_little_is_known_is_left_out(tmp_path:
             seen(bgpd=replace(bgpd(), router_id=None), listening=frozenset()),
             (
                 "host.source.ipv4: which address on lo is this host's own? On lo: 10.255.10.1, "
-                "192.0.2.53"
+                "192.0.2.53; `bgp router-id` would tell"
             ),
         ),
         (
@@ -197,10 +242,58 @@ def test_without_what_is_needed_there_is_no_file(host: Seen, missing: str) -> No
     assert missing in found.missing
 
 
-def test_the_hosts_own_address_is_the_source_of_the_default_first(tmp_path: Path) -> None:
-    used = KernelDefault("bgp", 20, SERVICE, (Leg("eth1", ip_address("10.0.1.0")),))
-    there = settings(seen(defaults={V4: (used,)}, listening=frozenset()), tmp_path)
-    assert there.host.source == (SERVICE,)
+FROM_SERVICE = KernelDefault("bgp", 20, SERVICE, (Leg("eth1", ip_address("10.0.1.0")),))
+NOT_TOLD = replace(bgpd(), router_id=IPv4Address(SERVICE), has_router_id=False)
+DNS_ON_ALL = frozenset({Listening("udp", ip_address("::"), 53), Listening("tcp", ANY, 179)})
+ONLY_ANYCAST = LINKS | {"lo": interface(1, "lo", "192.0.2.53/32")}
+
+
+def test_the_source_of_the_default_is_the_hosts_own_address(tmp_path: Path) -> None:
+    host = seen(bgpd=NOT_TOLD, defaults={V4: (FROM_SERVICE,)}, listening=frozenset())
+    assert settings(host, tmp_path).host.source == (SERVICE,)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"bgpd": NOT_TOLD},
+        {"defaults": {V4: (FROM_SERVICE,)}},
+        {"bgpd": NOT_TOLD, "defaults": {V4: (FROM_SERVICE,)}},
+        {"defaults": {V4: (FROM_SERVICE,)}, "listening": DNS_ON_ALL},
+    ],
+    ids=["router id of its own choice", "source", "both", "source, and listens on all"],
+)
+def test_an_address_of_a_service_is_not_the_hosts_own(given: Any, tmp_path: Path) -> None:  # noqa: ANN401 - any field
+    there = settings(seen(**given), tmp_path)
+    assert (there.host.source, there.host.router_id) == ((LOOPBACK,), ROUTER_ID)
+    assert SERVICE not in there.host.source
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"interfaces": ONLY_ANYCAST, "listening": DNS_ON_ALL},
+        {"interfaces": ONLY_ANYCAST},
+        {"listening": DNS_ON_ALL},
+        # Told as the router id, and listened on: whose the other one is, nobody says.
+        {"bgpd": replace(NOT_TOLD, has_router_id=True)},
+    ],
+    ids=["alone, and listens on all", "alone, and listens on it", "two", "contradiction"],
+)
+def test_which_address_is_the_hosts_own_is_asked(given: Any) -> None:  # noqa: ANN401 - any field
+    found = guess(seen(**{"bgpd": NOT_TOLD, **given}))
+    assert found.document is None
+    assert found.missing[0].startswith("host.source.ipv4: which address on lo is this host's own?")
+
+
+def test_the_only_address_is_a_guess_that_is_said() -> None:
+    host = seen(interfaces=ONLY_ANYCAST, bgpd=NOT_TOLD, listening=SSH)
+    assert guess(host).doubtful == ("host.source.ipv4: 192.0.2.53 is a guess: the only one on lo",)
+    assert "# ipv4: a guess: the only one on lo." in text(host)
+
+
+def test_a_router_id_that_bgpd_has_taken_by_itself_is_mentioned() -> None:
+    assert "# bgpd was told none, and has taken 192.0.2.53." in text(seen(bgpd=NOT_TOLD))
 
 
 def test_an_as_of_four_bytes_needs_another_number_in_communities(tmp_path: Path) -> None:
@@ -235,10 +328,6 @@ def test_options_of_a_session(tmp_path: Path) -> None:
     assert (tor1.ttl_security, tor1.bfd is not None) == (True, True)
     assert (tor2.ttl_security, tor2.bfd is not None) == (False, False)
     assert "#    password_file: /etc/bgphealth/tor1.password" in text(host)
-
-
-def test_what_could_not_be_read_is_said_in_the_file() -> None:
-    assert "# Not seen: no permission for this." in text(seen(unread=("no permission for this",)))
 
 
 # ---- without
@@ -276,6 +365,17 @@ def test_two_gateways_and_no_bgp(tmp_path: Path) -> None:
         ("gw1", "eth1", None),
         ("gw2", "eth2", ip_address("10.0.2.254")),
     ]
+
+
+@pytest.mark.parametrize("protocol", ["bgp", FRR_STATIC, "11", "188"])
+def test_the_defaults_of_a_routing_daemon_are_no_gateways(protocol: str) -> None:
+    routed = tuple(replace(each, protocol=protocol) for each in TWO)
+    found = guess(seen(bgpd="bgpd does not answer vtysh", defaults={V4: routed}))
+    assert found.document is None
+    assert found.missing[-2:] == (
+        "mode local: the default through eth1, eth2 is a routing daemon's: no gateway",
+        "mode local: no interface has a default with a gateway, and two are needed",
+    )
 
 
 @pytest.mark.parametrize(
@@ -352,6 +452,18 @@ def test_sockets_are_read_as_the_kernel_prints_them(tmp_path: Path) -> None:
     }
 
 
+def test_what_may_not_be_read_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """bgpd is asked twice, and refuses twice."""
+    why = "no permission for /var/run/frr/bgpd.vty: our user must be in FRR's group frrvty"
+
+    async def refused(*_: object) -> str:
+        return why
+
+    monkeypatch.setattr(peers, "speaker", refused)
+    monkeypatch.setattr(setup, "daemon", refused)
+    assert asyncio.run(look()).unread == (why,)
+
+
 # ---- the command
 
 
@@ -389,6 +501,31 @@ def test_the_command_says_what_is_missing_and_writes_nothing(
     assert (done.exit_code, done.stdout, file.exists()) == (1, "", False)
     assert "mode frr: bgpd is not running\n" in done.stderr
     assert done.stderr.endswith("not enough for a file: nothing was written\n")
+
+
+def test_without_the_right_to_look_nothing_is_guessed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    why = "no permission for /var/run/frr/bgpd.vty: our user must be in FRR's group frrvty"
+
+    async def looked() -> Seen:
+        return seen(bgpd=why, defaults={V4: TWO}, unread=(why,))
+
+    monkeypatch.setattr(command, "look", looked)
+    file = tmp_path / "bgphealth.yaml"
+    done = CliRunner().invoke(app, ["init", "-o", str(file)])
+    assert (done.exit_code, done.stdout, file.exists()) == (77, "", False)
+    assert done.stderr == f"{why}\nroot may read all of it: nothing was written\n"
+
+
+def test_the_command_says_what_is_doubtful(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def looked() -> Seen:
+        return seen(interfaces=ONLY_ANYCAST, bgpd=NOT_TOLD, listening=SSH)
+
+    monkeypatch.setattr(command, "look", looked)
+    done = CliRunner().invoke(app, ["init"])
+    assert done.exit_code == 0
+    assert done.stderr == "host.source.ipv4: 192.0.2.53 is a guess: the only one on lo\n"
 
 
 def test_the_page_shows_what_is_written() -> None:
