@@ -244,6 +244,14 @@ def test_what_somebody_should_look_at_is_said(conf: str, remark: str) -> None:
     assert remark in render(there, FILE, beside=of(conf))
 
 
+def test_a_line_that_frr_refuses_when_it_has_it_is_entered_once() -> None:
+    """`graceful-restart-disable`, of a session that has it: error 13 (FRR 8.4)."""
+    line = "neighbor 127.0.0.2 graceful-restart-disable"
+    part = render(settings(), FILE, beside=of(THEIRS))
+    assert line in part
+    assert line not in render(settings(), FILE, beside=entered(part, THEIRS))
+
+
 def test_zebra_goes_on_resolving_by_the_default_for_a_neighbor_far_away() -> None:
     line = "no ip nht resolve-via-default\n"
     assert line in render(settings(), FILE, beside=of(NONE))
