@@ -108,6 +108,52 @@ def filters_in(settings: Settings, family: Family) -> bool:
     return recursive or any(Family.of(p) is family for s in guarded for p in s.prefixes)
 
 
+def restored(settings: Settings, existing: Existing, family: Family) -> Iterator[str]:
+    """Yield what puts theirs back where a route-map of ours has nothing to do any more.
+
+    A neighbor that is no uplink of the file keeps ours while there is none of theirs: without one
+    it might be told everything.
+    """
+    uplinks = [neighbor(u, p) for u in settings.uplinks for p in u.paths if p.family is family]
+    rendered = frozenset(_route_maps(settings, family))
+    is_filtered = filters_in(settings, family)
+    for name, direction, ours in existing.ours(family):
+        if ours in rendered or (name in uplinks and (direction == "out" or is_filtered)):
+            continue  # Somebody else may use ours, and another of ours takes the place of one.
+        theirs = existing.route_map(name, family, direction)
+        if theirs is not None and theirs != existing.group_route_map(name, family, direction):
+            yield f"neighbor {name} route-map {theirs} {direction}"
+        elif theirs is not None or name in uplinks:
+            yield f"no neighbor {name} route-map {ours} {direction}"
+    kept = [str(prefix) for prefix in _kept(settings, family)]
+    for prefix, ours in existing.our_networks(family):
+        if prefix not in kept:
+            yield f"no network {prefix} route-map {ours}"
+
+
+def _route_maps(settings: Settings, family: Family) -> Iterator[str]:
+    """Yield the names of our route-maps of sessions."""
+    if family not in settings.families:
+        return
+    yield from (f"bgphealth-injector-in-{family}", "bgphealth-injector-out")
+    for uplink in settings.uplinks:
+        if any(path.family is family for path in uplink.paths):
+            yield f"bgphealth-out-{family}-{uplink.name}"
+            if filters_in(settings, family):
+                yield f"bgphealth-in-{family}-{uplink.name}"
+
+
+def restored_zebra(settings: Settings, existing: Existing, family: Family) -> str | None:
+    """Return what puts theirs back for routes into the kernel, of a family the file has not."""
+    ip = "ip" if family is Family.IPV4 else "ipv6"
+    ours = existing.our_zebra_route_map(ip)
+    if ours is None or family in settings.families:
+        return None
+    theirs = existing.zebra_route_map(ip)
+    line = f"{ip} protocol bgp route-map"
+    return f"no {line} {ours}" if theirs is None else f"{line} {theirs}"
+
+
 def remarks(settings: Settings, existing: Existing) -> list[str]:
     """Return which lines of the host's give way, and which somebody should look at."""
     return [*_give_way(settings, existing), *_to_look_at(settings, existing)]
