@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from ipaddress import ip_network
 
 from bgphealth.core.settings import Family, Prefix
 from bgphealth.frr.configuration import Line, is_ours, lines
@@ -125,6 +126,23 @@ class Existing:
             if (theirs := self.route_map(group, family, direction)) is not None:
                 return theirs
         return None
+
+    def entries(self, route_map: str) -> dict[str, list[str]]:
+        """Return the entries of a route-map that permit something, and what is in them."""
+        entry = re.compile(rf"route-map {re.escape(route_map)} permit \d+")
+        found: dict[str, list[str]] = {}
+        for line in sorted(self.lines, key=lambda line: line.text):
+            if len(line.within) == 1 and entry.fullmatch(line.within[0]):
+                found.setdefault(line.within[0], []).append(line.text)
+        return dict(sorted(found.items(), key=lambda item: int(item[0].split()[-1])))
+
+    def permitted(self, family: Family, prefix_list: str) -> list[Prefix]:
+        """Return what a prefix-list permits, without its `ge` and `le`; `any` is the default."""
+        ip = "ip" if family is Family.IPV4 else "ipv6"
+        permit = re.compile(rf"{ip} prefix-list {re.escape(prefix_list)} permit (\S+).*")
+        found = (permit.fullmatch(line.text) for line in self.lines if not line.within)
+        said = (match[1] for match in found if match)
+        return [ip_network(family.default_prefix if p == "any" else p, strict=False) for p in said]
 
     def is_external(self, name: str) -> bool:
         """Return whether a neighbor is of another AS."""

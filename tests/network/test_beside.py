@@ -166,6 +166,9 @@ def walk(host: Host) -> None:
             status, output = host.shell(f"sed -i 's|^paths:|&\\n  {BEYOND}|' {FILE}")
             assert status == 0, output
         if "--diff" in command:
+            assert (
+                "! look at: 'route-map TO-TOR permit 10': no service gets its 'set comm" in output
+            )
             gone = {line for line in output.splitlines() if line.startswith("-")}
             assert {line[2:].strip() for line in gone} == {line.strip() for line in GIVES_WAY}
 
@@ -179,6 +182,7 @@ def test_all_of_theirs_is_still_there(host: Host) -> None:
     head = host.server("cat", FRAGMENT).split("! Needs")[0]
     for line in GIVES_WAY:
         assert f"takes the place of '{line.strip()}'" in head
+    assert "no service gets its 'set community 65000:100 additive' any more" in head
 
 
 def test_their_neighbor_has_not_noticed(host: Host) -> None:

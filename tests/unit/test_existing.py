@@ -237,6 +237,12 @@ def test_what_contradicts_each_other_is_refused_all_at_once() -> None:
         (bgp("neighbor 192.0.2.1 remote-as 65101"), "'neighbor 192.0.2.1' is of the host's AS"),
         (bgp("neighbor 192.0.2.1 remote-as 65101"), "'neighbor 192.0.2.1' may be reached by"),
         (bgp("neighbor 192.0.2.1 ebgp-multihop 4"), "'neighbor 192.0.2.1' may be reached by"),
+        (bgp("neighbor 10.0.9.0 remote-as 65009", defaults="datacenter"), "'neighbor 10.0.9.0' (i"),
+        (
+            bgp("neighbor 10.0.1.0 remote-as 65001", " neighbor 10.0.1.0 route-map TO out")
+            + "route-map TO permit 10\n set as-path prepend 65101\nexit\n",
+            "'route-map TO permit 10': no service gets its 'set as-path prepend 65101' any more",
+        ),
         (bgp(" network 192.0.2.53/32"), "'network 192.0.2.53/32' may stay"),
         (bgp(" network 10.255.10.1/32"), "takes the place of 'network 10.255.10.1/32'"),
         (
@@ -250,6 +256,33 @@ def test_what_somebody_should_look_at_is_said(conf: str, remark: str) -> None:
     assert any(remark in said for said in remarks(there, of(conf)))
     assert not any(remark in said for said in remarks(there, of(NONE)))
     assert remark in render(there, FILE, beside=of(conf))
+
+
+@pytest.mark.parametrize(
+    "conf",
+    [
+        bgp("neighbor 10.0.9.0 remote-as 65009"),
+        bgp("neighbor 10.0.9.0 remote-as 65101", defaults="datacenter"),
+        bgp(
+            "neighbor 10.0.9.0 remote-as 65009",
+            " neighbor 10.0.9.0 route-map TO out",
+            defaults="datacenter",
+        ),
+        bgp(
+            "neighbor 10.0.9.0 remote-as 65009",
+            " neighbor 10.0.9.0 prefix-list OWN out",
+            defaults="datacenter",
+        ),
+    ],
+)
+def test_a_neighbor_that_is_kept_from_something_is_not_said_to_hear_everything(conf: str) -> None:
+    assert not [said for said in remarks(settings(), of(conf)) if "told everything" in said]
+
+
+def test_what_theirs_sets_on_something_else_is_nobodys_loss() -> None:
+    said = " ".join(remarks(settings(), of(THEIRS)))
+    assert "'route-map TO-TOR permit 10': no service gets" in said
+    assert "TO-TOR permit 30" not in said
 
 
 def test_a_line_that_frr_refuses_when_it_has_it_is_entered_once() -> None:
