@@ -8,7 +8,7 @@ from pathlib import Path
 from bgphealth.core.errors import DependencyError, PermissionDeniedError
 from bgphealth.core.settings import Family, Settings
 from bgphealth.frr import configuration, setup
-from bgphealth.frr.beside import multihop
+from bgphealth.frr.beside import multihop, to_look_at
 from bgphealth.frr.changes import changes, text
 from bgphealth.frr.existing import Existing
 from bgphealth.frr.render import render
@@ -58,4 +58,7 @@ def differences(
         zebra = daemons["zebra"]
         if configuration.resolves_via_default(zebra.configuration, ip, zebra.version):
             yield f"+ no {ip} nht resolve-via-default"
-    yield from text(changes(wanted, tuple(there), is_part=beside is not None))
+    found = changes(wanted, tuple(there), is_part=beside is not None)
+    yield from text(found)
+    if found and beside is not None:
+        yield from (f"! look at: {remark}" for remark in to_look_at(settings, beside))

@@ -91,7 +91,7 @@ def _no_such_group(name: str) -> list[str]:
 
 
 def _needs_restart(key: str, old: object, new: object, who: str) -> str:
-    return f"{key}: {old} became {new}, which needs 'bgphealth render', and a restart of {who}"
+    return f"{key}: {old} became {new}, which needs 'bgphealth render all', and a restart of {who}"
 
 
 def changes(before: Settings, after: Settings) -> dict[str, list[str]]:

@@ -8,7 +8,8 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from bgphealth.doctor.finding import Finding, Kind, Severity
-from bgphealth.frr.configuration import Line, is_ours, missing
+from bgphealth.frr.changes import detaching, in_use, is_superfluous, route_maps
+from bgphealth.frr.configuration import Line, missing, negated, used
 
 MOST_LINES = 20
 """Entered one by one at most; when more is missing, the file as a whole is read again."""
@@ -72,6 +73,12 @@ FILTER = Kind(
     "a session is without its route-map",
     "it takes or passes on everything: this host could become transit between the ToRs",
 )
+NO_ROUTE_MAP = Kind(
+    "frr_no_route_map",
+    Severity.ERROR,
+    "something uses a route-map of bgphealth that does not exist",
+    "to FRR that denies everything: a session takes or passes on nothing at all",
+)
 NEXTHOP_GROUP = Kind(
     "frr_nexthop_group",
     Severity.WARNING,
@@ -96,6 +103,7 @@ KINDS = (
     SET_SRC,
     PREFIX_LIST,
     FILTER,
+    NO_ROUTE_MAP,
     NEXTHOP_GROUP,
     CONFIGURATION,
 )
@@ -143,11 +151,22 @@ def findings(
     if len(absent) > MOST_LINES:
         return [_whole(absent, running, loading)]
     wanted = frozenset(rendered)
-    extra = [line for line in running if line not in wanted and is_ours(line)]
+    stay = in_use(rendered, running)
+    extra = [line for line in running if line not in wanted and is_superfluous(line, stay)]
+    attached = _attached(rendered, running, absent)
+    undone = [line for line in absent if negated(line) in attached]
+    about: dict[Line, tuple[Kind, str]] = {}
+    for line, name in attached.items():
+        entries = [x for x in running if _outermost(x).startswith(f"route-map {name} ")]
+        key = (CONFIGURATION if entries else NO_ROUTE_MAP), f"route-map {name}"
+        by = detaching(line, absent)
+        about |= dict.fromkeys([line, *entries, *([by] if by else [])], key)
     groups: dict[tuple[Kind, str], tuple[list[Line], list[Line]]] = {}
-    for index, found in enumerate((absent, extra)):
+    lacking = [line for line in absent if line not in undone]
+    for index, found in enumerate((lacking, [*attached, *extra])):
         for line in found:
-            groups.setdefault((_kind(line), _subject(line)), ([], []))[index].append(line)
+            key = about.get(line, (_kind(line), _subject(line)))
+            groups.setdefault(key, ([], []))[index].append(line)
     return [
         kind.found(
             subject,
@@ -156,10 +175,29 @@ def findings(
                 for what, some in (("missing", lacking), ("not rendered", more))
                 if some
             ),
-            _mend(lacking, more, loading),
+            _mend(lacking, more, loading, absent),
         )
         for (kind, subject), (lacking, more) in groups.items()
     ]
+
+
+def _attached(
+    rendered: Sequence[Line], running: Collection[Line], absent: Sequence[Line]
+) -> dict[Line, str]:
+    """Return what uses a route-map of ours that is not rendered, and its name.
+
+    Not where another of ours takes the place: that line is missing.
+    """
+    maps = route_maps(rendered)
+    found = {}
+    for line in running:
+        name = used(line)
+        if name is None or name in maps:
+            continue
+        by = detaching(line, absent)
+        if by is None or negated(by) is not None or used(by) is None:
+            found[line] = name
+    return found
 
 
 def _whole(absent: Sequence[Line], running: Collection[Line], loading: Loading) -> Finding:
@@ -193,15 +231,30 @@ def _listed(lines: Sequence[Line]) -> str:
     return f"{shown} and {more} more" if more > 0 else shown
 
 
-def _mend(lacking: Collection[Line], more: Collection[Line], loading: Loading) -> str:
+def _mend(
+    lacking: Collection[Line], more: Collection[Line], loading: Loading, absent: Sequence[Line]
+) -> str:
     if any(line.text.endswith("***") for line in lacking):
         return str(loading)  # A password is not shown.
-    gone = {line.text for line in more if not line.within}
+    attached = [line for line in more if used(line)]
+    for line in attached:
+        if line.text.startswith("neighbor ") and detaching(line, absent) is None:
+            neighbor = " ".join(line.text.split()[:2])
+            return (
+                f"'no {neighbor}', or a route-map of your own in the place of '{line.text}': "
+                "without one everything goes"
+            )
+    # A route-map goes when nothing uses it any more: one that does not exist denies everything.
+    instead = {line: detaching(line, lacking) for line in attached}
+    first = [(line, f"no {line.text}" if by is None else by.text) for line, by in instead.items()]
+    others = [line for line in more if line not in instead]
+    gone = {line.text for line in others if not line.within}
     entered = ["configure terminal"]
     within: tuple[str, ...] = ()
     for line, text in (
-        *((line, f"no {line.text}") for line in more if gone.isdisjoint(line.within)),
-        *((line, line.text) for line in lacking),
+        *first,
+        *((line, f"no {line.text}") for line in others if gone.isdisjoint(line.within)),
+        *((line, line.text) for line in lacking if line not in instead.values()),
     ):
         if line.within != within:
             # vtysh takes what begins an outermost block inside another one.
@@ -209,3 +262,7 @@ def _mend(lacking: Collection[Line], more: Collection[Line], loading: Loading) -
             within = line.within
         entered.append(text)
     return "vtysh " + " ".join(f"-c {shlex.quote(line)}" for line in entered)
+
+
+def _outermost(line: Line) -> str:
+    return (*line.within, line.text)[0]

@@ -108,9 +108,55 @@ def filters_in(settings: Settings, family: Family) -> bool:
     return recursive or any(Family.of(p) is family for s in guarded for p in s.prefixes)
 
 
+def restored(settings: Settings, existing: Existing, family: Family) -> Iterator[str]:
+    """Yield what puts theirs back where a route-map of ours has nothing to do any more.
+
+    A neighbor that is no uplink of the file keeps ours while there is none of theirs: without one
+    it might be told everything.
+    """
+    uplinks = [neighbor(u, p) for u in settings.uplinks for p in u.paths if p.family is family]
+    rendered = frozenset(_route_maps(settings, family))
+    is_filtered = filters_in(settings, family)
+    for name, direction, ours in existing.ours(family):
+        if ours in rendered or (name in uplinks and (direction == "out" or is_filtered)):
+            continue  # Somebody else may use ours, and another of ours takes the place of one.
+        theirs = existing.route_map(name, family, direction)
+        if theirs is not None and theirs != existing.group_route_map(name, family, direction):
+            yield f"neighbor {name} route-map {theirs} {direction}"
+        elif theirs is not None or name in uplinks:
+            yield f"no neighbor {name} route-map {ours} {direction}"
+    kept = [str(prefix) for prefix in _kept(settings, family)]
+    for prefix, ours in existing.our_networks(family):
+        if prefix not in kept:
+            yield f"no network {prefix} route-map {ours}"
+
+
+def _route_maps(settings: Settings, family: Family) -> Iterator[str]:
+    """Yield the names of our route-maps of sessions."""
+    if family not in settings.families:
+        return
+    yield from (f"bgphealth-injector-in-{family}", "bgphealth-injector-out")
+    for uplink in settings.uplinks:
+        if any(path.family is family for path in uplink.paths):
+            yield f"bgphealth-out-{family}-{uplink.name}"
+            if filters_in(settings, family):
+                yield f"bgphealth-in-{family}-{uplink.name}"
+
+
+def restored_zebra(settings: Settings, existing: Existing, family: Family) -> str | None:
+    """Return what puts theirs back for routes into the kernel, of a family the file has not."""
+    ip = "ip" if family is Family.IPV4 else "ipv6"
+    ours = existing.our_zebra_route_map(ip)
+    if ours is None or family in settings.families:
+        return None
+    theirs = existing.zebra_route_map(ip)
+    line = f"{ip} protocol bgp route-map"
+    return f"no {line} {ours}" if theirs is None else f"{line} {theirs}"
+
+
 def remarks(settings: Settings, existing: Existing) -> list[str]:
     """Return which lines of the host's give way, and which somebody should look at."""
-    return [*_give_way(settings, existing), *_to_look_at(settings, existing)]
+    return [*_give_way(settings, existing), *to_look_at(settings, existing)]
 
 
 def _give_way(settings: Settings, existing: Existing) -> Iterator[str]:
@@ -132,12 +178,15 @@ def _give_way(settings: Settings, existing: Existing) -> Iterator[str]:
                 yield f"'{line}' may stay: no ToR gets what it originates any more"
 
 
-def _to_look_at(settings: Settings, existing: Existing) -> Iterator[str]:
+def to_look_at(settings: Settings, existing: Existing) -> Iterator[str]:
+    """Yield what somebody should look at before our part is entered."""
     for uplink in settings.uplinks:
         for path in uplink.paths:
             for line in existing.filters(neighbor(uplink, path), path.family):
                 yield f"'{line}' ({path.family}) must let the services and the host loopback pass"
         yield from _other_families(uplink, existing)
+    yield from _no_longer_set(settings, existing)
+    yield from _told_everything(settings, existing)
     for family in settings.families:
         for line in existing.static_defaults(family):
             yield f"'{line}' comes before every default of BGP: remove it"
@@ -149,6 +198,59 @@ def _to_look_at(settings: Settings, existing: Existing) -> Iterator[str]:
         )
     for name in _internal(settings, existing):
         yield f"'neighbor {name}' is of the host's AS: it hears of no service from ExaBGP"
+
+
+def _no_longer_set(settings: Settings, existing: Existing) -> Iterator[str]:
+    """Yield what their route-maps set on services, which no service gets by ours."""
+    theirs = {
+        (existing.route_map(neighbor(uplink, path), path.family, "out"), path.family): None
+        for uplink in settings.uplinks
+        for path in uplink.paths
+    }
+    found = {
+        f"'{entry}': no service gets its {', '.join(sets)} any more; `announce` in the file has "
+        "communities, prepend and med": None
+        for name, family in theirs
+        if name is not None
+        for entry, said in existing.entries(name).items()
+        if (sets := [f"'{text}'" for text in said if text.startswith("set ")])
+        and _may_match(settings, existing, family, said)
+    }
+    yield from found
+
+
+def _may_match(settings: Settings, existing: Existing, family: Family, said: list[str]) -> bool:
+    """Return whether an entry is about a service, as far as its prefix-list says so."""
+    services = [p for s in settings.services for p in s.prefixes if Family.of(p) is family]
+    for text in said:
+        words = text.split()
+        if words[0] == "match" and words[2:4] == ["address", "prefix-list"]:
+            if words[1] != ("ip" if family is Family.IPV4 else "ipv6"):
+                return False
+            permitted = existing.permitted(family, words[4])
+            return any(_overlap(one, other) for one in permitted for other in services)
+    return bool(services)
+
+
+def _overlap(one: Prefix, other: Prefix) -> bool:
+    return one.version == other.version and one.overlaps(other)
+
+
+def _told_everything(settings: Settings, existing: Existing) -> Iterator[str]:
+    """Yield neighbors, none of ours, to which nothing of theirs keeps anything back."""
+    ours = {neighbor(uplink, path) for uplink in settings.uplinks for path in uplink.paths}
+    for family in settings.families:
+        for name in existing.neighbors():
+            if name in ours or not existing.is_external(name):
+                continue
+            has_ours = (name, "out") in {(n, d) for n, d, _ in existing.ours(family)}
+            is_open = existing.rest(name, family, "out") == Rest() and not has_ours
+            if is_open and existing.speaks(name, family) and not existing.filters(name, family):
+                yield (
+                    f"'neighbor {name}' ({family}) is no uplink of the file and has no route-map "
+                    "out: it is told everything, with the default, the services and what other "
+                    "ToRs announce"
+                )
 
 
 def _other_families(uplink: UplinkSettings, existing: Existing) -> Iterator[str]:

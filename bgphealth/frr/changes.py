@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from bgphealth.frr.configuration import Line, is_ours, missing
+from bgphealth.frr.configuration import Line, is_ours, missing, negated, used
 
 _ONE_OF_A_KIND = re.compile(
     r"(neighbor \S+ route-map) \S+ (in|out)"
@@ -43,12 +43,19 @@ def changes(
     absent = missing(wanted, running)
     known = frozenset(wanted)
     taken = {_kind(line) for line in absent} - {None}
+    undone = frozenset(map(negated, absent)).intersection(running)
+    absent = tuple(line for line in absent if negated(line) not in undone)
     enough = frozenset(_kind(line) for line in wanted if line not in absent) - {None}
+    stay = in_use(wanted, running) if is_part else frozenset()
     gone = [
         line
         for line in running
         if line not in known
-        and (_kind(line) in taken or (is_ours(line) if is_part else _kind(line) not in enough))
+        and (
+            line in undone
+            or _kind(line) in taken
+            or (is_superfluous(line, stay) if is_part else _kind(line) not in enough)
+        )
     ]
     found = [Change(line, is_added=False) for line in gone]
     found += [Change(line, is_added=True) for line in absent]
@@ -60,6 +67,37 @@ def changes(
         return outermost.index(_outermost(line)), len(line.within), blocks.index(line.within)
 
     return tuple(sorted(found, key=place))
+
+
+def detaching(line: Line, absent: Collection[Line]) -> Line | None:
+    """Return which of the lines that are to be entered takes away or replaces another one."""
+    kind = _kind(line)
+    return next(
+        (a for a in absent if negated(a) == line or (kind is not None and _kind(a) == kind)), None
+    )
+
+
+def in_use(wanted: Sequence[Line], running: Collection[Line]) -> frozenset[str]:
+    """Return our route-maps that are not wanted, and used when all that is wanted is entered.
+
+    One that is used and does not exist denies everything.
+    """
+    absent = missing(wanted, running)
+    names = ((used(line), line) for line in running)
+    left = frozenset(name for name, x in names if name and detaching(x, absent) is None)
+    return left - route_maps(wanted)
+
+
+def route_maps(of: Collection[Line]) -> frozenset[str]:
+    """Return the names of the route-maps of a configuration."""
+    words = (_outermost(line).split() for line in of)
+    return frozenset(each[1] for each in words if each[0] == "route-map")
+
+
+def is_superfluous(line: Line, stay: Collection[str]) -> bool:
+    """Return whether a line that is not wanted is ours to take away; `stay` are route-maps."""
+    words = _outermost(line).split()
+    return is_ours(line) and not (words[0] == "route-map" and words[1] in stay)
 
 
 def text(found: Collection[Change]) -> Iterator[str]:

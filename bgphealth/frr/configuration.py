@@ -19,6 +19,10 @@ _PRINTED_WHERE_ON = (8, 4)
 
 _OURS = re.compile(r"(route-map|\S+ prefix-list|bgp \S+-list \S+) bgphealth-")
 
+_USES = re.compile(
+    r"(?:neighbor \S+|(?:ip|ipv6) protocol \S+|network \S+) route-map (bgphealth-\S+)(?: in| out)?"
+)
+
 _UNSAID = re.compile(
     # What begins and ends a block.
     r"!|end$|exit"
@@ -71,6 +75,17 @@ def is_ours(line: Line) -> bool:
     That of others which uses one (a filter of a neighbor, say) is somebody else's.
     """
     return _OURS.match((*line.within, line.text)[0]) is not None
+
+
+def used(line: Line) -> str | None:
+    """Return the route-map of ours that a line attaches to a session, a prefix or the kernel."""
+    match = _USES.fullmatch(line.text)
+    return match[1] if match is not None else None
+
+
+def negated(line: Line) -> Line | None:
+    """Return what a line that begins with ``no`` takes away."""
+    return Line(line.within, line.text[3:]) if line.text.startswith("no ") else None
 
 
 def missing(wanted: Iterable[Line], there: Collection[Line]) -> tuple[Line, ...]:

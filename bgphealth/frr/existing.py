@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from ipaddress import ip_network
 
 from bgphealth.core.settings import Family, Prefix
 from bgphealth.frr.configuration import Line, is_ours, lines
@@ -93,7 +94,7 @@ class Existing:
         theirs = self.route_map(name, family, direction)
         if theirs is not None:
             return Rest(theirs)
-        return Rest(is_permitted=not (self.has_policy and self._is_external(name)))
+        return Rest(is_permitted=not (self.has_policy and self.is_external(name)))
 
     def route_map(self, name: str, family: Family, direction: str) -> str | None:
         """Return their route-map of a session."""
@@ -105,6 +106,52 @@ class Existing:
         begin = f"neighbor {name} route-map "
         found = (text for text in self._bgp(family) if text.endswith(f" {direction}"))
         return _not_ours(found, begin)
+
+    def ours(self, family: Family) -> list[tuple[str, str, str]]:
+        """Return where sessions have a route-map of ours: neighbor, direction, and its name."""
+        attached = re.compile(rf"neighbor (\S+) route-map ({OURS}\S+) (in|out)")
+        found = filter(None, map(attached.fullmatch, self._bgp(family)))
+        return [(match[1], match[3], match[2]) for match in found]
+
+    def our_networks(self, family: Family) -> list[tuple[str, str]]:
+        """Return what is originated by a route-map of ours: the prefix, and its name."""
+        originated = re.compile(rf"network (\S+) route-map ({OURS}\S+)")
+        found = filter(None, map(originated.fullmatch, self._bgp(family)))
+        return [(match[1], match[2]) for match in found]
+
+    def our_zebra_route_map(self, ip: str) -> str | None:
+        """Return our route-map for BGP's routes into the kernel."""
+        begin = f"{ip} protocol bgp route-map "
+        top = (line.text for line in self.lines if not line.within)
+        return next((t.removeprefix(begin) for t in top if t.startswith(begin + OURS)), None)
+
+    def group_route_map(self, name: str, family: Family, direction: str) -> str | None:
+        """Return the route-map that a neighbor has from its peer-group, if it has none itself."""
+        for group in self._groups(name):
+            if (theirs := self.route_map(group, family, direction)) is not None:
+                return theirs
+        return None
+
+    def entries(self, route_map: str) -> dict[str, list[str]]:
+        """Return the entries of a route-map that permit something, and what is in them."""
+        entry = re.compile(rf"route-map {re.escape(route_map)} permit \d+")
+        found: dict[str, list[str]] = {}
+        for line in sorted(self.lines, key=lambda line: line.text):
+            if len(line.within) == 1 and entry.fullmatch(line.within[0]):
+                found.setdefault(line.within[0], []).append(line.text)
+        return dict(sorted(found.items(), key=lambda item: int(item[0].split()[-1])))
+
+    def permitted(self, family: Family, prefix_list: str) -> list[Prefix]:
+        """Return what a prefix-list permits, without its `ge` and `le`; `any` is the default."""
+        ip = "ip" if family is Family.IPV4 else "ipv6"
+        permit = re.compile(rf"{ip} prefix-list {re.escape(prefix_list)} permit (\S+).*")
+        found = (permit.fullmatch(line.text) for line in self.lines if not line.within)
+        said = (match[1] for match in found if match)
+        return [ip_network(family.default_prefix if p == "any" else p, strict=False) for p in said]
+
+    def is_external(self, name: str) -> bool:
+        """Return whether a neighbor is of another AS."""
+        return self.remote_as(name) not in ("internal", str(self.asn))
 
     def zebra_line(self, ip: str) -> str | None:
         """Return their line that gives BGP's routes into the kernel a route-map."""
@@ -147,7 +194,7 @@ class Existing:
 
     def internal(self) -> list[str]:
         """Return the neighbors of the same AS."""
-        return [name for name in self.neighbors() if not self._is_external(name)]
+        return [name for name in self.neighbors() if not self.is_external(name)]
 
     def neighbors(self) -> list[str]:
         """Return all neighbors, without peer-groups."""
@@ -155,9 +202,6 @@ class Existing:
         groups = {words[1] for words in said if words[2:] == ["peer-group"]}
         named = {words[1] for words in said if words[0] == "neighbor"}
         return sorted(named - groups)
-
-    def _is_external(self, name: str) -> bool:
-        return self.remote_as(name) not in ("internal", str(self.asn))
 
     def _filter(self, name: str, family: Family, kind: str) -> Iterator[str]:
         return self._values(name, family, rf"{kind} (\S+) out")

@@ -147,6 +147,15 @@ class _FamilyPart:
 
 
 @dataclass(frozen=True, slots=True)
+class _Restored:
+    """What of one family is theirs again: lines of bgpd, and that of routes into the kernel."""
+
+    name: str
+    lines: tuple[str, ...]
+    zebra: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class _Steering:
     """The communities that send a service to one uplink: as usual, and while it is drained.
 
@@ -212,11 +221,20 @@ def render(
         bfd_profiles=list(_bfd_profiles(settings)),
         beside=beside,
         remarks=[] if beside is None else by.remarks(settings, beside),
+        restored=[] if beside is None else list(_restored(settings, beside)),
         silent=[] if beside is None else by.silent(settings, beside),
         last=LAST,
         header=HEADER,
         resolves_via_default=beside is not None and bool(by.multihop(settings, beside)),
     )
+
+
+def _restored(settings: Settings, beside: Existing) -> Iterator[_Restored]:
+    for family in Family:
+        found = tuple(by.restored(settings, beside, family))
+        zebra = by.restored_zebra(settings, beside, family)
+        if found or zebra:
+            yield _Restored(family.value, found, zebra)
 
 
 def _bfd_profiles(settings: Settings) -> Iterator[_BfdProfile]:

@@ -166,6 +166,9 @@ def walk(host: Host) -> None:
             status, output = host.shell(f"sed -i 's|^paths:|&\\n  {BEYOND}|' {FILE}")
             assert status == 0, output
         if "--diff" in command:
+            assert (
+                "! look at: 'route-map TO-TOR permit 10': no service gets its 'set comm" in output
+            )
             gone = {line for line in output.splitlines() if line.startswith("-")}
             assert {line[2:].strip() for line in gone} == {line.strip() for line in GIVES_WAY}
 
@@ -179,6 +182,7 @@ def test_all_of_theirs_is_still_there(host: Host) -> None:
     head = host.server("cat", FRAGMENT).split("! Needs")[0]
     for line in GIVES_WAY:
         assert f"takes the place of '{line.strip()}'" in head
+    assert "no service gets its 'set community 65000:100 additive' any more" in head
 
 
 def test_their_neighbor_has_not_noticed(host: Host) -> None:
@@ -226,6 +230,31 @@ def test_once_more_there_is_nothing_to_change(host: Host) -> None:
     assert host.shell("bgphealth render frr --fragment --diff") == (0, "nothing would change\n")
     status, output = host.shell("bgphealth render frr --diff")
     assert (status, "- route-map TO-TOR permit 30\n" in output) == (1, True)
+
+
+def test_the_part_rendered_anew_is_entered_without_a_complaint(host: Host) -> None:
+    """And theirs of a session comes back when ours is not rendered any more."""
+    enter = "bgphealth render frr --fragment -o /run && vtysh -f /run/frr-fragment.conf"
+    assert host.shell(enter)[0] == 0
+    host.shell(f"cp {FILE} /run/before.yaml")
+    assert host.shell(f"sed -i 's/^    prefixes:/    on_down: guarded\\n&/' {FILE}")[0] == 0
+    try:
+        status, output = host.shell(enter)
+        assert status == 0, output
+        assert host.running().count("  neighbor 10.0.2.0 route-map bgphealth-in-ipv4-tor2 in") == 1
+    finally:
+        host.shell(f"cp /run/before.yaml {FILE}")
+    for _ in range(3):
+        # One command mends a finding; what follows from it is the next one.
+        for mend in re.findall(r"mend: (vtysh .*)", host.shell("bgphealth doctor")[1]):
+            host.shell(mend)
+    after = host.running()
+    assert "  neighbor 10.0.2.0 route-map FROM-TOR in" in after
+    assert not [line for line in after if "bgphealth-in-" in line]
+    for tor in IPV4.tors:
+        path = host.path_from("server1", tor, IPV4, IPV4.default)
+        assert path is not None
+        assert path["locPrf"] == 120  # By FROM-TOR, of the peer-group and of the neighbor.
 
 
 def test_the_doctor_finds_what_is_broken_in_the_part(host: Host) -> None:

@@ -161,6 +161,7 @@ ENTERED: dict[str, tuple[str, ...]] = {
     "frr_prefix_list": ("no ip prefix-list bgphealth-service-ipv4 permit 192.0.2.53/32",),
     "frr_filter": (*IPV4_OF_BGP, "no neighbor 10.0.1.0 route-map bgphealth-out-ipv4-tor1 out"),
     "frr_configuration": ("route-map bgphealth-in-ipv4-tor1 permit 10", "set local-preference 60"),
+    "frr_no_route_map": (*IPV4_OF_BGP, "network 198.51.100.99/32 route-map bgphealth-gone"),
     "frr_session_down": (BGP, "neighbor 10.0.1.0 shutdown"),
     "frr_injector_down": (BGP, f"{INJECTED} shutdown"),
     "frr_add_path": (*IPV4_OF_BGP, f"{INJECTED} disable-addpath-rx"),

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from bgphealth.config import load
 from bgphealth.core.errors import ConfigurationError
-from bgphealth.core.settings import Family, Settings
-from bgphealth.doctor import frr
+from bgphealth.core.settings import Family, OnDown, Settings
+from bgphealth.doctor import frr, frr_lines
 from bgphealth.frr.beside import remarks
-from bgphealth.frr.changes import changes, text
-from bgphealth.frr.configuration import Line, lines, missing
+from bgphealth.frr.changes import changes, route_maps, text
+from bgphealth.frr.configuration import Line, lines, missing, used
 from bgphealth.frr.existing import Existing, Rest, existing
 from bgphealth.frr.render import render
 from bgphealth.frr.setup import Daemon
@@ -112,6 +113,13 @@ def entered(part: str, conf: str) -> Existing:
     found = changes(lines(part), lines(conf), is_part=True)
     gone = {change.line for change in found if not change.is_added}
     return Existing(frozenset({*lines(conf), *lines(part)} - gone), of(conf).has_policy)
+
+
+def entered_by(part: str, there: Existing) -> frozenset[Line]:
+    """Return the same of what runs already."""
+    found = changes(lines(part), tuple(there.lines), is_part=True)
+    gone = {change.line for change in found if not change.is_added}
+    return there.lines.union(c.line for c in found if c.is_added) - gone
 
 
 @pytest.mark.parametrize("conf", [NONE, THEIRS], ids=["nothing", "theirs"])
@@ -229,6 +237,12 @@ def test_what_contradicts_each_other_is_refused_all_at_once() -> None:
         (bgp("neighbor 192.0.2.1 remote-as 65101"), "'neighbor 192.0.2.1' is of the host's AS"),
         (bgp("neighbor 192.0.2.1 remote-as 65101"), "'neighbor 192.0.2.1' may be reached by"),
         (bgp("neighbor 192.0.2.1 ebgp-multihop 4"), "'neighbor 192.0.2.1' may be reached by"),
+        (bgp("neighbor 10.0.9.0 remote-as 65009", defaults="datacenter"), "'neighbor 10.0.9.0' (i"),
+        (
+            bgp("neighbor 10.0.1.0 remote-as 65001", " neighbor 10.0.1.0 route-map TO out")
+            + "route-map TO permit 10\n set as-path prepend 65101\nexit\n",
+            "'route-map TO permit 10': no service gets its 'set as-path prepend 65101' any more",
+        ),
         (bgp(" network 192.0.2.53/32"), "'network 192.0.2.53/32' may stay"),
         (bgp(" network 10.255.10.1/32"), "takes the place of 'network 10.255.10.1/32'"),
         (
@@ -244,10 +258,136 @@ def test_what_somebody_should_look_at_is_said(conf: str, remark: str) -> None:
     assert remark in render(there, FILE, beside=of(conf))
 
 
+@pytest.mark.parametrize(
+    "conf",
+    [
+        bgp("neighbor 10.0.9.0 remote-as 65009"),
+        bgp("neighbor 10.0.9.0 remote-as 65101", defaults="datacenter"),
+        bgp(
+            "neighbor 10.0.9.0 remote-as 65009",
+            " neighbor 10.0.9.0 route-map TO out",
+            defaults="datacenter",
+        ),
+        bgp(
+            "neighbor 10.0.9.0 remote-as 65009",
+            " neighbor 10.0.9.0 prefix-list OWN out",
+            defaults="datacenter",
+        ),
+    ],
+)
+def test_a_neighbor_that_is_kept_from_something_is_not_said_to_hear_everything(conf: str) -> None:
+    assert not [said for said in remarks(settings(), of(conf)) if "told everything" in said]
+
+
+def test_what_theirs_sets_on_something_else_is_nobodys_loss() -> None:
+    said = " ".join(remarks(settings(), of(THEIRS)))
+    assert "'route-map TO-TOR permit 10': no service gets" in said
+    assert "TO-TOR permit 30" not in said
+
+
+def test_a_line_that_frr_refuses_when_it_has_it_is_entered_once() -> None:
+    """`graceful-restart-disable`, of a session that has it: error 13 (FRR 8.4)."""
+    line = "neighbor 127.0.0.2 graceful-restart-disable"
+    part = render(settings(), FILE, beside=of(THEIRS))
+    assert line in part
+    assert line not in render(settings(), FILE, beside=entered(part, THEIRS))
+
+
 def test_zebra_goes_on_resolving_by_the_default_for_a_neighbor_far_away() -> None:
     line = "no ip nht resolve-via-default\n"
     assert line in render(settings(), FILE, beside=of(NONE))
     assert line not in render(settings(), FILE, beside=of(THEIRS))
+
+
+# ---- what is not ours any more
+
+
+def guarded() -> Settings:
+    """Return the file with what makes us look at what the ToRs send."""
+    there = settings()
+    services = tuple(dataclasses.replace(s, on_down=OnDown.GUARDED) for s in there.services)
+    return dataclasses.replace(there, services=services)
+
+
+def test_a_route_map_that_is_not_rendered_any_more_gives_way_to_theirs() -> None:
+    """By the part itself, by --diff and by the doctor; one of a peer-group counts again."""
+    with_guarded = render(guarded(), FILE, beside=of(THEIRS))
+    after = entered(with_guarded, THEIRS)
+    part = render(settings(), FILE, beside=after)
+    back = "neighbor 10.0.2.0 route-map FROM-TOR in"
+    off = "neighbor 10.0.1.0 route-map bgphealth-in-ipv4-tor1 in"
+    assert f"\n  {back}\n" in part
+    assert f"\n  no {off}\n" in part
+    shown = list(text(changes(lines(part), tuple(after.lines), is_part=True)))
+    assert f"+   {back}" in shown
+    assert "-   neighbor 10.0.2.0 route-map bgphealth-in-ipv4-tor2 in" in shown
+    assert f"-   {off}" in shown
+    again = Existing(entered_by(part, after), after.has_policy)
+    assert again.route_map("10.0.1.0", V4, "in") == "FROM-TOR"
+    assert again.route_map("10.0.2.0", V4, "in") == "FROM-TOR"
+    assert not [x for x in again.lines if used(x) and "bgphealth-in-" in x.text]
+    assert "FROM-TOR in" not in render(settings(), FILE, beside=again)
+
+
+def test_from_a_whole_frr_conf_to_the_part() -> None:
+    """What the ToRs send is nobody's to look at any more; nothing is attached that is not there."""
+    conf = render(settings(), FILE)
+    assert "neighbor 10.0.1.0 route-map bgphealth-in-ipv4-tor1 in" in conf
+    after = entered(render(settings(), FILE, beside=of(conf)), conf)
+    there = route_maps(after.lines)
+    assert {name for line in after.lines if (name := used(line))} <= there
+    assert not [name for name in there if name.startswith("bgphealth-in-")]
+
+
+def test_the_doctor_puts_theirs_back_before_a_route_map_goes() -> None:
+    after = entered(render(guarded(), FILE, beside=of(THEIRS)), THEIRS)
+    wanted = lines(render(settings(), FILE, beside=after))
+    found = frr_lines.findings(wanted, tuple(after.lines), frr_lines.Loading("render", "load"))
+    mends = {each.subject: each.mend or "" for each in found}
+    for tor, first in (
+        ("tor1", "no neighbor 10.0.1.0 route-map bgphealth-in-ipv4-tor1 in"),
+        ("tor2", "neighbor 10.0.2.0 route-map FROM-TOR in"),
+    ):
+        mend = mends[f"route-map bgphealth-in-ipv4-{tor}"]
+        entry = f"no route-map bgphealth-in-ipv4-{tor} permit 65535"
+        assert 0 < mend.index(f"-c '{first}'") < mend.index(f"-c '{entry}'")
+
+
+def test_a_route_map_that_does_not_exist_is_an_error() -> None:
+    after = entered(render(settings(), FILE, beside=of(THEIRS)), THEIRS)
+    block = ("router bgp 65101", "address-family ipv4 unicast")
+    gone = Line(block, "neighbor 10.0.1.0 route-map bgphealth-in-ipv4-tor1 in")
+    there = Existing(after.lines | {gone}, after.has_policy)
+    wanted = lines(render(settings(), FILE, beside=there))
+    (found,) = frr_lines.findings(wanted, tuple(there.lines), frr_lines.Loading("render", "load"))
+    assert (found.word, found.severity) == ("frr_no_route_map", "error")
+    assert f"-c 'no {gone.text}'" in (found.mend or "")
+
+
+def test_a_tor_that_left_the_file_keeps_its_filter_while_there_is_none_of_theirs() -> None:
+    """Else it would be told everything: the default, the services, the other ToR's prefixes."""
+    there = settings()
+    one = dataclasses.replace(there, uplinks=there.uplinks[:1])
+    bare = "frr defaults datacenter\nrouter bgp 65101\n"
+    after = entered(render(there, FILE, beside=of(bare)), bare)
+    part = render(one, FILE, beside=after)
+    assert "neighbor 10.0.2.0 route-map" not in part
+    found = changes(lines(part), tuple(after.lines), is_part=True)
+    assert not [x for x in found if "route-map bgphealth-out-ipv4-tor2" in str(x.line)]
+    name = "route-map bgphealth-out-ipv4-tor2"
+    said = frr_lines.findings(lines(part), tuple(after.lines), frr_lines.Loading("render", "load"))
+    (mend,) = (x.mend for x in said if x.subject == name)
+    assert (mend or "").startswith("'no neighbor 10.0.2.0', or a route-map of your own")
+    with_theirs = entered(render(there, FILE, beside=of(THEIRS)), THEIRS)
+    assert "  neighbor 10.0.2.0 route-map TO-TOR out\n" in render(one, FILE, beside=with_theirs)
+
+
+def test_what_is_not_kept_any_more_and_a_family_that_is_gone_are_taken_away() -> None:
+    after = entered(render(settings(), FILE, beside=of(THEIRS)), THEIRS)
+    part = render(settings("ipv4-only"), FILE, beside=after)
+    assert "  no network 2001:db8:10::1/128 route-map bgphealth-backup\n" in part
+    assert "\nno ipv6 protocol bgp route-map bgphealth-zebra-ipv6\n" in part
+    assert "  neighbor 2001:db8:2:: route-map TO-TOR out\n" in part
 
 
 # ---- what would change

@@ -114,7 +114,9 @@ def test_what_is_refused_is_said_with_its_line(tmp_path: Path) -> None:
     with pytest.raises(InvalidFileError) as caught:
         reload.load(file, before, lambda _: after)
     asn, group = str(caught.value).splitlines()
-    assert asn.startswith(f"{file}:3: host.asn: 65101 became 65102, which needs 'bgphealth render'")
+    assert asn.startswith(
+        f"{file}:3: host.asn: 65101 became 65102, which needs 'bgphealth render all'"
+    )
     assert group.startswith(f"{file}:4: control.group: there is no group no-such-group on this")
 
 
