@@ -185,6 +185,12 @@ def test_all_of_theirs_is_still_there(host: Host) -> None:
     assert "no service gets its 'set community 65000:100 additive' any more" in head
 
 
+def test_what_was_kept_can_be_entered_again(host: Host) -> None:
+    assert host.shell("vtysh -C -f /etc/frr/before.conf") == (0, "")
+    with_header = "vtysh -c 'show running-config' >/run/with.conf && vtysh -C -f /run/with.conf"
+    assert "Building configuration" in host.shell(with_header)[1]
+
+
 def test_their_neighbor_has_not_noticed(host: Host) -> None:
     """Its session lasts, by way of the default, and it is told what it was told."""
     far = host.far()
