@@ -279,3 +279,16 @@ def test_the_file_is_essentially_the_labs(host: Host) -> None:
     labs = essence(load(LAB_FILE))
     assert essence(own(host.driver)) == labs
     assert essence(guessed(host.driver)) == labs
+
+
+def test_init_sees_a_host_in_trouble(host: Host) -> None:
+    """A router id that is a service's, a ToR that is down, a user who may not ask FRR."""
+    host.configure("router bgp 65101", "no bgp router-id")
+    host.configure("router bgp 65101", *(f"neighbor {f.tors[0]} shutdown" for f in FAMILIES))
+    chosen = host.show("server1", "show bgp neighbors")[IPV4.tors[0]]["localRouterId"]
+    assert chosen == IPV4.service.partition("/")[0]
+    there = guessed(host.driver)
+    assert essence(there) == essence(load(LAB_FILE))
+    status, output = host.shell("setpriv --reuid 65534 --regid 65534 --clear-groups bgphealth init")
+    assert (status, output.count("no permission for")) == (77, 1)
+    assert "mode" not in output
