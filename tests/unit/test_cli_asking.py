@@ -218,3 +218,13 @@ def test_a_wrong_file_changes_nothing_and_is_kept_in_mind(tmp_path: Path) -> Non
     assert last is not None
     assert (last.outcome, last.at, len(last.problems)) == (ReloadOutcome.REFUSED, 7.0, 2)
     assert [e["event"] for e in log] == ["reload_refused"]
+
+
+def test_a_mistake_of_ours_in_reading_changes_nothing_either(tmp_path: Path) -> None:
+    def read(_: Path) -> Settings:
+        raise AttributeError("no such class")
+
+    (refused,), program, (event,) = reloading(tmp_path, read, "reload")
+    assert (refused.exit_code, "no such class" in refused.stderr) == (78, True)
+    assert (event["event"], event["log_level"]) == ("reload_refused", "error")
+    assert (event["exc_info"], program.settings) == (True, host())
