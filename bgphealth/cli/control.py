@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _TIMEOUT_S = 15.0
-_SLOW_S = {"reload": 60.0, "recheck": 60.0}
-"""Commands that may take longer: a file of a thousand services is read, or all of it is asked."""
+PATIENCE_S: dict[str, float | None] = {"reload": None, "recheck": 60.0}
+"""Commands that may take longer: what leaves the file is drained first, for up to an hour; or all
+there is is asked. None is for as long as the connection lives."""
 _TIMEOUT = struct.pack("@ll", int(_TIMEOUT_S), 0)  # struct timeval
 _LONGEST_ANSWER = 16 * 1024 * 1024
 
@@ -84,7 +85,7 @@ def answers(path: Path, command: str, /, **fields: object) -> Iterator[Mapping[s
 
 def _exchange(path: Path, command: str, request: bytes) -> Iterator[bytes]:
     """Yield the line that is answered, which may be empty, and those that follow it."""
-    timeout_s = _SLOW_S.get(command, _TIMEOUT_S)
+    timeout_s = PATIENCE_S.get(command, _TIMEOUT_S)
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             # Where others wait to be let in, connect(2) waits its turn only if it may block.

@@ -60,7 +60,7 @@ RESERVED_ASNS = {
 }
 _THIS_NETWORK = IPv4Network("0.0.0.0/8")  # RFC 1122, section 3.2.1.3: never a host.
 SOCKET_PATH_BYTES = 103
-"""What unix(7) has room for, less the ``.new`` that the socket is made with."""
+"""What unix(7) has room for, less what the name that the socket is made with may be longer."""
 _GROUP = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
 IFNAME_BYTES = 15
 """IFNAMSIZ less its final NUL."""

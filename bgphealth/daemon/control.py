@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import errno
 import json
+import os
 import socket
 import stat
 from collections.abc import Mapping
@@ -40,6 +41,7 @@ _RESPITE = 10
 """Strangers wait so many times as long as the last answer to one of them took."""
 _OUT_OF_BREATH_S = 1.0
 _BACKLOG = 64
+_LONGEST_PATH = 107  # unix(7), less the final NUL.
 _SHOWN = 200
 
 
@@ -68,6 +70,7 @@ class Control:
         self._audit = Audit(log)
         self._rights = rights
         self._group: int | None = None
+        self._open_to: Rights | None = None
         self._listens = False
         self._clients: dict[asyncio.Task[None], _Client] = {}
         self._strangers = asyncio.Lock()
@@ -98,8 +101,9 @@ class Control:
 
     async def configure(self, rights: Rights) -> None:
         """Let those in who may from now on. Where that cannot be done, only the owner may."""
-        self._rights, self._group = rights, None
-        if self._listens:
+        self._rights = rights
+        # While they are given, nobody may connect: not for what is as it was.
+        if self._listens and self._open_to != rights:
             await self._open(self._path)
 
     async def _listen(self) -> socket.socket:
@@ -111,8 +115,9 @@ class Control:
         """
         self._path.parent.mkdir(exist_ok=True)
         _require_free(self._path)
-        # Under another name first: what can be seen can be connected to, by those who may.
-        new = self._path.with_name(f"{self._path.name}.new")
+        # Under another name first: what can be seen can be connected to, by those who may. A short
+        # one, as a path has 107 bytes at most, and our own, as others may begin here as well.
+        new = self._path.with_name(f".{os.getpid():x}")
         new.unlink(missing_ok=True)
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -123,14 +128,19 @@ class Control:
             new.replace(self._path)
         except BaseException:
             listening.close()
+            with contextlib.suppress(OSError):
+                new.unlink()
             raise
         return listening
 
     async def _open(self, path: Path) -> None:
+        rights = self._rights
         try:
-            self._group = await asyncio.to_thread(let_in, path, self._rights)
+            self._group = await asyncio.to_thread(let_in, path, rights)
+            self._open_to = rights
         except (OSError, HostError) as error:
-            of = {"socket": str(self._path), "group": self._rights.group}
+            self._group = self._open_to = None
+            of = {"socket": str(self._path), "group": rights.group}
             self._log.error("control_closed", **of, why=_why(error))
 
     async def _let_in(self, listening: socket.socket) -> None:
@@ -339,6 +349,8 @@ async def _close(writer: asyncio.StreamWriter) -> None:
 
 
 def _require_free(path: Path) -> None:
+    if len(os.fsencode(path)) > _LONGEST_PATH:
+        raise HostError(f"a socket's path has at most {_LONGEST_PATH} bytes")
     try:
         found = path.lstat()
     except FileNotFoundError:
@@ -353,4 +365,5 @@ def _require_free(path: Path) -> None:
 
 
 def _why(error: OSError | HostError) -> str:
-    return str(error.strerror if isinstance(error, OSError) else error)
+    # Not every OSError comes of the system: "AF_UNIX path too long" has no strerror.
+    return str((isinstance(error, OSError) and error.strerror) or error)

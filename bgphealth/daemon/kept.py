@@ -100,7 +100,11 @@ class Kept(Generic[_Thing]):
         if self._later is None:
             return
         aside = self._file.with_name(f"{self._file.name}.v{self._later}")
-        self._file.replace(aside)
+        try:
+            self._file.replace(aside)
+        except FileNotFoundError:
+            self._later = None  # Somebody has deleted it.
+            return
         self._later = None
         self._log.warning("state_set_aside", file=str(self._file), to=str(aside))
 

@@ -20,7 +20,7 @@ from structlog.typing import FilteringBoundLogger
 
 from bgphealth.core import engine, fallback_order, policy
 from bgphealth.core.addresses import AddressesChanged
-from bgphealth.core.drain import DrainEnded, DrainStarted
+from bgphealth.core.drain import DrainEnded, DrainStarted, Leg
 from bgphealth.core.errors import BgphealthError
 from bgphealth.core.events import (
     AddressWithdrawn,
@@ -277,7 +277,10 @@ class Program:
         self._tell_standing()
 
     async def _drain_first(self, uplinks: Set[str], settings: Settings) -> None:
-        """Have the traffic of what leaves the file leave first, and then its routes."""
+        """Have the traffic of what leaves the file leave first, and then its routes.
+
+        What was drained before and has settled is not waited for, nor what no drain can relieve.
+        """
         leaving = sorted(uplinks - {uplink.name for uplink in settings.uplinks})
         settle_s = self._settings.drain_settle_s
         if not leaving or not settle_s:
@@ -288,7 +291,11 @@ class Program:
                 # Not for good: a restart with the file as it was must not find it drained.
                 until = now + _SETTLES * settle_s
                 self._post(Drained(now, What.UPLINK, name, now, until, forced=False))
-        await asyncio.sleep(settle_s)
+        settling = self._state.drains.settling.items()
+        settled = [
+            s.settled_at for leg, s in settling if isinstance(leg, Leg) and leg.uplink in leaving
+        ]
+        await asyncio.sleep(max(settled, default=now) - now)
 
     async def keep_drains(self) -> bool:
         """Write down what is drained; return whether that was possible."""

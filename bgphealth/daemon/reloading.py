@@ -64,7 +64,8 @@ class Reloader:
         """Reload when asked to, until cancelled; `configure` is told of each file that counts.
 
         It is done here and not where it is asked for: half a reload would be worse than none, so
-        a mistake of ours in it ends the program, and a client that goes away nothing.
+        a mistake of ours, once the file is read, ends the program, and a client that goes away
+        nothing.
         """
         while True:
             await self._signalled.wait()
@@ -100,7 +101,7 @@ class Reloader:
         try:
             after, said = await self._load()
         except BgphealthError as error:
-            return self._refused(by, error)
+            return self._refused(by, str(error))
         found = self._in_words(by, self._program.settings, after, said)
         return found._replace(outcome=ReloadOutcome.WOULD_APPLY) if found.changes else found
 
@@ -109,9 +110,14 @@ class Reloader:
         try:
             after, said = await self._load()
         except BgphealthError as error:
-            done = self._refused(by, error)
+            done = self._refused(by, str(error))
             problems = list(done.problems)
             self._log.error("reload_refused", by=by, file=str(self._file), problems=problems)
+        except Exception as error:  # noqa: BLE001 - whatever it is: nothing has changed yet
+            why = f"{self._file}: bgphealth made a mistake in reading it: {error!r}"
+            done = self._refused(by, why)
+            problems = list(done.problems)
+            self._log.exception("reload_refused", by=by, file=str(self._file), problems=problems)
         else:
             done = self._in_words(by, self._program.settings, after, said)
             await self._program.reload(after)
@@ -133,8 +139,8 @@ class Reloader:
         outcome = ReloadOutcome.APPLIED if lines else ReloadOutcome.UNCHANGED
         return Reloaded(self._program.now, by, outcome, (), lines, tuple(said.get("render", ())))
 
-    def _refused(self, by: str, error: BgphealthError) -> Reloaded:
-        problems = tuple(str(error).splitlines())
+    def _refused(self, by: str, why: str) -> Reloaded:
+        problems = tuple(why.splitlines())
         return Reloaded(self._program.now, by, ReloadOutcome.REFUSED, problems)
 
 

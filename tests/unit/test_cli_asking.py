@@ -14,6 +14,7 @@ import structlog
 from click.testing import CliRunner, Result
 from structlog.testing import LogCapture
 
+from bgphealth.cli import control
 from bgphealth.cli.app import app
 from bgphealth.config.problems import InvalidFileError, Problem
 from bgphealth.core.events import Verdict
@@ -28,7 +29,7 @@ from bgphealth.daemon.questions import ServiceQuestion
 from bgphealth.daemon.recent import Recent
 from bgphealth.daemon.reload import ReloadOutcome
 from bgphealth.daemon.reloading import Reloader
-from bgphealth.daemon.requests import Command
+from bgphealth.daemon.requests import Command, Request
 from bgphealth.probes.outcome import Answer, Outcome
 from tests.support.control import Steered, listening, steered
 from tests.support.hosts import host
@@ -218,3 +219,29 @@ def test_a_wrong_file_changes_nothing_and_is_kept_in_mind(tmp_path: Path) -> Non
     assert last is not None
     assert (last.outcome, last.at, len(last.problems)) == (ReloadOutcome.REFUSED, 7.0, 2)
     assert [e["event"] for e in log] == ["reload_refused"]
+
+
+def test_a_mistake_of_ours_in_reading_changes_nothing_either(tmp_path: Path) -> None:
+    def read(_: Path) -> Settings:
+        raise AttributeError("no such class")
+
+    (refused,), program, (event,) = reloading(tmp_path, read, "reload")
+    assert (refused.exit_code, "no such class" in refused.stderr) == (78, True)
+    assert (event["event"], event["log_level"]) == ("reload_refused", "error")
+    assert (event["exc_info"], program.settings) == (True, host())
+
+
+def test_a_reload_is_waited_for_as_long_as_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "_TIMEOUT_S", 0.1)
+    monkeypatch.setitem(control.PATIENCE_S, "recheck", 0.1)
+
+    async def slow(_: Request) -> Mapping[str, object]:
+        await asyncio.sleep(0.5)
+        return {"outcome": "applied", "changes": [], "render": []}
+
+    more = {"reload": Command(slow), "recheck": Command(slow, frozenset({"thing"}))}
+    done, late = over(tmp_path, more, "reload", "recheck")
+    assert (done.exit_code, done.stdout) == (0, "applied\n")
+    assert (late.exit_code, "no answer in time" in late.stderr) == (75, True)

@@ -10,6 +10,7 @@ import os
 import socket
 import stat
 import tempfile
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -340,6 +341,29 @@ async def test_where_it_cannot_listen_it_says_so_and_the_program_goes_on() -> No
     assert event["event"] == "control_not_listening"
 
 
+async def test_a_path_may_be_as_long_as_the_system_allows() -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        deep = directory + "/" + "x" * (107 - len(f"{directory}//socket"))
+        os.mkdir(deep)  # noqa: PTH102 - pathlib is not for where it may block
+        async with listening(directory=Path(deep)) as it:
+            assert (len(str(it.path)), it.log) == (107, [])
+            assert (await it.ask(DRAINS))["ok"] is True
+            assert os.listdir(deep) == ["socket"]  # noqa: PTH208
+        async with asyncio.timeout(20):
+            (event,) = await _serve_over(Path(deep, "sockets"))
+    assert (event["event"], "at most 107 bytes" in event["why"]) == ("control_not_listening", True)
+
+
+async def test_what_only_python_finds_wrong_has_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "_LONGEST_PATH", 1000)
+    with tempfile.TemporaryDirectory() as directory:
+        deep = directory + "/" + "x" * 107
+        os.mkdir(deep)  # noqa: PTH102
+        async with asyncio.timeout(20):
+            (event,) = await _serve_over(Path(deep, "socket"))
+    assert event["why"] == "AF_UNIX path too long"
+
+
 STRANGER = 65534
 
 
@@ -454,6 +478,37 @@ async def test_a_group_that_the_user_may_not_give_leaves_the_socket_to_its_owner
         await it.until(lambda: it.log)
         assert it.log[0]["why"] == "Operation not permitted"
         assert stat.S_IMODE(it.path.stat().st_mode) == 0o600
+
+
+async def test_rights_that_are_as_they_were_are_not_given_again(
+    come_as: Callable[[int, int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, goes_on, let_in = [], threading.Event(), peers.let_in
+    goes_on.set()
+
+    def note(path: Path, rights: Rights) -> int:
+        given.append(rights)
+        assert goes_on.wait(20)
+        return let_in(path, rights)
+
+    monkeypatch.setattr(control, "let_in", note)
+    async with listening() as it:
+        await it.until(it.path.exists)
+        await it.control.configure(Rights())
+        assert given == [Rights()]
+        come_as(STRANGER, os.getegid())
+        goes_on.clear()
+        changing = asyncio.create_task(it.control.configure(Rights("no-such-group")))
+        await it.until(lambda: given[1:])
+        answer = await it.ask(DRAINS)  # The group is the old one until the new one is known.
+        goes_on.set()
+        await changing
+        assert answer["ok"] is True
+        assert (await it.ask(DRAINS))["error"]["kind"] == "forbidden"
+        await it.control.configure(Rights("no-such-group"))  # By now there may be one.
+        await it.control.configure(Rights())
+        assert given[1:] == [*[Rights("no-such-group")] * 2, Rights()]
+        assert stat.S_IMODE(it.path.stat().st_mode) == 0o660
 
 
 def test_what_the_kernel_says_of_a_peer_is_what_it_is() -> None:

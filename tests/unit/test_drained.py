@@ -119,3 +119,14 @@ def test_what_cannot_be_set_aside_is_not_overwritten(tmp_path: Path) -> None:
     assert not kept.keep({DNS: Order(since=5.0)}, now=5.0)
     assert file.read_text() == '{"version": 2}'
     assert [entry["event"] for entry in log.entries] == ["state_ignored", "state_not_kept"]
+
+
+def test_what_somebody_deletes_instead_is_written_anew(tmp_path: Path) -> None:
+    file = tmp_path / "bgphealth.drains.json"
+    file.write_text('{"version": 2}')
+    kept, log = memory(file)
+    kept.load(now=5.0)
+    file.unlink()
+    assert kept.keep({DNS: Order(since=5.0)}, now=5.0)
+    assert set(decode(file.read_bytes())) == {DNS}
+    assert [entry["event"] for entry in log.entries] == ["state_ignored"]

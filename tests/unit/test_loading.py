@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import threading
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import bgphealth
 from bgphealth import config
 from bgphealth.core.errors import ConfigurationError
 from bgphealth.core.settings import ProbeSettings
@@ -57,6 +59,88 @@ def test_a_pipe_is_read_once(tmp_path: Path) -> None:
     writer.start()
     assert loading.load(pipe).services[1].name == "dns"
     writer.join()
+
+
+def test_a_file_behind_a_descriptor_is_read(tmp_path: Path) -> None:
+    file, link = configuration(tmp_path), tmp_path / "link.yaml"
+    with file.open() as stream:
+        own = Path(f"/dev/fd/{stream.fileno()}")
+        assert loading.load(own) == loading.load(file)
+        link.symlink_to(own)
+        assert loading.load(link) == loading.load(file)
+
+
+def test_a_name_that_cannot_be_looked_at_is_a_wrong_one(tmp_path: Path) -> None:
+    file = tmp_path / f"{'x' * 300}.yaml"
+    with pytest.raises(OSError, match="too long"):
+        file.is_file()  # As it raises PermissionError below a directory that is not for us.
+    with pytest.raises(ConfigurationError):
+        loading.load(file)
+
+
+@pytest.mark.parametrize(
+    ("module", "was", "became"),
+    [
+        (
+            "core/settings.py",
+            "interval_s: float\n    timeout_s:",
+            "timeout_s: float\n    interval_s:",
+        ),
+        (
+            "core/settings.py",
+            "    interval_s: float\n",
+            "    jitter_s: float\n    interval_s: float\n",
+        ),
+        ("core/settings.py", 'GUARDED = "guarded"', 'GUARDED = "protected"'),
+        ("__init__.py", f'"{bgphealth.__version__}"', '"999.0"'),
+    ],
+)
+def test_settings_of_another_version_are_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, was: str, became: str
+) -> None:
+    file, installed = configuration(tmp_path), tmp_path / "bgphealth"
+    shutil.copytree(Path(bgphealth.__file__).parent, installed)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    loading.load(file)  # The same, elsewhere.
+    text = (installed / module).read_text()
+    assert was in text
+    (installed / module).write_text(text.replace(was, became, 1))
+    with pytest.raises(ConfigurationError, match="another one has been installed since: 'kill"):
+        loading.load(file)
+
+
+def test_what_cannot_be_understood_is_read_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, python = configuration(tmp_path), tmp_path / "python"
+    for answer in (r"cbgphealth.core.settings\nNoSuch\n.", r"(I1\n.", ""):
+        python.write_text(f"#!/bin/sh\nprintf '{loading.form()}\\n{answer}'\n")
+        python.chmod(0o755)
+        monkeypatch.setattr(sys, "executable", str(python))
+        assert loading.load(file).services[1].name == "dns"
+
+
+def test_a_child_imports_nothing_from_where_we_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = configuration(tmp_path)
+    (tmp_path / "pickle.py").write_text("open('ran', 'w')\n")
+    monkeypatch.chdir(tmp_path)
+    loading.load(file)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_child_imports_nothing_from_where_we_would_not(tmp_path: Path) -> None:
+    file = configuration(tmp_path)
+    (tmp_path / "pickle.py").write_text("open('ran', 'w')\n")
+    code = (
+        "import pathlib, sys; from bgphealth.daemon import loading;"
+        "loading.load(pathlib.Path(sys.argv[1]))"
+    )
+    command = [sys.executable, "-E", "-P", "-c", code, str(file)]
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    subprocess.run(command, env=env, cwd=tmp_path, check=True)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_probe_from_another_process_is_found_by_its_hash() -> None:
