@@ -41,7 +41,7 @@ class Service:
 class Loopback:
     """The host's own address of one family, and where that comes from.
 
-    `is_guess`: nothing says so, but nothing speaks against it either.
+    `is_guess`: it may be a service's as well.
     """
 
     address: Address
@@ -84,7 +84,11 @@ def loopback(
         return None  # Two things are said of it, and the others may be services of all addresses.
     for default in seen.defaults.get(family, ()):
         if default.protocol != OURS and default.source in left and default.source is not None:
-            return Loopback(default.source, "on lo, and the source of the default")
+            return Loopback(
+                default.source,
+                "on lo, and the source of the default",
+                is_guess=_may_be_served(seen.listening, default.source),
+            )
     if len(own) == 1 and not _may_be_served(seen.listening, own[0]):
         return Loopback(own[0], "the only one on lo", is_guess=True)
     if len(left) == 1 < len(own):

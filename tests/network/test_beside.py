@@ -287,6 +287,17 @@ def test_init_sees_a_host_in_trouble(host: Host) -> None:
     host.configure("router bgp 65101", *(f"neighbor {f.tors[0]} shutdown" for f in FAMILIES))
     chosen = host.show("server1", "show bgp neighbors")[IPV4.tors[0]]["localRouterId"]
     assert chosen == IPV4.service.partition("/")[0]
+    host.eventually(
+        "tor2 alone gives defaults",
+        lambda: (
+            [
+                host.path_from("server1", tor, f, f.default) is not None
+                for f in FAMILIES
+                for tor in f.tors
+            ]
+            == [False, True] * len(FAMILIES)
+        ),
+    )
     there = guessed(host.driver)
     assert essence(there) == essence(load(LAB_FILE))
     status, output = host.shell("setpriv --reuid 65534 --regid 65534 --clear-groups bgphealth init")

@@ -292,6 +292,14 @@ def test_the_only_address_is_a_guess_that_is_said() -> None:
     assert "# ipv4: a guess: the only one on lo." in text(host)
 
 
+def test_a_source_of_the_default_that_may_be_a_services_is_a_guess_that_is_said() -> None:
+    used = {"bgpd": NOT_TOLD, "defaults": {V4: (FROM_SERVICE,)}}
+    assert guess(seen(**used, listening=SSH)).doubtful == ()
+    assert guess(seen(**used, listening=DNS_ON_ALL)).doubtful == (
+        "host.source.ipv4: 192.0.2.53 is a guess: on lo, and the source of the default",
+    )
+
+
 def test_a_router_id_that_bgpd_has_taken_by_itself_is_mentioned() -> None:
     assert "# bgpd was told none, and has taken 192.0.2.53." in text(seen(bgpd=NOT_TOLD))
 
