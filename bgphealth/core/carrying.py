@@ -123,10 +123,24 @@ def usable(settings: Settings, verdicts: Verdicts, scope: Scope) -> Usable:
     if settings.mode is not Mode.LOCAL or not carrier.uplinks:
         return carrier
     in_use = verdicts.in_use.get(scope.family)
-    is_kept = not any(level.works for level in verdicts.levels_in(scope).values())
+    is_kept = not any_works(verdicts, scope, in_use)
     if in_use is None or not (in_use in carrier.uplinks or is_kept):
         return Usable(frozenset(), Reason.INIT)  # A more preferred one is waited for.
     return carrier._replace(uplinks=frozenset({in_use}))
+
+
+def any_works(verdicts: Verdicts, scope: Scope, in_use: str | None) -> bool:
+    """Tell, in local mode, whether there is a path that works to decide by.
+
+    One that is drained by force is not used however well it works: nobody leaves another for it. It
+    counts while it is the one in use, which is left even for one that does not work.
+    """
+    drained = verdicts.drains.uplinks
+    return any(
+        level.works
+        for name, level in verdicts.levels_in(scope).items()
+        if name == in_use or name not in drained or not drained[name].forced
+    )
 
 
 def able(  # noqa: PLR0911 - one for each case

@@ -16,7 +16,7 @@ from math import inf
 from types import MappingProxyType
 from typing import NamedTuple
 
-from bgphealth.core.carrying import Verdicts, able
+from bgphealth.core.carrying import Verdicts, able, any_works
 from bgphealth.core.health import PathKey
 from bgphealth.core.hysteresis import Level
 from bgphealth.core.settings import Family, Scope, Settings
@@ -64,17 +64,13 @@ def choose(before: Preference, at: float, settings: Settings, verdicts: Verdicts
             ready_at = {n: max(up, used) + settings.stable_for_s for n, up in since.items()}
             chosen = next((name for name in better if ready_at[name] <= at), now)
             times += [ready for ready in ready_at.values() if at < ready < inf]
-        elif chosen is None or _any_works(verdicts, scope):
+        elif chosen is None or any_works(verdicts, scope, now):
             best = _best(order, there, verdicts, scope, waits=chosen is None)
             chosen = chosen if best is None else best
         if chosen is not None:
             in_use[family] = chosen
             used_since[family] = before.used_since[family] if chosen == now else at
     return Preference(in_use, used_since, up_since, min(times, default=None))
-
-
-def _any_works(verdicts: Verdicts, scope: Scope) -> bool:
-    return any(level.works for level in verdicts.levels_in(scope).values())
 
 
 def by_preference(settings: Settings, family: Family) -> list[str]:

@@ -157,6 +157,21 @@ def test_a_drained_one_that_stood_in_stays_when_it_dies_too() -> None:
     assert after_all.get(PathKey("tor2", V4), before[PathKey("tor2", V4)]) is Rank.CARRIES
 
 
+def test_one_that_is_drained_by_force_and_works_moves_nothing_between_dead_ones() -> None:
+    settings = local(3)
+    state = after(started(settings), asked(settings, 1.0, OK, 1, 2, 3))
+    drains = [
+        Drained(5.0, What.UPLINK, "tor1", 5.0, None, forced=True),
+        Drained(5.0, What.UPLINK, "tor2", 5.0, None, forced=False),
+    ]
+    state = after(state, *drains)
+    assert in_use(state) == "tor3"
+    state = after(state, asked(settings, 6.0, FAILED, 3))
+    assert in_use(state) == "tor2"
+    state = after(state, asked(settings, 7.0, FAILED, 2))
+    assert in_use(state) == "tor2"
+
+
 def test_a_reload_keeps_what_is_in_use() -> None:
     settings = local(3)
     state = after(started(settings), asked(settings, 1.0, OK, 1, 2, 3))
