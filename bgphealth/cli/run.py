@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from bgphealth.daemon import life, loading, log, rights
+from bgphealth.daemon import capabilities, life, loading, log
 from bgphealth.daemon.recent import Recent
 from bgphealth.daemon.recorder import Recorder
 
@@ -68,7 +68,7 @@ def run(
     """
     if invocation.commands_fd is None:
         raise AssertionError("stdout is not guarded")  # The entry point does it for `run`.
-    rights.keep()
+    capabilities.keep()
     recent = Recent()
     logger = log.configure(verbose=verbose, keep=[recent])
     recorder = None

@@ -154,15 +154,18 @@ def test_a_probe_from_another_process_is_found_by_its_hash() -> None:
     assert {CHECK: "here"}[found] == "here"
 
 
+def printed_by(code: str) -> str:
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
 def test_the_program_does_not_import_what_reads_files() -> None:
     code = (
         "from bgphealth.__main__ import travel_light; travel_light();"
         "import sys, bgphealth.cli.run;"
         "print({'pydantic', 'ruamel', 'jinja2', 'rich.console', 'pyroute2.ndb'} & {*sys.modules})"
     )
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    assert done.stdout == "set()\n"
+    assert printed_by(code) == "set()\n"
 
 
 def test_who_asks_a_running_program_does_not_either() -> None:
@@ -171,9 +174,7 @@ def test_who_asks_a_running_program_does_not_either() -> None:
         "print({'pydantic', 'ruamel', 'asyncio', 'rich', 'structlog', 'importlib.metadata'}"
         " & {*sys.modules})"
     )
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    assert done.stdout == "set()\n"
+    assert printed_by(code) == "set()\n"
 
 
 def test_where_a_program_listens_is_known_for_its_own_file_only(

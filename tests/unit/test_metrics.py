@@ -25,6 +25,7 @@ from bgphealth.daemon.reload import Reloaded, ReloadOutcome
 from bgphealth.daemon.snapshot import Known
 from tests.support.hosts import host
 from tests.support.metrics import known, read, value
+from tests.support.waiting import until
 
 LOOPBACK = ip_address("127.0.0.1")
 
@@ -50,9 +51,7 @@ class Run:
 
     async def until(self, true: Callable[[], object]) -> None:
         try:
-            async with asyncio.timeout(20):
-                while not true():
-                    await asyncio.sleep(0.01)
+            await until(true)
         except TimeoutError:
             raise AssertionError(self.log) from None
 
