@@ -54,6 +54,7 @@ _AF = {Family.IPV4: socket.AF_INET, Family.IPV6: socket.AF_INET6}
 _IFF_UP = 0x1
 _IFF_RUNNING = 0x40  # RFC 2863: operationally up.
 _IFA_F_TEMPORARY_OR_DEPRECATED = 0x01 | 0x20  # RFC 8981, RFC 4862; in IPv4 0x01 is secondary.
+_IFA_F_NODAD = 0x02
 _IFA_F_TENTATIVE = 0x40  # RFC 4862: duplicate address detection has not ended.
 MAIN = 254
 """The main table (RT_TABLE_MAIN)."""
@@ -484,6 +485,9 @@ def _address_request(address: Address, interface: int) -> dict[str, Any]:
         "address": str(address),
         "prefixlen": address.max_prefixlen,
         "proto": PROTOCOL,
+        # No link has a duplicate of what is on lo. Without it the kernel still marks an IPv6
+        # address as tentative, until a worker of its own has had its turn.
+        "flags": _IFA_F_NODAD,
     }
 
 
