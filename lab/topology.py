@@ -225,9 +225,9 @@ def _substituted(path: Path, text: str) -> str:
         name = found["name"] or found["bare"]
         line = text.count("\n", 0, found.start()) + 1
         if not name:
-            message = "is not $NAME, ${NAME} or ${NAME:=DEFAULT}; a dollar is written $$"
             raise TopologyError(
-                f"{path}:{line}: '{text[found.start() :].split(maxsplit=1)[0]}' {message}"
+                f"{path}:{line}: a dollar is written $$; the lab knows $NAME, ${{NAME}}, and "
+                "${NAME:=DEFAULT} with :-, - or = in the place of :="
             )
         inherited = os.environ.get(name)
         if inherited is None or (not inherited and found["empty"]):

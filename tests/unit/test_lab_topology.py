@@ -54,7 +54,7 @@ def test_reads_nodes_links_and_binds(tmp_path: Path) -> None:
         ("name: small", "name: small\nmgmt: {network: x}", 2, "does not know this key"),
         ("topology:", "topology:\n  defaults: {privileged: true}", 3, "the lab knows only False"),
         ("b: {kind: linux}", "b: {image: $NOT_SET}", 8, "no NOT_SET in the environment"),
-        ("b: {kind: linux}", "b: {image: '${A+b}'}", 8, "is not $NAME"),
+        ("b: {kind: linux}", "b: {image: '${A+b}'}", 8, "a dollar is written $$"),
         ('"b:eth1"', '"c:eth1"', 10, "there is no node 'c'"),
         ('"b:eth1"', '"a:eth1"', 10, "a:eth1 is the end of more than one link"),
         ('"b:eth1"', '"b"', 10, "is not NODE:INTERFACE"),
