@@ -13,7 +13,6 @@ import ipaddress
 import itertools
 import select
 import socket
-import sys
 import time
 from collections import Counter
 
@@ -87,4 +86,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     with contextlib.suppress(KeyboardInterrupt):
-        sys.exit(main())
+        main()
