@@ -292,7 +292,7 @@ def compare(
     sys.exit(0 if found["passed"] else 1)
 
 
-main.add_command(cli_graph.graph_command)
+main.add_command(cli_graph.command(reports_errors))
 
 
 @main.command()

@@ -61,7 +61,7 @@ def line(address: str, found: Counter[str], known: set[str]) -> str:
     """Return what is shown of an address: each server that was ever seen, in the same place."""
     servers = (f"{name} {found[name]:>2} {'#' * found[name]:<{FLOWS}}" for name in sorted(known))
     lost = f"  {_NOBODY} {found[_NOBODY]}" if found[_NOBODY] else ""
-    return f"{time.strftime('%H:%M:%S')}  {address:<14}" + "  ".join(servers) + lost
+    return f"{time.strftime('%H:%M:%S')}  {address:<14}{'  '.join(servers)}{lost}".rstrip()
 
 
 def main() -> None:
