@@ -13,7 +13,7 @@ from lab.errors import LabError
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from lab.driver import Driver
 
@@ -82,15 +82,18 @@ class RouteWatch:
 
     def _read(self, node: str, agent: subprocess.Popen[str]) -> None:
         assert agent.stdout is not None  # noqa: S101 - for the type checker
-        behind = scene.of(self.driver.topology.name).behind_on(node)
         for line in agent.stdout:
-            told = json.loads(line)
-            route, _, family = told["route"].partition(" ")
-            with self._lock:
-                used = self._used.setdefault((route, family), {})
-                used[node] = {behind.get(i, i) for i in told["interfaces"]}
-                hops = tuple(sorted(set[str]().union(*used.values())))
-                self.changes.append(RouteChange(told["at"], route, family, hops, told["source"]))
+            self.heard(node, json.loads(line))
+
+    def heard(self, node: str, told: Mapping[str, Any]) -> None:
+        """Take what a listener says: a route is where any node that has it sends its traffic."""
+        behind = scene.of(self.driver.topology.name).behind_on(node)
+        route, _, family = told["route"].partition(" ")
+        with self._lock:
+            used = self._used.setdefault((route, family), {})
+            used[node] = {behind.get(i, i) for i in told["interfaces"]}
+            hops = tuple(sorted(set[str]().union(*used.values())))
+            self.changes.append(RouteChange(told["at"], route, family, hops, told["source"]))
 
     def is_ready(self) -> bool:
         """Return whether every route has been seen once.
