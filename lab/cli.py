@@ -22,6 +22,7 @@ from lab import (
     bench_table,
     catalogue,
     cli_docker,
+    cli_graph,
     compare_table,
     convergence,
     drivers,
@@ -315,6 +316,9 @@ def compare(
     else:
         compare_table.show(found, Console())
     sys.exit(0 if found["passed"] else 1)
+
+
+main.add_command(cli_graph.command(reports_errors))
 
 
 @main.command()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab import convergence, dual_tor, dual_wan, state, topology
+from lab import convergence, dual_tor, dual_wan, racks, state, topology
 from lab.errors import LabError
 from lab.namespaces import NamespaceDriver, check_machine
 
@@ -80,6 +80,15 @@ def direct_lab(
 def wan_lab(_machine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NamespaceDriver]:
     """Bring dual-wan up for one module."""
     with _brought_up(dual_wan.NAME, tmp_path_factory.mktemp("lab-state")) as driver:
+        yield driver
+
+
+@pytest.fixture(scope="module")
+def fabric_lab(
+    _machine: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[NamespaceDriver]:
+    """Bring the small fabric up for one module."""
+    with _brought_up(racks.FABRIC, tmp_path_factory.mktemp("lab-state")) as driver:
         yield driver
 
 

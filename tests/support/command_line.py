@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import shlex
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import click
@@ -12,13 +13,19 @@ import click
 from bgphealth.cli.app import app
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 SHOWN = {
     "console": re.compile(r"^\w*[$#] (?:\S*/)?bgphealth +(.*)$"),
     "sh": re.compile(r"^(?:\S*/)?bgphealth +(.*)$"),
 }
 """What a line that calls bgphealth looks like in a block of a language."""
+
+LAB = {
+    "console": re.compile(r"^\w*[$#] (?:sudo )?\S*python -m lab +(.*)$"),
+    "sh": re.compile(r"^\S*python -m lab +(.*)$"),
+}
+"""The same for the laboratory."""
 
 
 def commands(above: click.Context | None = None) -> Iterator[click.Context]:
@@ -43,21 +50,33 @@ def paragraphs(context: click.Context) -> list[str]:
 
 def command_lines(language: str, text: str) -> Iterator[list[str]]:
     """Yield the arguments of each line of a block that calls bgphealth."""
-    for line in text.replace("\\\n", " ").splitlines() if language in SHOWN else ():
-        if match := SHOWN[language].match(line):
-            shown = re.split(r" (?:[|>;]|\|\||&&) | 2?>", match[1])[0]
-            yield shlex.split(shown, comments=True)
+    for call in _calls(SHOWN, language, text):
+        shown = re.split(r" (?:[|>;]|\|\||&&) | 2?>", call)[0]
+        yield shlex.split(shown, comments=True)
 
 
-def parse(arguments: list[str]) -> None:
+def lab_command_lines(language: str, text: str) -> Iterator[list[str]]:
+    """Yield the arguments of each line of a block that calls the laboratory."""
+    for call in _calls(LAB, language, text):
+        # What is run in a node is quoted where the shell would read it.
+        words = shlex.split(call, comments=True)
+        yield list(takewhile(lambda word: word not in {"|", "&", "&&", ";"}, words))
+
+
+def _calls(looks: Mapping[str, re.Pattern[str]], language: str, text: str) -> Iterator[str]:
+    for line in text.replace("\\\n", " ").splitlines() if language in looks else ():
+        if match := looks[language].match(line):
+            yield match[1]
+
+
+def parse(arguments: list[str], command: click.Command = app) -> None:
     """Let click read the arguments of a command line, without calling anything.
 
     Raises:
         click.UsageError: there is no such command, option or argument, or one is missing.
     """
-    command: click.Command = app
     context: click.Context | None = None
-    name: str | None = "bgphealth"
+    name: str | None = command.name
     while True:
         try:
             context = command.make_context(name, list(arguments), parent=context)

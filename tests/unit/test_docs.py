@@ -22,7 +22,9 @@ from bgphealth.config.scenario import Changes, Expect, Flap, ScenarioFile, Step
 from bgphealth.core.quality import patient_fall
 from bgphealth.core.scenario import Behaviour
 from bgphealth.core.settings import ProbeKind
-from tests.support.command_line import command_lines, parse
+from lab import catalogue, topology
+from lab.cli import main as lab
+from tests.support.command_line import command_lines, lab_command_lines, parse
 from tests.support.keys import PLACES, keys_of
 
 if TYPE_CHECKING:
@@ -38,7 +40,8 @@ PROBES = (DOCS / "probes.md").read_text(encoding="utf-8")
 SIMULATE = (DOCS / "simulate.md").read_text(encoding="utf-8")
 EXEC = (ROOT / "bgphealth" / "probes" / "exec.py").read_text(encoding="utf-8")
 
-ELSEWHERE = [ROOT / name for name in ("README.md", "CHANGELOG.md", "lab/README.md")]
+LABORATORY = [ROOT / "lab" / "README.md", *sorted((ROOT / "lab").glob("*/README.md"))]
+ELSEWHERE = [ROOT / "README.md", ROOT / "CHANGELOG.md", *LABORATORY]
 PAGES = [*sorted(DOCS.rglob("*.md")), *ELSEWHERE]
 
 LEVELS = {"debug", "info", "warning", "error", "critical", "exception"}
@@ -250,6 +253,33 @@ def test_commands_are_found() -> None:
 @pytest.mark.parametrize("line", COMMANDS)
 def test_commands_are_those_that_there_are(line: str) -> None:
     parse(shlex.split(line))
+
+
+LAB_COMMANDS = sorted(
+    {
+        shlex.join(line)
+        for block in every_block()
+        for line in lab_command_lines(block.language, block.text)
+    }
+)
+
+
+def test_commands_of_the_laboratory_are_found() -> None:
+    assert {"demo", "up fabric", "anycast", "fault service-down anycast"} <= set(LAB_COMMANDS)
+
+
+@pytest.mark.parametrize("line", LAB_COMMANDS)
+def test_commands_of_the_laboratory_are_those_that_there_are(line: str) -> None:
+    arguments = shlex.split(line)
+    parse(arguments, lab)
+    name, *rest = arguments
+    if name == "exec":
+        shown, node = rest[1:3] if rest[0] == "--topology" else ("dual-tor", rest[0])
+        assert node in topology.load(topology.find(shown)).nodes
+    elif name in {"up", "down", "status", "graph"} and rest:
+        topology.find(rest[0])
+    elif name == "fault":
+        catalogue.find(rest[0], rest[1] if len(rest) > 1 else "dual-tor")
 
 
 MENTIONED = sorted({line for page in PAGES for line in mentioned(prose(page))})

@@ -81,4 +81,6 @@ def test_links_lead_into_the_site_or_into_the_repository(site: Path) -> None:
     assert f'href="{repository}/tree/main/examples/scenarios"' in (
         site / "simulate.html"
     ).read_text(encoding="utf-8")
-    assert 'href="logs.html#foreign_default_gone"' in (site / "lab.html").read_text("utf-8")
+    lab = (site / "lab.html").read_text("utf-8")
+    assert 'href="topologies.html"' in lab
+    assert f'href="{repository}/blob/main/lab/dual-wan/README.md#what-to-try"' in lab
