@@ -68,7 +68,7 @@ def missing(driver: Driver) -> Missing:
     if driver.topology.name in scene.MEASURED and not lacking:
         here = scene.of(driver.topology.name)
         lacking = routes_missing(routes.snapshot(driver), here)
-        if here.log is not None:
+        if here.log is not None and here.steered:
             lacking += _defaults_missing(driver, here)
     return lacking
 

@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from lab import dual_tor, dual_wan, routes
-from lab.faults import BLACKHOLE, FAULTS, HEAL_BLACKHOLE, Expected, Fault, Step, nft, shell
+from lab.faults import (
+    BLACKHOLE,
+    FAULTS,
+    FLAPS,
+    HEAL_BLACKHOLE,
+    LOSS_PERCENT,
+    Expected,
+    Fault,
+    Step,
+    nft,
+    shell,
+)
 
 _GW1, _GW2 = (frozenset({gateway}) for gateway in dual_wan.GATEWAY_BEHIND.values())
 _STAYS = Expected(default=_GW1)
@@ -26,6 +39,23 @@ def _default(verb: str, interface: str) -> tuple[Step, ...]:
     return tuple(Step(dual_tor.SERVER, ("ip", *line.split())) for line in lines)
 
 
+def _at_gw1(name: str, summary: str) -> Fault:
+    """Return what is made at tor2 elsewhere, made at gw1: both forward from eth1 to eth2."""
+    known = FAULTS[name]
+    inject, heal = (
+        tuple(replace(step, node="gw1") for step in steps) for steps in (known.inject, known.heal)
+    )
+    return replace(
+        known,
+        summary=summary,
+        inject=inject,
+        heal=heal,
+        expected=_MOVES,
+        uplinks=_GW1,
+        sessions_stay=False,
+    )
+
+
 WAN_FAULTS = {
     fault.name: fault
     for fault in (
@@ -38,6 +68,8 @@ WAN_FAULTS = {
             uplinks=_GW1,
             calm=True,
         ),
+        _at_gw1("uplink-loss", f"gw1 silently drops {LOSS_PERCENT} % of what it should forward"),
+        _at_gw1("flap", f"gw1 drops everything for a second, forwards for a second, {FLAPS} times"),
         Fault(
             name="both-uplinks",
             summary="both gateways silently drop everything that they should forward",

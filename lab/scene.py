@@ -53,6 +53,8 @@ class Scene:
     log: str | None = None
     """The file with bgphealth's log; None where it does not run."""
     has_bgp: bool = True
+    steered: bool = True
+    """Whether the server's default is bgphealth's affair."""
 
     @property
     def spreads(self) -> bool:
@@ -65,11 +67,13 @@ class Scene:
 
 
 def _dual_tor(name: str) -> Scene:
+    direct = name == dual_tor.DIRECT
     return Scene(
         behind=dual_tor.TOR_BEHIND,
         used=tuple(dual_tor.TOR_BEHIND.values()),
         whole="both ToRs carry both directions",
         furniture="four nodes, their BGP sessions, ExaBGP and bgphealth",
+        steered=not direct,
         link_gateway=dual_tor.LINK_GATEWAY[name],
         traffic={
             "in": Traffic("client → service", dual_tor.CORE, dual_tor.SERVICE, dual_tor.CLIENT),
@@ -116,7 +120,7 @@ _DUAL_WAN: Final = Scene(
 )
 
 MEASURED: Final = {
-    **{name: _dual_tor(name) for name in dual_tor.NAMES},
+    **{name: _dual_tor(name) for name in (*dual_tor.NAMES, dual_tor.DIRECT)},
     dual_wan.NAME: _DUAL_WAN,
     dual_wan.CLASSIC: replace(_DUAL_WAN, source=None, log=None),
 }
