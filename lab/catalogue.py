@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from lab import dual_tor, dual_wan, scene
@@ -9,6 +10,8 @@ from lab.direct_faults import DIRECT_FAULTS
 from lab.dual_wan_faults import WAN_FAULTS
 from lab.errors import LabError
 from lab.faults import FAULTS
+from lab.topology import find as find_file
+from lab.topology import load
 
 if TYPE_CHECKING:
     from lab.faults import Fault
@@ -29,9 +32,20 @@ def made_on(topology: str) -> dict[str, Fault]:
     if topology == dual_tor.DIRECT:
         faults = DIRECT_FAULTS
     has_bgphealth = scene.of(topology).log is not None
+    others = scene.elsewhere(load(find_file(topology)))
     return {
-        name: fault for name, fault in faults.items() if has_bgphealth or not fault.needs_bgphealth
+        name: _with(fault, others)
+        for name, fault in faults.items()
+        if has_bgphealth or not fault.needs_bgphealth
     }
+
+
+def _with(fault: Fault, others: frozenset[str]) -> Fault:
+    """Return a fault of server1 where others, behind these routers, have the service as well."""
+    expected = fault.expected
+    if not others or expected.service is None:
+        return fault
+    return replace(fault, expected=replace(expected, service=expected.service | others))
 
 
 def find(name: str, topology: str) -> Fault:

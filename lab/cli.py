@@ -21,6 +21,7 @@ from lab import (
     bench_services,
     bench_table,
     catalogue,
+    cli_graph,
     cli_matrix,
     compare_table,
     convergence,
@@ -290,6 +291,9 @@ def compare(
     else:
         compare_table.show(found, Console())
     sys.exit(0 if found["passed"] else 1)
+
+
+main.add_command(cli_graph.graph_command)
 
 
 @main.command()

@@ -67,7 +67,8 @@ def missing(driver: Driver) -> Missing:
     lacking += [f"{node}: no BGP session" for node in sorted(silent)]
     if driver.topology.name in scene.MEASURED and not lacking:
         here = scene.of(driver.topology.name)
-        lacking = routes_missing(routes.snapshot(driver), here)
+        others = scene.elsewhere(driver.topology)
+        lacking = routes_missing(routes.snapshot(driver), here, others)
         if here.log is not None and here.steered:
             lacking += _defaults_missing(driver, here)
     return lacking
@@ -101,20 +102,25 @@ def _routers(topology: Topology) -> set[str]:
     }
 
 
-def routes_missing(seen: routes.Snapshot, here: Scene) -> Missing:
-    """Return which routes do not use the routers that they should, or leave with another source."""
+def routes_missing(
+    seen: routes.Snapshot, here: Scene, others: frozenset[str] = frozenset()
+) -> Missing:
+    """Return which routes do not use the routers that they should, or leave with another source.
+
+    Behind `others` there are servers with the same service.
+    """
     lacking = []
     for family in dual_tor.FAMILIES:
         default = seen.server_default[family]
         own = here.own_sources(here.used, family)
         if default.uplinks != here.used or (own and default.source not in own):
             lacking.append(f"{dual_tor.SERVER}: {family} default is via {default}")
-        for name, route in (
-            ("service", seen.core_service[family]),
-            ("host loopback", seen.core_loopback[family]),
+        for name, route, wanted in (
+            ("service", seen.core_service[family], {*here.used, *others}),
+            ("host loopback", seen.core_loopback[family], set(here.used)),
         ):
-            if here.has_bgp and route.uplinks != here.used:
-                lacking.append(f"{dual_tor.CORE}: {family} {name} is via {route}")
+            if here.has_bgp and set(route.uplinks) != wanted:
+                lacking.append(f"{here.way_in}: {family} {name} is via {route}")
     return lacking
 
 

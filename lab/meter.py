@@ -153,7 +153,7 @@ class Meter:
         ]
 
     def check_spread(self) -> dict[str, dict[str, float]]:
-        """Return each router's share of the packets that server and core have sent since.
+        """Return each router's share of the packets that server and forks have sent since.
 
         Raises:
             UnmetExpectationError: A ToR of those that share the traffic carries next to nothing.
@@ -171,16 +171,17 @@ class Meter:
         return shares
 
     def _packets(self) -> dict[str, dict[str, int]]:
-        """Return what the server and the core have sent on each interface since it was made."""
+        """Return what the server and the forks have sent to each of the server's routers so far."""
+        here = self._scene
         found: dict[str, dict[str, int]] = {}
-        behind = self._scene.behind
-        for node in (dual_tor.CORE, dual_tor.SERVER):
-            output = self.driver.run(node, ["ip", "-json", "-stats", "link", "show"]).stdout
-            found[node] = {
-                behind[link["ifname"]]: link["stats64"]["tx"]["packets"]
-                for link in json.loads(output)
-                if link["ifname"] in behind
-            }
+        for title, nodes in ((here.way_in, here.forks), (dual_tor.SERVER, (dual_tor.SERVER,))):
+            found[title] = dict.fromkeys(here.behind.values(), 0)
+            for node in nodes:
+                output = self.driver.run(node, ["ip", "-json", "-stats", "link", "show"]).stdout
+                for link in json.loads(output):
+                    router = here.behind_on(node).get(link["ifname"])
+                    if router in found[title]:
+                        found[title][router] += link["stats64"]["tx"]["packets"]
         return found
 
     def stop(self) -> dict[str, list[Flow]]:

@@ -263,10 +263,11 @@ def _checks_during(record: Record) -> Iterator[_Check]:
     seen, expected = record.during, record.fault.expected
     if seen is None:
         return
+    way_in = scene.of(record.topology).way_in
     for name, wanted, by_family in (
         ("the server's default", expected.default, seen.server_default),
-        ("the core's route to the service", expected.service, seen.core_service),
-        ("the core's route to the host loopback", expected.loopback, seen.core_loopback),
+        (f"the {way_in}'s route to the service", expected.service, seen.core_service),
+        (f"the {way_in}'s route to the host loopback", expected.loopback, seen.core_loopback),
     ):
         for family in dual_tor.FAMILIES:
             route = by_family[family]

@@ -38,7 +38,7 @@ class KernelRoute:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Both ends' routes; each mapping is by family."""
+    """Both ends' routes, the core's where the forks are others; each mapping is by family."""
 
     server_default: Mapping[str, KernelRoute]
     core_service: Mapping[str, KernelRoute]
@@ -70,21 +70,25 @@ class Session:
 
 
 def snapshot(driver: Driver) -> Snapshot:
-    """Ask the server's and the core's kernel."""
-    behind = scene.of(driver.topology.name).behind
+    """Ask the kernels of the server and of what chooses the way in."""
+    here = scene.of(driver.topology.name)
     tables = {
         (node, family): _table(driver, node, family)
-        for node in (dual_tor.SERVER, dual_tor.CORE)
+        for node in (dual_tor.SERVER, *here.forks)
         for family in dual_tor.FAMILIES
     }
 
-    def look_up(node: str, wanted: Mapping[str, str]) -> dict[str, KernelRoute]:
-        return {f: best(tables[node, f], wanted[f], behind) for f in dual_tor.FAMILIES}
+    def look_up(nodes: Iterable[str], wanted: Mapping[str, str], family: str) -> KernelRoute:
+        found = [best(tables[n, family], wanted[family], here.behind_on(n)) for n in nodes]
+        uplinks = {uplink for route in found for uplink in route.uplinks}
+        return KernelRoute(tuple(sorted(uplinks)), found[0].source)
 
+    default = dict.fromkeys(dual_tor.FAMILIES, "default")
+    own = (dual_tor.SERVER,)
     return Snapshot(
-        server_default=look_up(dual_tor.SERVER, dict.fromkeys(dual_tor.FAMILIES, "default")),
-        core_service=look_up(dual_tor.CORE, dual_tor.SERVICE),
-        core_loopback=look_up(dual_tor.CORE, dual_tor.LOOPBACK),
+        server_default={f: look_up(own, default, f) for f in dual_tor.FAMILIES},
+        core_service={f: look_up(here.forks, dual_tor.SERVICE, f) for f in dual_tor.FAMILIES},
+        core_loopback={f: look_up(here.forks, dual_tor.LOOPBACK, f) for f in dual_tor.FAMILIES},
     )
 
 

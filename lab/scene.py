@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Final
 
 from bgphealth import config
 from bgphealth.core.settings import Settings
-from lab import dual_tor, dual_wan, topology
+from lab import dual_tor, dual_wan, racks, topology
+from lab.topology import Topology
 
 _FILE: Final = Path("/etc/bgphealth/bgphealth.yaml")
 
@@ -38,7 +40,7 @@ class Scene:
     """One topology, or several that are alike."""
 
     behind: Mapping[str, str]
-    """The router behind each interface: the same on the server and on the core."""
+    """The router behind each interface of the server."""
     used: tuple[str, ...]
     """The routers that the server's default uses while all is well."""
     whole: str
@@ -55,6 +57,19 @@ class Scene:
     has_bgp: bool = True
     steered: bool = True
     """Whether the server's default is bgphealth's affair."""
+    forks: tuple[str, ...] = (dual_tor.CORE,)
+    """The nodes that choose among the routers for what comes in."""
+    inward: Mapping[str, str] | None = None
+    """The router behind each interface of every fork; None: as on the server."""
+
+    @property
+    def way_in(self) -> str:
+        """Return the forks in words."""
+        return " + ".join(self.forks)
+
+    def behind_on(self, node: str) -> Mapping[str, str]:
+        """Return the router behind each interface of a node."""
+        return self.inward if node in self.forks and self.inward is not None else self.behind
 
     @property
     def spreads(self) -> bool:
@@ -74,7 +89,7 @@ def _dual_tor(name: str) -> Scene:
         whole="both ToRs carry both directions",
         furniture="four nodes, their BGP sessions, ExaBGP and bgphealth",
         steered=not direct,
-        link_gateway=dual_tor.LINK_GATEWAY[name],
+        link_gateway=(dual_tor.LINK_GATEWAY | racks.LINK_GATEWAY)[name],
         traffic={
             "in": Traffic("client → service", dual_tor.CORE, dual_tor.SERVICE, dual_tor.CLIENT),
             "out": Traffic("server1 → target", dual_tor.SERVER, dual_tor.TARGET),
@@ -119,8 +134,24 @@ _DUAL_WAN: Final = Scene(
     has_bgp=False,
 )
 
+_ANYCAST: Final = replace(
+    _dual_tor(racks.ANYCAST),
+    whole="server1's ToRs carry both directions, and server2 has the service as well",
+    furniture="seven nodes, their BGP sessions, ExaBGP and bgphealth on two servers",
+    inward=racks.TORS,
+)
+_FABRIC: Final = replace(
+    _dual_tor(racks.FABRIC),
+    whole="server1's ToRs carry both directions, and server3 has the service as well",
+    furniture="eleven nodes, their BGP sessions, ExaBGP and bgphealth on four servers",
+    forks=racks.SPINES,
+    inward=racks.TORS,
+)
+
 MEASURED: Final = {
     **{name: _dual_tor(name) for name in (*dual_tor.NAMES, dual_tor.DIRECT)},
+    racks.ANYCAST: _ANYCAST,
+    racks.FABRIC: _FABRIC,
     dual_wan.NAME: _DUAL_WAN,
     dual_wan.CLASSIC: replace(_DUAL_WAN, source=None, log=None),
 }
@@ -137,6 +168,26 @@ def of(name: str) -> Scene:
 
 def settings(name: str) -> Settings:
     """Return what the server of a topology is told by the file that is shipped."""
-    shipped = topology.load(topology.find(name))
-    (file,) = (b.source for b in shipped.binds(dual_tor.SERVER) if b.target == _FILE)
-    return config.load(file)
+    return _settings(topology.load(topology.find(name)))[dual_tor.SERVER]
+
+
+def _settings(lab: Topology) -> dict[str, Settings]:
+    """Return what bgphealth is told on each node that has it."""
+    return {
+        node: config.load(bind.source)
+        for node in lab.nodes
+        for bind in lab.binds(node)
+        if bind.target == _FILE
+    }
+
+
+def elsewhere(lab: Topology) -> frozenset[str]:
+    """Return the routers that lead to other servers with the service, as their files say."""
+    service = {ip_network(address) for address in dual_tor.SERVICE.values()}
+    return frozenset(
+        uplink.name
+        for node, told in _settings(lab).items()
+        for each in told.services
+        if node != dual_tor.SERVER and service & set(each.prefixes)
+        for uplink in told.uplinks
+    )

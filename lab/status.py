@@ -70,10 +70,11 @@ def show(status: LabStatus, console: Console) -> None:
     if status.routes:
         table = Table("route", *dual_tor.FAMILIES, title="Routes in the kernels")
         shown = [(f"{dual_tor.SERVER}: default", status.routes.server_default)]
-        if scene.of(status.topology).has_bgp:
+        here = scene.of(status.topology)
+        if here.has_bgp:
             shown += [
-                (f"{dual_tor.CORE}: service", status.routes.core_service),
-                (f"{dual_tor.CORE}: host loopback", status.routes.core_loopback),
+                (f"{here.way_in}: service", status.routes.core_service),
+                (f"{here.way_in}: host loopback", status.routes.core_loopback),
             ]
         for name, route in shown:
             table.add_row(name, *(str(route[family]) for family in dual_tor.FAMILIES))

@@ -29,10 +29,11 @@ def route_rows(result: Mapping[str, Any], family: str = "ipv4") -> list[tuple[st
     """Return the rows before / during / after for one family."""
     rows = []
     shown = [("server1 → default", "server_default")]
-    if scene.of(result["topology"]).has_bgp:
+    here = scene.of(result["topology"])
+    if here.has_bgp:
         shown = [
-            (f"core → service {dual_tor.SERVICE[family]}", "core_service"),
-            (f"core → host loopback {dual_tor.LOOPBACK[family]}", "core_loopback"),
+            (f"{here.way_in} → service {dual_tor.SERVICE[family]}", "core_service"),
+            (f"{here.way_in} → host loopback {dual_tor.LOOPBACK[family]}", "core_loopback"),
             *shown,
         ]
     for title, key in shown:
@@ -71,7 +72,7 @@ def figure_rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("server1's kernel default moved", _after(result["kernel_s"], "the fault")),
     ]
     if here.has_bgp:
-        rows.append(("core's routes moved", _after(result["core_s"], "the fault")))
+        rows.append((f"{here.way_in}'s routes moved", _after(result["core_s"], "the fault")))
     rows.append(("whole again", _after(result["recovery_s"], start)))
     return rows
 

@@ -77,6 +77,7 @@ class Node(_Model):
     kind: Literal["linux"] = "linux"
     image: str | None = None
     network_mode: Annotated[Literal["none"] | None, Field(alias="network-mode")] = None
+    labels: dict[str, str | int] = {}
     binds: tuple[Annotated[str, AfterValidator(_parses_as_bind)], ...] = ()
     sysctls: dict[str, str | int] = {}
     env: dict[str, str] = {}

@@ -43,48 +43,54 @@ class Verdict:
 
 
 ROUTES = {
-    "default": (dual_tor.SERVER, dict.fromkeys(dual_tor.FAMILIES, "default")),
-    "service": (dual_tor.CORE, dual_tor.SERVICE),
-    "loopback": (dual_tor.CORE, dual_tor.LOOPBACK),
+    "default": dict.fromkeys(dual_tor.FAMILIES, "default"),
+    "service": dual_tor.SERVICE,
+    "loopback": dual_tor.LOOPBACK,
 }
-"""What is watched: the node, and the destination by family."""
+"""What is watched: the destination by family; the first on the server, the others on the forks."""
 
 
 @dataclass(slots=True)
 class RouteWatch:
-    """The listeners on the server and the core, while they run."""
+    """The listeners on the server and on what chooses the way in, while they run."""
 
     driver: Driver
     changes: list[RouteChange] = field(default_factory=list)
     _agents: list[subprocess.Popen[str]] = field(default_factory=list)
     _readers: list[threading.Thread] = field(default_factory=list)
+    _used: dict[tuple[str, str], dict[str, set[str]]] = field(default_factory=dict)
+    """By route and family, the routers that each node uses."""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def start(self) -> None:
         """Start to listen."""
-        for node in (dual_tor.SERVER, dual_tor.CORE):
+        for node in (dual_tor.SERVER, *scene.of(self.driver.topology.name).forks):
             agent = self.driver.popen(node, ["python3", "-m", "lab.agents.routes"])
             self._agents.append(agent)
             assert agent.stdin is not None  # noqa: S101 - for the type checker
             watched = [
                 {"name": f"{name} {family}", "family": family, "destination": address}
-                for name, (where, destinations) in ROUTES.items()
-                if where == node
+                for name, destinations in ROUTES.items()
+                if (name == "default") == (node == dual_tor.SERVER)
                 for family, address in destinations.items()
             ]
             agent.stdin.write(json.dumps({"routes": watched}) + "\n")
             agent.stdin.flush()
-            reader = threading.Thread(target=self._read, args=(agent,), daemon=True)
+            reader = threading.Thread(target=self._read, args=(node, agent), daemon=True)
             reader.start()
             self._readers.append(reader)
 
-    def _read(self, agent: subprocess.Popen[str]) -> None:
+    def _read(self, node: str, agent: subprocess.Popen[str]) -> None:
         assert agent.stdout is not None  # noqa: S101 - for the type checker
-        behind = scene.of(self.driver.topology.name).behind
+        behind = scene.of(self.driver.topology.name).behind_on(node)
         for line in agent.stdout:
             told = json.loads(line)
             route, _, family = told["route"].partition(" ")
-            hops = tuple(sorted(behind.get(i, i) for i in told["interfaces"]))
-            self.changes.append(RouteChange(told["at"], route, family, hops, told["source"]))
+            with self._lock:
+                used = self._used.setdefault((route, family), {})
+                used[node] = {behind.get(i, i) for i in told["interfaces"]}
+                hops = tuple(sorted(set[str]().union(*used.values())))
+                self.changes.append(RouteChange(told["at"], route, family, hops, told["source"]))
 
     def is_ready(self) -> bool:
         """Return whether every route has been seen once.

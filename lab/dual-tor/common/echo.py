@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """TCP and UDP echo (RFC 862) on port 7 of the addresses given: ``echo.py ADDRESS…``.
 
+Who asks on UDP port 17 (RFC 865) is told the name of the host: with anycast, which server it was.
 The lab's service on server1, and the targets on the core. It must cost little: every packet of
 the traffic meter comes through here, on a machine that runs the whole lab.
 """
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PORT = 7
+NAME_PORT = 17
 _BATCH = 64
 """Datagrams answered before the next look at the other sockets."""
 
@@ -30,6 +32,12 @@ def _answer_datagrams(udp: socket.socket) -> None:
         for _ in range(_BATCH):
             data, client = udp.recvfrom(2048)
             udp.sendto(data, client)
+
+
+def _tell_name(udp: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        _, client = udp.recvfrom(2048)
+        udp.sendto(socket.gethostname().encode(), client)
 
 
 def _accept(tcp: socket.socket, selector: selectors.BaseSelector) -> None:
@@ -64,6 +72,10 @@ def main() -> None:
         udp.settimeout(0)
         udp.bind((text, PORT))
         selector.register(udp, selectors.EVENT_READ, lambda udp=udp: _answer_datagrams(udp))
+        name = socket.socket(family, socket.SOCK_DGRAM)
+        name.settimeout(0)
+        name.bind((text, NAME_PORT))
+        selector.register(name, selectors.EVENT_READ, lambda name=name: _tell_name(name))
         tcp = socket.create_server((text, PORT), family=family)
         tcp.settimeout(0)
         selector.register(tcp, selectors.EVENT_READ, lambda tcp=tcp: _accept(tcp, selector))
