@@ -109,10 +109,9 @@ def _during(record: Record) -> Iterator[str]:
 
 def _taken_apart(router: str, route: str) -> tuple[str, str, str]:
     """Return the kind of a route, its family, and the router that it leads through."""
-    words = route.split()
-    if router == dual_tor.SERVER:
-        return words[0], words[1], words[-1]
-    return words[0], words[1] if len(words) > 1 else "", router
+    kind, _, rest = route.partition(" ")
+    family, _, via = rest.partition(" via ")
+    return kind, family, via or router
 
 
 def _down(record: Record) -> Mapping[str, set[str]]:
