@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,19 +20,21 @@ if TYPE_CHECKING:
 
     from lab.driver import Driver
 
+    _Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
 _INTERRUPTED = 130
 """As of a command that Ctrl-C has ended."""
 
 
 def command(
-    make: Callable[[str], Driver],
-    reports_errors: Callable[[Callable[..., Any]], Callable[..., Any]],
+    make: Callable[..., Driver], reports_errors: _Decorator, with_driver: _Decorator
 ) -> click.Command:
     """Return the command.
 
     Args:
-        make: returns the driver that runs a topology.
+        make: returns the driver, `driver_name`, that runs a topology.
         reports_errors: turns the lab's errors into a message and their exit status.
+        with_driver: adds the option that names the driver.
     """
 
     @click.command()
@@ -56,6 +59,7 @@ def command(
         type=click.Path(dir_okay=False, writable=True, path_type=Path),
         help="Write the JSON there; beside it FILE.html, to be looked at.",
     )
+    @with_driver
     @reports_errors
     def matrix(
         topologies: tuple[str, ...],
@@ -64,6 +68,7 @@ def command(
         rounds: int,
         as_json: bool,
         output: Path | None,
+        driver_name: str,
     ) -> None:
         """Measure every fault on every topology; exit 1 when anything did not hold.
 
@@ -71,7 +76,8 @@ def command(
         Ctrl-C ends it with what has been measured.
         """
         with Steps(Console(stderr=True)) as steps:
-            found = Matrix(make, rounds, steps.next).run(topologies, faults)
+            of = partial(make, driver_name=driver_name)
+            found = Matrix(of, rounds, steps.next).run(topologies, faults)
         text = json.dumps(found, indent=1)
         if output is not None:
             output.write_text(text + "\n", encoding="utf-8")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from lab import convergence, faults, routes, scene, watch
+from lab import convergence, faults, measured, routes, scene, watch
 from lab.announced import AnnouncedWatch
 from lab.errors import TimedOutError
 from lab.meter import Flow, Meter
@@ -27,8 +27,9 @@ QUIET_S = 1.5
 REACTION_S = 25.0
 """How long the fault lasts at most; less when everything that it should change has changed."""
 
-_LOOKING_S = 1.0
-"""What it takes about to look at everything, of the time that a fault lasts."""
+_LOOK_S = 2.0
+"""How long before the end of a fault that lasts everything is looked at: that takes its time, above
+all where commands enter containers, and ExaBGP must not be stopped for longer than is said."""
 
 UNPROMISED_S = 4.0
 """How long a fault lasts that promises no change of routes."""
@@ -45,6 +46,7 @@ class Record:
     fault: Fault
     topology: str
     driver: str
+    frr: str | None = None
     started_at: float = 0.0
     fault_at: float = 0.0
     healed_at: float | None = None
@@ -86,7 +88,7 @@ def run(driver: Driver, fault: Fault, progress: Progress, meter: Meter | None = 
     Raises:
         LabError: The measurement could not be made.
     """
-    record = Record(fault, driver.topology.name, driver.name)
+    record = Record(fault, driver.topology.name, driver.name, measured.frr_version(driver))
     meter = meter or Meter(driver, new_connections=fault.keeps_default)
     watcher, announced = watch.RouteWatch(driver), AnnouncedWatch(driver)
     routes.plant_foreign(driver)
@@ -170,7 +172,7 @@ def _watch_reaction(
         except TimedOutError:
             # A finding, not an accident: the report says what did not hold.
             record.reacted = False
-        _last(max(QUIET_S, _left(record) - _LOOKING_S))
+        _last(max(QUIET_S, _left(record) - _LOOK_S))
     elif record.fault.heal:
         _last(UNPROMISED_S)
     if record.fault.heal:

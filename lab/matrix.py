@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lab import catalogue, convergence, dual_tor, experiment, results, scene
 from lab.errors import InterruptedByUserError, LabError
-from lab.measured import machine
+from lab.measured import frr_version, machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -162,14 +162,14 @@ class Matrix:
         return {"load_before": load, **figures(results.result(record))}
 
     def _note_versions(self, driver: Driver) -> None:
+        if "frr" not in self._versions and (frr := frr_version(driver)) is not None:
+            self._versions["frr"] = frr
         for program, (command, word) in _VERSION_OF.items():
             if program in self._versions:
                 continue
-            for node in (dual_tor.SERVER, dual_tor.CORE):
-                done = driver.run(node, command, check=False)
-                if done.returncode == 0 and len(words := done.stdout.split()) > word:
-                    self._versions[program] = words[word].strip(",")
-                    break
+            done = driver.run(dual_tor.SERVER, command, check=False)
+            if done.returncode == 0 and len(words := done.stdout.split()) > word:
+                self._versions[program] = words[word]
 
 
 def settle(driver: Driver) -> None:
@@ -191,7 +191,6 @@ def settle(driver: Driver) -> None:
 
 
 _VERSION_OF = {
-    "frr": (["/usr/lib/frr/zebra", "--version"], 2),
     "exabgp": (["sh", "-c", "exabgp version || exabgp --version"], 2),
     "bgphealth": (["bgphealth", "--version"], 1),
 }

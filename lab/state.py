@@ -1,7 +1,8 @@
 """What the lab made and must end: one file per topology that is up, under ``/run``.
 
 The file is written before each process that it names is told to go on, so that a lab command may
-die at any moment: either the file names the process, or the process ends by itself.
+die at any moment: either the file names the process, or the process ends by itself. Of a lab of
+containers it names none: Docker knows them.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def directory() -> Path:
     return Path(os.environ.get(ENVIRONMENT_VARIABLE, _DEFAULT))
 
 
-def _boot_id() -> str:
+def boot_id() -> str:
     """Return the name of this boot: start times mean nothing in another."""
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
@@ -53,7 +54,7 @@ class LabState:
         """Write the state atomically."""
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
         temporary = self.path.with_suffix(".new")
-        text = json.dumps({"version": _VERSION, "boot": _boot_id(), **asdict(self)}, indent=2)
+        text = json.dumps({"version": _VERSION, "boot": boot_id(), **asdict(self)}, indent=2)
         temporary.write_text(text + "\n", encoding="utf-8")
         temporary.rename(self.path)
 
@@ -84,9 +85,23 @@ def read(topology: str) -> LabState | None:
         raise LabError(f"{path} is not a state file of the lab: {error!r}") from None
     if version != _VERSION:
         raise LabError(f"{path} was written by another version of the lab ({version})")
-    if boot != _boot_id():
+    if boot != boot_id():
         state.nodes.clear()
     return state
+
+
+def check_driver(topology: str, driver: str) -> None:
+    """Leave a lab to the driver that made it.
+
+    Raises:
+        LabError: It was another.
+    """
+    found = read(topology)
+    if found is not None and found.driver != driver:
+        raise LabError(
+            f"{topology} was made by the driver {found.driver} "
+            f"(lab down --driver {found.driver} ends it)"
+        )
 
 
 @contextlib.contextmanager
