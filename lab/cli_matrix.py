@@ -61,7 +61,7 @@ def command(
     )
     @with_driver
     @reports_errors
-    def matrix(
+    def matrix(  # noqa: PLR0913 - its options
         topologies: tuple[str, ...],
         faults: tuple[str, ...],
         *,

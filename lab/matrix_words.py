@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import groupby
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -74,22 +73,26 @@ def _who(router: str) -> str:
 
 def _merged(steps: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Return the steps in words; what several routers were told alike is said once."""
-
-    def alike(step: Mapping[str, Any]) -> tuple[str, tuple[str, ...], bool]:
-        return step["what"], tuple(step["routes"]), step["to"] == dual_tor.SERVER
-
-    for _, group in groupby(steps, alike):
-        same = list(group)
-        routes, first = ", ".join(same[0]["routes"]), min(step["from_s"] for step in same)
-        last = max(step["until_s"] for step in same)
+    merged: list[list[Mapping[str, Any]]] = []
+    for step in steps:
+        for same in merged:
+            alike = all(same[0][key] == step[key] for key in ("what", "routes"))
+            if alike and step["from_s"] - same[-1]["until_s"] < _TOGETHER_S:
+                same.append(step)
+                break
+        else:
+            merged.append([step])
+    for same in merged:
+        first, last = min(s["from_s"] for s in same), max(s["until_s"] for s in same)
         when = seconds(first) if last - first < _NO_SPAN_S else f"{seconds(first)}–{seconds(last)}"
         where = ""
         if same[0]["to"] != dual_tor.SERVER:
             preposition = "from" if same[0]["what"] == "withdrawn" else "to"
             where = f" {preposition} " + ", ".join(sorted({step["to"] for step in same}))
-        yield f"{when} s: {routes} {same[0]['what']}{where}"
+        yield f"{when} s: {', '.join(same[0]['routes'])} {same[0]['what']}{where}"
 
 
+_TOGETHER_S = 1.0
 _NO_SPAN_S = 0.1
 
 

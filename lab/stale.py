@@ -47,18 +47,17 @@ def summary(record: Record) -> dict[str, Any] | None:
 
 
 def _steps(record: Record) -> Iterator[dict[str, Any]]:
-    open_steps: dict[tuple[str, bool], list[Told]] = {}
-    done: list[list[Told]] = []
+    bursts: list[list[Told]] = []
+    latest: dict[tuple[str, bool], list[Told]] = {}
     for told in record.told:
         if told.at < record.fault_at:
             continue
-        same, other = (told.router, told.withdrawn), (told.router, not told.withdrawn)
-        if other in open_steps:
-            done.append(open_steps.pop(other))
-        if same in open_steps and told.at - open_steps[same][-1].at > _BURST_S:
-            done.append(open_steps.pop(same))
-        open_steps.setdefault(same, []).append(told)
-    for burst in sorted([*done, *open_steps.values()], key=lambda burst: burst[0].at):
+        kind = told.router, told.withdrawn
+        if kind not in latest or told.at - latest[kind][-1].at > _BURST_S:
+            latest[kind] = []
+            bursts.append(latest[kind])
+        latest[kind].append(told)
+    for burst in bursts:
         yield {
             "to": burst[0].router,
             "what": "withdrawn" if burst[0].withdrawn else "announced",
