@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 
 from lab import matrix_words as words
+from lab import scene
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -47,7 +48,8 @@ def _lettered(runs: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[
 def _table(name: str, runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     directions = words.directions(name)
     yield "; ".join(f"**{direction}**: {title}" for direction, title in directions) + ".\n"
-    heads = ["fault", "run", *(d for d, _ in directions), "recovery", "announced meanwhile", ""]
+    told = ["announced meanwhile"] if scene.of(name).has_bgp else []
+    heads = ["fault", "run", *(d for d, _ in directions), "recovery", *told, ""]
     yield f"| {' | '.join(heads)} |"
     yield "|" + "---|" * len(heads)
     of_it = [
@@ -61,20 +63,20 @@ def _table(name: str, runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         for letter, topology in of_it:
             for cell in topology["cells"]:
                 if cell["fault"] == fault:
-                    yield _row(letter, cell, [direction for direction, _ in directions])
+                    yield _row(name, letter, cell)
     if absent := {n: why for _, topology in of_it for n, why in topology["not_made"].items()}:
         yield "\nNot made here:\n"
         for why in dict.fromkeys(absent.values()):
             yield f"- {', '.join(f'`{n}`' for n, w in absent.items() if w == why)}: {why}"
 
 
-def _row(letter: str, cell: Mapping[str, Any], directions: Sequence[str]) -> str:
+def _row(name: str, letter: str, cell: Mapping[str, Any]) -> str:
     cells = [
         f"`{cell['fault']}`",
         letter,
-        *(words.outage(cell, direction) for direction in directions),
+        *(words.outage(cell, direction) for direction, _ in words.directions(name)),
         words.recovery(cell),
-        words.announced(cell),
+        *([words.announced(cell)] if scene.of(name).has_bgp else []),
         words.verdict(cell),
     ]
     return f"| {' | '.join(text.replace('|', '/') for text in cells)} |"

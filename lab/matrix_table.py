@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lab import matrix_words as words
+from lab import scene
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +20,7 @@ def show(result: Mapping[str, Any], console: Console) -> None:
     """Print the tables."""
     for each in result["topologies"]:
         console.print(_table(each))
-        for cell in each["cells"]:
+        for cell in each["cells"] if scene.of(each["topology"]).has_bgp else ():
             console.print(
                 f"[bold]{cell['fault']}[/]: {escape(words.announced(cell))}", highlight=False
             )

@@ -49,7 +49,7 @@ def summary(record: Record) -> dict[str, Any] | None:
 def _steps(record: Record) -> Iterator[dict[str, Any]]:
     bursts: list[list[Told]] = []
     latest: dict[tuple[str, bool], list[Told]] = {}
-    for told in record.told:
+    for told in sorted(record.told, key=lambda told: told.at):
         if told.at < record.fault_at:
             continue
         kind = told.router, told.withdrawn
