@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from lab import dual_wan, scene
+from lab import dual_tor, dual_wan, scene
+from lab.direct_faults import DIRECT_FAULTS
 from lab.dual_wan_faults import WAN_FAULTS
 from lab.errors import LabError
 from lab.faults import FAULTS
@@ -28,6 +29,8 @@ def made_on(topology: str) -> dict[str, Fault]:
     if topology not in scene.MEASURED:
         raise LabError(f"faults are made for {', '.join(scene.MEASURED)} only")
     faults = WAN_FAULTS if topology in dual_wan.NAMES else FAULTS
+    if topology == dual_tor.DIRECT:
+        faults = DIRECT_FAULTS
     has_bgphealth = scene.of(topology).log is not None
     others = scene.elsewhere(load(find_file(topology)))
     return {
@@ -57,3 +60,47 @@ def find(name: str, topology: str) -> Fault:
         why = "without bgphealth" if known.needs_bgphealth else "there"
         raise LabError(f"{topology}: {name} cannot be made {why} (there is {', '.join(there)})")
     return there[name]
+
+
+_NO_BGP: Final = "nobody speaks BGP here"
+_NO_FRR: Final = "there is no FRR on the server"
+_WHY_NOT: Final = {
+    dual_tor.DIRECT: {
+        "bgpd-kill": _NO_FRR,
+        "frr-restart": _NO_FRR,
+        "fallback-deleted": "the default is the host's own",
+    },
+    dual_wan.NAME: {
+        "tor-crash": "the gateways run no daemons",
+        "service-down": "mode local announces no service",
+        "address-deleted": "mode local announces no service",
+        "exabgp-kill": _NO_BGP,
+        "exabgp-stop": _NO_BGP,
+        "bgpd-kill": _NO_BGP,
+        "frr-restart": _NO_BGP,
+    },
+}
+
+DESIGNED: Final = (
+    "link-down",
+    "tor-crash",
+    "uplink-blackhole",
+    "uplink-loss",
+    "both-uplinks",
+    "flap",
+    "service-down",
+    "address-deleted",
+    "helper-kill",
+    "helper-stop",
+    "exabgp-kill",
+    "exabgp-stop",
+    "bgpd-kill",
+    "frr-restart",
+    "fallback-deleted",
+)
+"""Those that are made on every topology where they make sense; others belong to some alone."""
+
+
+def why_not(name: str, topology: str) -> str:
+    """Return, in words, why one of `DESIGNED` is not made on a topology with bgphealth."""
+    return _WHY_NOT[topology][name]

@@ -23,6 +23,7 @@ from lab import (
     catalogue,
     cli_docker,
     cli_graph,
+    cli_matrix,
     compare_table,
     convergence,
     drivers,
@@ -346,6 +347,9 @@ def demo(name: str, *, as_json: bool, driver_name: str) -> None:
         story.show(found, Console())
     click.echo("written: " + ", ".join(map(str, written)), err=True)
     sys.exit(0 if found["passed"] else 1)
+
+
+main.add_command(cli_matrix.command(driver_for, reports_errors, with_driver))
 
 
 def measured(driver: Driver, fault: Fault, progress: Progress) -> Record:

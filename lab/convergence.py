@@ -69,7 +69,7 @@ def missing(driver: Driver) -> Missing:
         here = scene.of(driver.topology.name)
         others = scene.elsewhere(driver.topology)
         lacking = routes_missing(routes.snapshot(driver), here, others)
-        if here.log is not None:
+        if here.log is not None and here.steered:
             lacking += _defaults_missing(driver, here)
     return lacking
 

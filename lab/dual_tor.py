@@ -7,7 +7,7 @@ from typing import Final
 NAME: Final = "dual-tor"
 UNNUMBERED: Final = "dual-tor-unnumbered"
 DIRECT: Final = "dual-tor-direct"
-"""Without FRR on the server, whose default nobody steers: nothing is measured on it."""
+"""Without FRR on the server, whose default nobody steers."""
 
 PLAIN: Final = {NAME: "dual-tor-plain", UNNUMBERED: "dual-tor-unnumbered-plain"}
 """Each without bgphealth: the server's FRR announces everything all the time."""
@@ -39,7 +39,11 @@ _LINK_GATEWAY: Final = {
         "ipv6": dict.fromkeys(TOR_BEHIND, "fe80::f00"),
     },
 }
-LINK_GATEWAY: Final = _LINK_GATEWAY | {PLAIN[name]: hops for name, hops in _LINK_GATEWAY.items()}
+LINK_GATEWAY: Final = {
+    **_LINK_GATEWAY,
+    **{PLAIN[name]: hops for name, hops in _LINK_GATEWAY.items()},
+    DIRECT: _LINK_GATEWAY[NAME],
+}
 """A next hop on each of the server's links, in the words of ip(8)."""
 
 ECHO_PORT: Final = 7

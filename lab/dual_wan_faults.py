@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from lab import dual_tor, dual_wan, routes
-from lab.faults import BLACKHOLE, FAULTS, HEAL_BLACKHOLE, Expected, Fault, Step, nft, shell
+from lab.faults import (
+    BLACKHOLE,
+    FAULTS,
+    HEAL_BLACKHOLE,
+    LOSS_PERCENT,
+    Expected,
+    Fault,
+    Step,
+    nft,
+    shell,
+)
 
 _GW1, _GW2 = (frozenset({gateway}) for gateway in dual_wan.GATEWAY_BEHIND.values())
 _STAYS = Expected(default=_GW1)
@@ -26,6 +38,23 @@ def _default(verb: str, interface: str) -> tuple[Step, ...]:
     return tuple(Step(dual_tor.SERVER, ("ip", *line.split())) for line in lines)
 
 
+def _at_gw1(name: str, summary: str) -> Fault:
+    """Return what is made at tor2 elsewhere, made at gw1: both forward from eth1 to eth2."""
+    known = FAULTS[name]
+    inject, heal = (
+        tuple(replace(step, node="gw1") for step in steps) for steps in (known.inject, known.heal)
+    )
+    return replace(
+        known,
+        summary=summary,
+        inject=inject,
+        heal=heal,
+        expected=_MOVES,
+        uplinks=_GW1,
+        sessions_stay=False,
+    )
+
+
 WAN_FAULTS = {
     fault.name: fault
     for fault in (
@@ -37,6 +66,10 @@ WAN_FAULTS = {
             expected=_MOVES,
             uplinks=_GW1,
             calm=True,
+        ),
+        _at_gw1("uplink-loss", f"gw1 silently drops {LOSS_PERCENT} % of what it should forward"),
+        _at_gw1(
+            "flap", "gw1 drops everything for a second, forwards for a second, again and again"
         ),
         Fault(
             name="both-uplinks",

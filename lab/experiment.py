@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lab import convergence, faults, measured, routes, scene, watch
+from lab.announced import AnnouncedWatch
 from lab.errors import TimedOutError
 from lab.meter import Flow, Meter
 
 if TYPE_CHECKING:
+    from lab.announced import Held, Told
     from lab.driver import Driver
     from lab.faults import Fault
 
@@ -60,6 +62,13 @@ class Record:
     after: routes.Snapshot | None = None
     sessions_before: list[routes.Session] = field(default_factory=list)
     sessions_during: list[routes.Session] = field(default_factory=list)
+    sessions_after: list[routes.Session] = field(default_factory=list)
+    sessions_with_server: list[routes.Session] = field(default_factory=list)
+    """Before the fault, as the ToRs next to the server see them."""
+    told: list[Told] = field(default_factory=list)
+    held_before: Held | None = None
+    held_during: Held | None = None
+    held_after: Held = field(default_factory=dict)
     foreign_before: list[str] = field(default_factory=list)
     foreign_after: list[str] = field(default_factory=list)
     missing_after: list[str] = field(default_factory=list)
@@ -80,28 +89,31 @@ def run(driver: Driver, fault: Fault, progress: Progress, meter: Meter | None = 
         LabError: The measurement could not be made.
     """
     record = Record(fault, driver.topology.name, driver.name, measured.frr_version(driver))
-    meter, watcher = meter or Meter(driver), watch.RouteWatch(driver)
+    meter = meter or Meter(driver, new_connections=fault.keeps_default)
+    watcher, announced = watch.RouteWatch(driver), AnnouncedWatch(driver)
     routes.plant_foreign(driver)
     injected = False
     try:
         watcher.start()
+        announced.start()
         convergence.wait_until(
             "route listeners", lambda: [] if watcher.is_ready() else ["a first report"], 15.0
         )
-        _baseline(driver, meter, record, progress)
+        _baseline(driver, meter, announced, record, progress)
         progress(f"fault: {fault.summary}")
         injected = True
         said_before = watch.count_events(driver)
         record.fault_at = time.monotonic()
         faults.run_steps(driver, fault.inject)
-        _watch_reaction(driver, watcher, record)
+        _watch_reaction(driver, watcher, announced, record)
         if fault.heal:
             progress("healed")
             record.healed_at = time.monotonic()
             faults.run_steps(driver, fault.heal)
         injected = False
-        _watch_recovery(driver, record, progress)
+        _watch_recovery(driver, announced, record, progress)
         record.flows = meter.stop()
+        record.told = announced.told()
         record.foreign_after = routes.foreign(driver)
         record.verdicts = watch.read_verdicts(driver)
         record.said = watch.count_events(driver) - said_before
@@ -110,15 +122,22 @@ def run(driver: Driver, fault: Fault, progress: Progress, meter: Meter | None = 
             faults.run_steps(driver, fault.heal)
         meter.abandon()
         watcher.stop()
+        announced.stop()
         routes.remove_foreign(driver)
     record.changes = sorted(watcher.changes, key=lambda change: change.at)
     return record
 
 
-def _baseline(driver: Driver, meter: Meter, record: Record, progress: Progress) -> None:
+def _baseline(
+    driver: Driver, meter: Meter, announced: AnnouncedWatch, record: Record, progress: Progress
+) -> None:
     record.foreign_before = routes.foreign(driver)
     record.before = routes.snapshot(driver)
     record.sessions_before = routes.sessions(driver)
+    record.sessions_with_server = [
+        s for s in record.sessions_before if announced.is_from_server(s.node, s.neighbor)
+    ]
+    record.held_before = announced.held()
     record.started_at = time.monotonic()
     meter.start()
     progress(f"baseline: {BASELINE_S:.0f} s of traffic in both directions")
@@ -131,7 +150,9 @@ def _last(duration_s: float) -> None:
     time.sleep(duration_s)
 
 
-def _watch_reaction(driver: Driver, watcher: watch.RouteWatch, record: Record) -> None:
+def _watch_reaction(
+    driver: Driver, watcher: watch.RouteWatch, announced: AnnouncedWatch, record: Record
+) -> None:
     expected = record.fault.expected
 
     def unchanged() -> list[str]:
@@ -157,6 +178,7 @@ def _watch_reaction(driver: Driver, watcher: watch.RouteWatch, record: Record) -
     if record.fault.heal:
         record.during = routes.snapshot(driver)
         record.sessions_during = routes.sessions(driver)
+        record.held_during = announced.held()
     # Healed after so long, not when everything has been looked at.
     _last(_left(record))
 
@@ -165,7 +187,9 @@ def _left(record: Record) -> float:
     return max(0.0, record.fault_at + record.fault.lasts_s - time.monotonic())
 
 
-def _watch_recovery(driver: Driver, record: Record, progress: Progress) -> None:
+def _watch_recovery(
+    driver: Driver, announced: AnnouncedWatch, record: Record, progress: Progress
+) -> None:
     progress(f"recovery: until {scene.of(record.topology).whole} again")
     try:
         if not record.fault.heal:
@@ -177,4 +201,6 @@ def _watch_recovery(driver: Driver, record: Record, progress: Progress) -> None:
         record.missing_after = convergence.missing(driver)
     _last(QUIET_S)
     record.after = routes.snapshot(driver)
+    record.sessions_after = routes.sessions(driver)
+    record.held_after = announced.held()
     record.ended_at = time.monotonic()

@@ -22,19 +22,19 @@ table inet lab_fault {
 
 HEAL_BLACKHOLE = "delete table inet lab_fault"
 
-_LOSS_PERCENT = 30
+LOSS_PERCENT = 30
 
 _LOSSY = f"""\
 table inet lab_fault {{
     chain forward {{
         type filter hook forward priority filter; policy accept;
-        oifname {{ "eth2", "eth3" }} numgen random mod 100 < {_LOSS_PERCENT} drop
+        oifname {{ "eth2", "eth3" }} numgen random mod 100 < {LOSS_PERCENT} drop
     }}
 }}
 """
 """Each packet by itself, towards core or spines: of what needs an answer, so much is lost."""
 
-_FLAPS = 5
+FLAPS = 5
 _FLAP = """\
 trap "nft delete table inet lab_fault; exit" TERM
 while :; do
@@ -106,6 +106,10 @@ class Fault:
     """Events that bgphealth must log meanwhile: what was done to it, or to what it relies on."""
     unmoved: bool = False
     """Whether no route may change until the healing."""
+    keeps_default: bool = False
+    """Whether the server must have some default at every moment, that carries new connections."""
+    withdrawn: frozenset[str] = frozenset()
+    """What must not stay announced, since who announces it is gone for a while: kinds of routes."""
     needs_bgphealth: bool = False
     """Whether there is nothing to make it with where bgphealth does not run."""
 
@@ -115,6 +119,8 @@ _TOR1 = frozenset({"tor1"})
 _TOR2 = frozenset({"tor2"})
 _NONE: frozenset[str] = frozenset()
 _OVER_TOR1 = Expected(default=_TOR1, service=_TOR1, loopback=_TOR1)
+_INJECTED = frozenset({"service", "default"})
+_ALL_OF_BGP = frozenset({"service", "loopback", "default"})
 
 
 def nft(node: str, script: str) -> Step:
@@ -144,7 +150,7 @@ FAULTS = {
         ),
         Fault(
             name="uplink-loss",
-            summary=f"tor2 silently drops {_LOSS_PERCENT} % of what it should forward to the core",
+            summary=f"tor2 silently drops {LOSS_PERCENT} % of what it should forward to the core",
             inject=(nft("tor2", _LOSSY),),
             heal=(nft("tor2", HEAL_BLACKHOLE),),
             expected=_OVER_TOR1,
@@ -169,7 +175,7 @@ FAULTS = {
             expected=_OVER_TOR1,
             uplinks=_TOR2,
             sessions_stay=True,
-            lasts_s=2.0 * _FLAPS,
+            lasts_s=2.0 * FLAPS,
             calm=True,
         ),
         Fault(
@@ -220,6 +226,8 @@ FAULTS = {
             name="helper-kill",
             summary="bgphealth is killed and started again",
             inject=(shell(dual_tor.SERVER, _KILL_HELPER),),
+            lossless=True,
+            unmoved=True,
             needs_bgphealth=True,
         ),
         Fault(
@@ -248,6 +256,7 @@ FAULTS = {
             name="exabgp-kill",
             summary="ExaBGP is killed and started again",
             inject=(shell(dual_tor.SERVER, "kill -9 $(cat /run/exabgp.pid)"),),
+            withdrawn=_INJECTED,
             needs_bgphealth=True,
         ),
         Fault(
@@ -278,6 +287,21 @@ FAULTS = {
             name="bgpd-kill",
             summary="the server's bgpd is killed; FRR's watchdog starts it again",
             inject=(shell(dual_tor.SERVER, "kill -9 $(cat /run/frr/bgpd.pid)"),),
+            withdrawn=_ALL_OF_BGP,
+        ),
+        Fault(
+            name="frr-restart",
+            summary="the server's FRR is restarted, all of its daemons, as an operator would",
+            # Nobody else's output: what is restarted keeps its pipes open for good.
+            inject=(
+                shell(
+                    dual_tor.SERVER,
+                    "/usr/lib/frr/frrinit.sh restart >>/var/log/frr/start.log 2>&1",
+                ),
+            ),
+            keeps_default=True,
+            withdrawn=_ALL_OF_BGP,
+            needs_bgphealth=True,
         ),
     )
 }

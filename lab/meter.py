@@ -13,7 +13,7 @@ scene's.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from lab import dual_tor, scene
@@ -21,7 +21,7 @@ from lab.errors import LabError, UnmetExpectationError
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from lab.driver import Driver
     from lab.scene import Scene, Traffic
@@ -105,6 +105,9 @@ class Meter:
     driver: Driver
     flows_per_family: Mapping[str, int] = field(default_factory=lambda: FLOWS)
     interval_s: float = INTERVAL_S
+    new_connections: bool = False
+    """Whether there is a direction ``new`` as well: as ``out``, but with the source that the kernel
+    chooses for each datagram."""
     _agents: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
     _counted: dict[str, dict[str, int]] = field(default_factory=dict)
 
@@ -115,7 +118,7 @@ class Meter:
             LabError: A sender did not start.
         """
         self._counted = self._packets()
-        for direction, traffic in self._scene.traffic.items():
+        for direction, traffic in self._traffic():
             node = traffic.node
             agent = self.driver.popen(node, ["python3", "-m", "lab.agents.traffic"])
             self._agents[direction] = agent
@@ -126,6 +129,11 @@ class Meter:
             agent.stdin.flush()
             if not agent.stdout.readline():
                 raise LabError(f"the sender on {node} did not start")
+
+    def _traffic(self) -> Iterator[tuple[str, Traffic]]:
+        yield from self._scene.traffic.items()
+        if self.new_connections:
+            yield "new", replace(self._scene.traffic["out"], connected=False)
 
     @property
     def _scene(self) -> Scene:

@@ -6,7 +6,7 @@ from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from lab import dual_tor, scene, watch
+from lab import dual_tor, scene, stale, watch
 from lab.meter import DIRECTIONS, Flow, summary
 
 if TYPE_CHECKING:
@@ -56,6 +56,9 @@ def result(record: Record) -> dict[str, Any]:
             "count": len(record.foreign_before),
             "unchanged": record.foreign_before == record.foreign_after,
         },
+        "foreign_untouched": record.foreign_before == record.foreign_after,
+        "announced": stale.summary(record),
+        "stale": stale.stale(record),
         "transitions": [
             {
                 "at": round(v.at - record.fault_at, 4),
@@ -193,6 +196,9 @@ def _checks(record: Record) -> Iterator[_Check]:
             not silent,
             (f"no {', '.join(silent)}" if silent else "so"),
         )
+    yield from stale.checks(record)
+    if record.fault.keeps_default:
+        yield from _checks_default_kept(record)
     yield from _checks_elsewhere(record, here)
     if here.log is not None and not here.has_bgp and record.fault.uplinks and record.recovered_at:
         yield from _checks_failback(record)
@@ -211,6 +217,25 @@ def _checks(record: Record) -> Iterator[_Check]:
             sources <= set(dual_tor.LOOPBACK.values()),
             ", ".join(sorted(sources)),
         )
+
+
+def _checks_default_kept(record: Record) -> Iterator[_Check]:
+    """Return whether some default was there at every moment, and carried what it can."""
+    for family in dual_tor.FAMILIES:
+        bare = [
+            c
+            for c in record.changes
+            if (c.route, c.family) == ("default", family)
+            and not c.uplinks
+            and c.at >= record.fault_at
+        ]
+        yield f"there is a default at every moment ({family})", not bare, f"{len(bare)} times none"
+    new, old = (summary(record.flows[name])["outage_s"] for name in ("new", "out"))
+    yield (
+        "new connections get out while others, which have the host loopback, do not",
+        new < old,
+        f"{new:.2f} s without answers, the others {old:.2f} s",
+    )
 
 
 def _checks_elsewhere(record: Record, here: Scene) -> Iterator[_Check]:

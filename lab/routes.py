@@ -60,6 +60,8 @@ class Session:
     uptime: str
     drops: int
     """How often it was lost since bgpd started."""
+    since: int = 0
+    """When it was established (Unix time, to a second or so); 0: it is not."""
 
     @property
     def is_up(self) -> bool:
@@ -138,6 +140,7 @@ def sessions(driver: Driver, nodes: Iterable[str] | None = None) -> list[Session
                 peer["state"],
                 peer["peerUptime"],
                 peer["connectionsDropped"],
+                peer.get("peerUptimeEstablishedEpoch", 0),
             )
             for family, summary in families.items()
             if isinstance(summary, dict)

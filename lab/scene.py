@@ -55,6 +55,8 @@ class Scene:
     log: str | None = None
     """The file with bgphealth's log; None where it does not run."""
     has_bgp: bool = True
+    steered: bool = True
+    """Whether the server's default is bgphealth's affair."""
     forks: tuple[str, ...] = (dual_tor.CORE,)
     """The nodes that choose among the routers for what comes in."""
     inward: Mapping[str, str] | None = None
@@ -80,11 +82,13 @@ class Scene:
 
 
 def _dual_tor(name: str) -> Scene:
+    direct = name == dual_tor.DIRECT
     return Scene(
         behind=dual_tor.TOR_BEHIND,
         used=tuple(dual_tor.TOR_BEHIND.values()),
         whole="both ToRs carry both directions",
         furniture="four nodes, their BGP sessions, ExaBGP and bgphealth",
+        steered=not direct,
         link_gateway=(dual_tor.LINK_GATEWAY | racks.LINK_GATEWAY)[name],
         traffic={
             "in": Traffic("client → service", dual_tor.CORE, dual_tor.SERVICE, dual_tor.CLIENT),
@@ -145,7 +149,7 @@ _FABRIC: Final = replace(
 )
 
 MEASURED: Final = {
-    **{name: _dual_tor(name) for name in dual_tor.NAMES},
+    **{name: _dual_tor(name) for name in (*dual_tor.NAMES, dual_tor.DIRECT)},
     racks.ANYCAST: _ANYCAST,
     racks.FABRIC: _FABRIC,
     dual_wan.NAME: _DUAL_WAN,

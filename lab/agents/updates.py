@@ -6,7 +6,7 @@ one line of JSON as its answer, the end of stdin is the end.
 - ``forget``: what has arrived so far does not count.
 - ``messages``: what has arrived since then, per interface: ``others``, the number of messages that
   are no UPDATE (keepalives, for the most part), and ``updates``, each with ``at``
-  (CLOCK_MONOTONIC, from the kernel's own timestamp), ``from``, how many IPv4 prefixes it
+  (CLOCK_MONOTONIC, from the kernel's own timestamp), ``from``, ``to``, how many IPv4 prefixes it
   ``announced`` and ``withdrew`` (IPv6 prefixes are in attributes, and counted in neither), and its
   ``body`` in hexadecimal.
 
@@ -47,6 +47,7 @@ class Segment:
     """What one packet carries of a BGP session in one direction."""
 
     source: str
+    target: str
     flow: tuple[bytes, int, int]
     sequence: int
     data: bytes
@@ -66,8 +67,9 @@ def segment(packet: bytes) -> Segment | None:
     if _PORT not in (source_port, port):
         return None
     data = packet[start + (packet[start + 12] >> 4) * 4 : end]
-    source = socket.inet_ntop(family, addresses[: len(addresses) // 2])
-    return Segment(source, (addresses, source_port, port), sequence, data)
+    half = len(addresses) // 2
+    source, target = (socket.inet_ntop(family, a) for a in (addresses[:half], addresses[half:]))
+    return Segment(source, target, (addresses, source_port, port), sequence, data)
 
 
 class Stream:
@@ -126,7 +128,10 @@ class Watched:
 
     def __init__(self, interface: str) -> None:
         self._with_path_id = interface == _INJECTOR_SESSION_ON
-        self._sockets = [packets.listen(ethertype, interface) for ethertype in packets.ETHERTYPES]
+        self._sockets = [
+            packets.listen(ethertype, interface, socket.IPPROTO_TCP)
+            for ethertype in packets.ETHERTYPES
+        ]
         self._streams: dict[object, Stream] = defaultdict(Stream)
 
     def messages(self) -> dict[str, Any]:
@@ -149,6 +154,7 @@ class Watched:
                         {
                             "at": at - behind_s,
                             "from": found.source,
+                            "to": found.target,
                             "announced": announced,
                             "withdrew": withdrew,
                             "body": body.hex(),

@@ -27,7 +27,8 @@ def test_the_same_name_is_another_fault_elsewhere() -> None:
         ("defaults-deleted", dual_tor.NAME, "defaults-deleted cannot be made there"),
         ("helper-kill", dual_wan.CLASSIC, "helper-kill cannot be made without bgphealth"),
         ("helper-kill", dual_tor.PLAIN[dual_tor.NAME], "cannot be made without bgphealth"),
-        ("flap", dual_tor.DIRECT, "faults are made for dual-tor, dual-tor-unnumbered, "),
+        ("flap", "bench-probes", "faults are made for dual-tor, dual-tor-unnumbered, "),
+        ("bgpd-kill", dual_tor.DIRECT, "bgpd-kill cannot be made there"),
     ],
 )
 def test_a_fault_that_does_not_apply_is_refused_in_words(fault: str, name: str, words: str) -> None:

@@ -43,7 +43,8 @@ def test_a_segment_of_a_session_is_found_and_nothing_else() -> None:
     padded = ipv4(tcp(KEEPALIVE)) + bytes(6)  # as short frames are
     found = segment(padded)
     assert found is not None
-    assert (found.source, found.sequence, found.data) == ("127.0.0.2", 7, KEEPALIVE)
+    assert (found.source, found.target) == ("127.0.0.2", "127.0.0.1")
+    assert (found.sequence, found.data) == (7, KEEPALIVE)
     answer = segment(ipv6(tcp(KEEPALIVE, source_port=179, port=40000)))
     assert answer is not None
     assert (answer.source, answer.data) == ("2001:db8::1", KEEPALIVE)
@@ -63,7 +64,7 @@ def test_messages_come_whole_however_they_were_cut(
         part = bytes_sent[at : at + length]
         for _ in range(data.draw(st.integers(1, 2))):  # sent again, as TCP does
             where = (begin + at) % 2**32
-            found += stream.take(Segment("127.0.0.2", (b"", 1, 2), where, part))
+            found += stream.take(Segment("127.0.0.2", "", (b"", 1, 2), where, part))
         at += len(part)
     assert [struct.pack(">HB", 19 + len(body), kind) + body for kind, body in found] == [
         message[16:] for message in sent
@@ -72,9 +73,11 @@ def test_messages_come_whole_however_they_were_cut(
 
 def test_after_a_gap_it_goes_on_with_the_next_message() -> None:
     stream = Stream()
-    assert list(stream.take(Segment("", (b"", 1, 2), 0, KEEPALIVE + KEEPALIVE[:5]))) == [(4, b"")]
+    assert list(stream.take(Segment("", "", (b"", 1, 2), 0, KEEPALIVE + KEEPALIVE[:5]))) == [
+        (4, b"")
+    ]
     after = KEEPALIVE[7:] + KEEPALIVE
-    assert list(stream.take(Segment("", (b"", 1, 2), 26, after))) == [(4, b"")]
+    assert list(stream.take(Segment("", "", (b"", 1, 2), 26, after))) == [(4, b"")]
 
 
 def test_prefixes_are_counted_with_and_without_path_identifiers() -> None:

@@ -1,0 +1,192 @@
+"""The matrix: what is measured where, what a failure costs, and what it shows."""
+
+from __future__ import annotations
+
+import io
+import signal
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from rich.console import Console
+
+from lab import (
+    catalogue,
+    dual_tor,
+    dual_wan,
+    experiment,
+    matrix,
+    matrix_page,
+    matrix_table,
+    results,
+    scene,
+)
+from lab import matrix_words as words
+from lab.errors import InterruptedByUserError, LabError
+from lab.matrix import Matrix
+
+if TYPE_CHECKING:
+    from lab.driver import Driver
+
+FOUND = {
+    "passed": True,
+    "checks": [{"what": "recovered", "held": True, "saw": "so"}],
+    "loss": {
+        "in": [{"family": "ipv4", "outage_s": 0.4}, {"family": "ipv6", "outage_s": 0.5}],
+        "out": [{"family": "ipv4", "outage_s": 0.0}, {"family": "ipv6", "outage_s": 0.0}],
+    },
+    "direction": {"in": {"lost": 3, "sent": 900}, "out": {"lost": 0, "sent": 900}},
+    "healed_s": 3.5,
+    "families": {"ipv4": {"detect_s": 0.3}, "ipv6": {"detect_s": None}},
+    "recovery_s": 2.1,
+    "announced": {
+        "told": [
+            {
+                "to": tor,
+                "what": "withdrawn",
+                "from_s": 0.35,
+                "until_s": 0.38,
+                "routes": ["loopback ipv4", "service ipv4", "service ipv6"],
+            }
+            for tor in ("tor1", "tor2")
+        ]
+        + [
+            {
+                "to": "server1",
+                "what": "announced",
+                "from_s": 0.3,
+                "until_s": 0.6,
+                "routes": ["default ipv4 via tor2", "service ipv4"],
+            }
+        ],
+        "sessions_ended": ["server1"],
+    },
+    "stale": [],
+    "foreign_untouched": True,
+}
+
+
+@pytest.mark.parametrize("name", matrix.TOPOLOGIES)
+def test_every_fault_is_made_or_it_is_said_why_not(name: str) -> None:
+    ((_, made, absent),) = matrix.chosen([name], [])
+    assert {fault.name for fault in made} | set(absent) >= set(catalogue.DESIGNED)
+    assert not {fault.name for fault in made} & set(absent)
+    assert all(absent.values())
+
+
+def test_all_topologies_with_bgphealth_are_measured_unless_some_are_named() -> None:
+    assert [name for name, _, _ in matrix.chosen([], ["flap"])] == list(matrix.TOPOLOGIES)
+    assert {dual_tor.DIRECT, dual_wan.NAME} < set(matrix.TOPOLOGIES)
+    assert not set(scene.TWINS.values()) & set(matrix.TOPOLOGIES)
+    with pytest.raises(LabError, match="frr-restart: made on none of dual-wan"):
+        matrix.chosen([dual_wan.NAME], ["frr-restart"])
+    ((_, made, absent),) = matrix.chosen([dual_tor.PLAIN[dual_tor.NAME]], [])
+    assert "flap" in {fault.name for fault in made}
+    assert absent["helper-kill"] == "there is no bgphealth"
+
+
+class Laboratory:
+    """A driver that only counts, for failures that a real one makes too rarely."""
+
+    name = "counting"
+
+    def __init__(self) -> None:
+        self.topology = SimpleNamespace(name=dual_tor.NAME)
+        self.is_up = False
+        self.ups = 0
+
+    def nodes(self) -> dict[str, bool]:
+        return {"server1": self.is_up}
+
+    def up(self) -> None:
+        self.is_up, self.ups = True, self.ups + 1
+
+    def down(self) -> bool:
+        was, self.is_up = self.is_up, False
+        return was
+
+
+@pytest.fixture
+def laboratory(monkeypatch: pytest.MonkeyPatch) -> Laboratory:
+    monkeypatch.setattr(matrix, "settle", lambda _: None)
+    monkeypatch.setattr(Matrix, "_note_versions", lambda *_: None)
+    monkeypatch.setattr(results, "result", lambda record: record)
+    return Laboratory()
+
+
+def measured(
+    laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch, outcomes: list[Any]
+) -> dict[str, Any]:
+    def run(_driver: Driver, _fault: object, _progress: object) -> Any:  # noqa: ANN401
+        outcome = outcomes.pop(0)
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    monkeypatch.setattr(experiment, "run", run)
+    names = ["uplink-blackhole", "flap", "link-down"]
+    made: Any = lambda _: laboratory  # noqa: E731
+    return Matrix(made, 1, lambda _: None).run([dual_tor.NAME], names)
+
+
+def test_a_fault_that_cannot_be_measured_costs_its_cell_and_a_new_lab(
+    laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = {**FOUND, "passed": False, "checks": [{"what": "it", "held": False, "saw": "none"}]}
+    found = measured(laboratory, monkeypatch, [LabError("a node\ndied"), bad, FOUND])
+
+    cells = found["topologies"][0]["cells"]
+    assert [words.verdict(cell) for cell in cells] == [
+        "not measured: a node",
+        "did not hold: it (saw: none)",
+        "held",
+    ]
+    assert (found["passed"], found["interrupted"]) == (False, False)
+    assert (laboratory.ups, laboratory.is_up) == (3, False)
+
+
+def test_an_interruption_leaves_what_there_is_and_no_lab(
+    laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = measured(laboratory, monkeypatch, [FOUND, InterruptedByUserError(signal.SIGINT), FOUND])
+
+    assert [cell["fault"] for cell in found["topologies"][0]["cells"]] == ["uplink-blackhole"]
+    assert (found["passed"], found["interrupted"]) == (False, True)
+    assert (laboratory.ups, laboratory.is_up) == (1, False)
+    assert words.totals(found).endswith("interrupted")
+
+
+def test_a_lab_that_is_up_is_left_alone(
+    laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    laboratory.up()
+    with pytest.raises(LabError, match="dual-tor: is up"):
+        measured(laboratory, monkeypatch, [])
+    assert laboratory.is_up
+
+
+def test_all_that_held_is_shown(laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = measured(laboratory, monkeypatch, [FOUND, FOUND, FOUND])
+
+    assert found["passed"]
+    assert laboratory.ups == 1
+    (cell, *_) = found["topologies"][0]["cells"]
+    assert words.outage(cell, "in") == "0.40 / 0.50"
+    assert words.outage(cell, "new") == "–"
+    assert words.announced(cell) == (
+        "sessions ended: ExaBGP; 0.35 s: loopback (ipv4), service withdrawn from tor1, tor2; "
+        "0.30–0.60 s: default via tor2 (ipv4) announced"
+    )
+    totals = (
+        "3 of 3 faults held, recovered: 3 of 3, stale announcements: 0, "
+        "foreign routes untouched: 3 of 3"
+    )
+    output = io.StringIO()
+    matrix_table.show(found, Console(file=output, width=200))
+    for text in (output.getvalue(), "\n".join(matrix_page.markdown([found, found]))):
+        assert totals in text
+        assert "0.40 / 0.50" in text
+        assert "sessions ended: ExaBGP; 0.35 s" in text
+    page = matrix_page.html(found)
+    assert 'class="time short">0.40 / 0.50<' in page
+    assert 'class="time none">0 / 0<' in page
