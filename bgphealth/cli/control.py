@@ -28,6 +28,7 @@ PATIENCE_S: dict[str, float | None] = {"reload": None, "recheck": 60.0}
 there is is asked. None is for as long as the connection lives."""
 _TIMEOUT = struct.pack("@ll", int(_TIMEOUT_S), 0)  # struct timeval
 _LONGEST_ANSWER = 16 * 1024 * 1024
+_ENDED = "no answer; bgphealth may just have ended, to be started again: try again"
 
 
 class NotDoneError(BgphealthError):
@@ -70,7 +71,7 @@ def ask(path: Path, command: str, /, **fields: object) -> Mapping[str, object]:
     """
     for answer in answers(path, command, **fields):
         return answer
-    raise HostError(f"{path}: no answer; bgphealth may just have ended")
+    raise HostError(f"{path}: {_ENDED}")
 
 
 def answers(path: Path, command: str, /, **fields: object) -> Iterator[Mapping[str, object]]:
@@ -102,8 +103,10 @@ def _exchange(path: Path, command: str, request: bytes) -> Iterator[bytes]:
                     yield line
     except (FileNotFoundError, ConnectionRefusedError):
         raise HostError(
-            f"nothing listens at {path}: is bgphealth running, with this file (-c), and has it "
-            "logged started? If it waits for a right file, 'bgphealth check' says what is wrong"
+            f"nothing listens at {path}: bgphealth does not run, or has not logged started yet. "
+            "While ExaBGP is restarted that lasts some seconds: try again. If it stays so, see "
+            "'systemctl status exabgp' (in mode local: bgphealth), whether it runs with this file "
+            "(-c), and what 'bgphealth check' says: it may wait for a right one"
         ) from None
     except PermissionError:
         raise PermissionDeniedError(
@@ -134,6 +137,6 @@ def _understood(path: Path, line: bytes) -> Mapping[str, object]:
         case {"ok": False, "error": {"message": str(message)}}:
             raise DependencyError(f"the bgphealth that listens at {path}: {message}")
         case None if not line:
-            raise HostError(f"{path}: no answer; bgphealth may just have ended")
+            raise HostError(f"{path}: {_ENDED}")
         case _:
             raise DependencyError(f"what listens at {path} is no bgphealth of this version")

@@ -12,7 +12,7 @@ from bgphealth import config
 from bgphealth.cli.render import deliver, refuse_to_replace
 from bgphealth.config.writing import write
 from bgphealth.core.errors import PermissionDeniedError
-from bgphealth.survey.guess import guess
+from bgphealth.survey.guess import guess, unread
 from bgphealth.survey.look import look
 
 _NOT_ENOUGH = 1
@@ -34,14 +34,17 @@ def init(context: click.Context, output: Path | None, *, force: bool) -> None:
     stands there as a comment. `bgphealth check` accepts what is written.
 
     Exit status: 0 when a file was written, 1 when there is not enough for one: what is missing is
-    said, and nothing is written; 77 when FRR or exabgp.conf is there and may not be read.
+    said, and nothing is written; 77 when FRR, or an exabgp.conf that is needed, is there and may
+    not be read.
     """
     if output is not None:
         refuse_to_replace(output, force=force)
     seen = asyncio.run(look())
-    if seen.unread:
-        why = "\n".join(seen.unread)
+    if needed := unread(seen):
+        why = "\n".join(needed)
         raise PermissionDeniedError(f"{why}\nroot may read all of it: nothing was written")
+    for why in seen.unread:
+        click.echo(f"{why}: not looked at, bgpd has the uplinks", err=True)
     found = guess(seen)
     for why in (*found.missing, *found.doubtful):
         click.echo(why, err=True)

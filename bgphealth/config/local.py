@@ -13,11 +13,12 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, PlainValidator, model_validator
 
 from bgphealth.config import fields
-from bgphealth.config.checks import MOST_UPLINKS, Finding, Parts
+from bgphealth.config.checks import Finding, Parts
 from bgphealth.config.fields import WrongValueError
 from bgphealth.config.metrics import Metrics
 from bgphealth.config.model import Control, Fallback, Paths, Sources, Version
 from bgphealth.config.section import Section
+from bgphealth.config.uplinks import MOST_UPLINKS
 from bgphealth.core.settings import Address, AllDown, Family, Mode, ProbeKind
 
 _LEARNED: Literal["learned"] = "learned"

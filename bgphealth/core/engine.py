@@ -90,12 +90,12 @@ def step(  # noqa: C901, PLR0911, PLR0912 - one for each kind of event
     under way while the file was reloaded.
     """
     match event:
+        case PathProbed():  # The first: nearly all events are.
+            return _answered(state, event)
         case Started():
             return decide(state, event.at, ())
         case Settled():
             return decide(state._replace(settled=True), event.at, ())
-        case PathProbed():
-            return _answered(state, event)
         case PathProbeOverdue():
             key = PathKey(event.uplink, event.family)
             suspect_interval_s = state.settings.suspect_interval_s

@@ -129,22 +129,5 @@ class State(NamedTuple):
 
     def with_path(self, key: PathKey, health: PathHealth) -> State:
         """Return the state with another health of one path."""
-        # Not _replace: this runs with every answer.
-        return State(
-            settings=self.settings,
-            paths={**self.paths, key: health},
-            services=self.services,
-            path_verdicts=self.path_verdicts,
-            service_verdicts=self.service_verdicts,
-            last_usable=self.last_usable,
-            decisions=self.decisions,
-            held_since=self.held_since,
-            suspects=self.suspects,
-            path_penalties=self.path_penalties,
-            service_penalties=self.service_penalties,
-            settled=self.settled,
-            drains=self.drains,
-            guards=self.guards,
-            addresses=self.addresses,
-            preference=self.preference,
-        )
+        # Not _replace, nor by names: this runs with every answer.
+        return State(self.settings, {**self.paths, key: health}, *self[2:])

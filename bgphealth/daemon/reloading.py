@@ -102,6 +102,8 @@ class Reloader:
             after, said = await self._load()
         except BgphealthError as error:
             return self._refused(by, str(error))
+        except Exception as error:  # noqa: BLE001 - whatever it is: nothing is to change
+            return self._mistaken(by, error)
         found = self._in_words(by, self._program.settings, after, said)
         return found._replace(outcome=ReloadOutcome.WOULD_APPLY) if found.changes else found
 
@@ -114,10 +116,7 @@ class Reloader:
             problems = list(done.problems)
             self._log.error("reload_refused", by=by, file=str(self._file), problems=problems)
         except Exception as error:  # noqa: BLE001 - whatever it is: nothing has changed yet
-            why = f"{self._file}: bgphealth made a mistake in reading it: {error!r}"
-            done = self._refused(by, why)
-            problems = list(done.problems)
-            self._log.exception("reload_refused", by=by, file=str(self._file), problems=problems)
+            done = self._mistaken(by, error)
         else:
             done = self._in_words(by, self._program.settings, after, said)
             await self._program.reload(after)
@@ -138,6 +137,14 @@ class Reloader:
         lines = tuple(in_words(before, after))
         outcome = ReloadOutcome.APPLIED if lines else ReloadOutcome.UNCHANGED
         return Reloaded(self._program.now, by, outcome, (), lines, tuple(said.get("render", ())))
+
+    def _mistaken(self, by: str, error: Exception) -> Reloaded:
+        """Refuse, and say in the log how we failed; to be called while that is handled."""
+        why = f"{self._file}: bgphealth made a mistake in reading it: {error!r}"
+        done = self._refused(by, why)
+        problems = list(done.problems)
+        self._log.exception("reload_refused", by=by, file=str(self._file), problems=problems)
+        return done
 
     def _refused(self, by: str, why: str) -> Reloaded:
         problems = tuple(why.splitlines())

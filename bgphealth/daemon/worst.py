@@ -6,7 +6,7 @@ announced, seen and used" are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from enum import IntEnum
 from operator import itemgetter
 from typing import Any
@@ -44,7 +44,23 @@ def _paths(found: Mapping[str, Any]) -> Iterator[tuple[Rank, str, str]]:
             is_down = path["verdict"] == "down"
             rank = Rank.OUTAGE if is_down and is_last else Rank.LOST if is_down else Rank.WARNING
             yield rank, of, _verdict(path)
-        yield from ((Rank.WARNING, of, says) for says in _unasked(path["probes"]))
+    for uplink in dict.fromkeys(path["uplink"] for path in found["paths"]):
+        yield from _unasked_over(uplink, [p for p in found["paths"] if p["uplink"] == uplink])
+
+
+def _unasked_over(
+    uplink: str, paths: Sequence[Mapping[str, Any]]
+) -> Iterator[tuple[Rank, str, str]]:
+    """Say once per uplink what cannot be asked: without its link that is all there is."""
+    probes = [probe for path in paths for probe in path["probes"]]
+    unasked = [probe for probe in probes if probe["unknown"]]
+    families = [path["family"] for path in paths if any(p["unknown"] for p in path["probes"])]
+    if not unasked:
+        return
+    of = uplink if len(families) > 1 else f"{uplink} {families[0]}"
+    which = unasked[0]["probe"] if len(unasked) == 1 else f"{len(unasked)} of {len(probes)} probes"
+    whys = dict.fromkeys(probe["unknown"] for probe in unasked)
+    yield Rank.WARNING, of, f"{which} cannot be asked: {'; '.join(whys)}"
 
 
 def _services(found: Mapping[str, Any]) -> Iterator[tuple[Rank, str, str]]:
@@ -52,8 +68,10 @@ def _services(found: Mapping[str, Any]) -> Iterator[tuple[Rank, str, str]]:
         if service["drain"] is None and service["verdict"] != "up":
             is_down = service["verdict"] == "down"
             yield Rank.OUTAGE if is_down else Rank.WARNING, service["name"], _verdict(service)
-        unasked = _unasked(service["checks"])
-        yield from ((Rank.WARNING, service["name"], says) for says in unasked)
+        for check in service["checks"]:
+            if check["unknown"]:
+                says = f"{check['check']} cannot be asked: {check['unknown']}"
+                yield Rank.WARNING, service["name"], says
 
 
 def _exabgp(found: Mapping[str, Any]) -> Iterator[tuple[Rank, str, str]]:
@@ -101,7 +119,11 @@ def _rest(found: Mapping[str, Any]) -> Iterator[tuple[Rank, str, str]]:
         first, *more = reload["problems"]
         rest = f" (and {len(more)} more)" if more else ""
         yield Rank.WARNING, "reload", f"refused at {reload['at']}, nothing changed: {first}{rest}"
+    probes = (probe for path in found["paths"] for probe in path["probes"])
+    unasked = {probe["unknown"] for probe in probes}
     for trouble in found["troubles"]:
+        if trouble["what"] == "probe_source" and trouble["why"] in unasked:
+            continue  # That is why they cannot be asked, which has been said.
         yield Rank.WARNING, trouble["of"], f"{trouble['what']}: {trouble['why']}"
 
 
@@ -112,9 +134,3 @@ _HELD_BACK = ("address_missing", "required_service_down", "too_few_uplinks")
 def _verdict(thing: Mapping[str, Any]) -> str:
     evidence = f": {thing['evidence']}" if thing["evidence"] else ""
     return f"{thing['verdict']}, {thing['reason']}, since {thing['since']}{evidence}"
-
-
-def _unasked(asked: list[dict[str, Any]]) -> Iterator[str]:
-    for one in asked:
-        if one["unknown"]:
-            yield f"{one.get('probe') or one['check']} cannot be asked: {one['unknown']}"

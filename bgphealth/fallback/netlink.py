@@ -7,10 +7,8 @@ a route that is put before one with the same key, which stays as it is (`Netlink
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import socket
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from ipaddress import (
     IPv4Interface,
@@ -27,21 +25,11 @@ from pyroute2.iproute.linux import AsyncIPRoute, get_arguments_processor
 from pyroute2.netlink import NLM_F_ACK, NLM_F_CREATE, NLM_F_REQUEST
 from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.nlsocket import NetlinkRequest
-from pyroute2.netlink.rtnl import (
-    RTM_NEWROUTE,
-    RTMGRP_IPV4_IFADDR,
-    RTMGRP_IPV4_ROUTE,
-    RTMGRP_IPV4_RULE,
-    RTMGRP_IPV6_IFADDR,
-    RTMGRP_IPV6_ROUTE,
-    RTMGRP_IPV6_RULE,
-    RTMGRP_LINK,
-    RTMGRP_NEIGH,
-)
+from pyroute2.netlink.rtnl import RTM_NEWROUTE
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from bgphealth.core.settings import Address, Family, Prefix
-from bgphealth.core.truth import FRR_STATIC, HARMLESS_METRIC, OURS, KernelDefault, Leg
+from bgphealth.core.truth import FRR_STATIC, OURS, KernelDefault, Leg
 from bgphealth.fallback.refusals import mapped
 
 PROTOCOL = 179
@@ -59,7 +47,9 @@ _IFA_F_TENTATIVE = 0x40  # RFC 4862: duplicate address detection has not ended.
 MAIN = 254
 """The main table (RT_TABLE_MAIN)."""
 
-_BGP = 186
+BGP = 186
+"""The mark of what zebra has of bgpd (RTPROT_BGP)."""
+
 PROTOCOLS = {
     2: "kernel",
     3: "boot",
@@ -67,7 +57,7 @@ PROTOCOLS = {
     9: "ra",
     16: "dhcp",
     PROTOCOL: OURS,
-    _BGP: "bgp",
+    BGP: "bgp",
     196: FRR_STATIC,
 }
 _SCOPE_SITE, _SCOPE_LINK = 200, 253  # RT_SCOPE_SITE, RT_SCOPE_LINK
@@ -75,7 +65,9 @@ _NOT_ADD = "set address: expect for the service, and add it by other means"
 _RTA_NH_ID = 30
 _RTNH_F_DEAD_OR_LINKDOWN = 0x1 | 0x10
 _RTNH_F_ONLINK = 0x4
-_NTF_ROUTER = 0x80  # RFC 4861, section 5.1: IsRouter.
+NTF_ROUTER = 0x80
+"""The flag IsRouter of a neighbor (RFC 4861, section 5.1)."""
+
 _NUD_UNREACHABLE = 0x01 | 0x20  # Never resolved, or no answer any more (linux/neighbour.h).
 
 InterfaceAddress: TypeAlias = IPv4Interface | IPv6Interface
@@ -265,7 +257,7 @@ class Netlink:
         """Return the routers on all links."""
         with mapped("reading the neighbors"):
             dump = await self._ipr.neigh("dump", family=socket.AF_INET6)
-            return [r async for message in dump if (r := _router(message)) is not None]
+            return [r async for message in dump if (r := router_of(message)) is not None]
 
     async def rules(self, family: Family) -> set[Rule]:
         """Return our rules."""
@@ -340,73 +332,10 @@ class Netlink:
             await self._ipr.rule("del", **_rule_request(rule))
 
 
-async def changes(*, routers: bool = False, routes: bool = False) -> AsyncIterator[None]:
-    """Yield once for every change of a link or an address, whatever it is, and for every loss.
-
-    With `routers`, also when a router appears, goes, or becomes reachable or unreachable. The
-    kernel tells much more of neighbors than that, several times a minute for each. With `routes`,
-    also when a route or a rule of ours is deleted, and when somebody else's route in the main table
-    changes that is a default or has a metric such as ours have: it may have replaced one of ours or
-    made room for it.
-
-    The kernel drops notifications that nobody read in time (ENOBUFS): then all may have changed.
-    """
-    groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR
-    if routers:
-        groups |= RTMGRP_NEIGH
-    if routes:
-        groups |= RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE | RTMGRP_IPV4_RULE | RTMGRP_IPV6_RULE
-    while True:
-        try:
-            async with AsyncIPRoute() as ipr:
-                await ipr.bind(groups)
-                seen: dict[tuple[int, str], Router | None] = {}
-                while True:
-                    async for message in ipr.get():
-                        if _is_news(message, seen):
-                            yield None
-                    # An empty read must not become a busy loop.
-                    await asyncio.sleep(0)
-        except (NetlinkError, OSError):
-            yield None
-            await asyncio.sleep(1)
-
-
-def _is_news(message: Any, seen: dict[tuple[int, str], Router | None]) -> bool:  # noqa: ANN401 - pyroute2 is not typed
-    match str(message["event"]).removeprefix("RTM_"):
-        case "NEWNEIGH" | "DELNEIGH":
-            return _is_news_of_router(message, seen)
-        case "NEWROUTE" | "DELROUTE" as event if message["proto"] == PROTOCOL:
-            return event == "DELROUTE"
-        case "NEWROUTE" | "DELROUTE":
-            # BGP's come and go with every verdict, and cannot have the metric of ours.
-            place = message.get_attr("RTA_PRIORITY") or 0
-            may_matter = message["dst_len"] == 0 or place >= HARMLESS_METRIC
-            return bool(may_matter and message["table"] == MAIN and message["proto"] != _BGP)
-        case "NEWRULE" | "DELRULE" as event:
-            return event == "DELRULE" and bool(message.get_attr("FRA_PROTOCOL") == PROTOCOL)
-    return True
-
-
-def _is_news_of_router(message: Any, seen: dict[tuple[int, str], Router | None]) -> bool:  # noqa: ANN401 - pyroute2 is not typed
-    """Return whether what is told of a neighbor changes what is known of a router."""
-    here = None if message["event"] == "RTM_DELNEIGH" else _router(message)
-    key = (message["ifindex"], message.get_attr("NDA_DST"))
-    before = seen.get(key)
-    if here is None:
-        # Who is no router may be one that was not seen yet when it was: then it is news to delete.
-        seen.pop(key, None)
-        return before is not None or (
-            message["event"] == "RTM_DELNEIGH" and bool(message["flags"] & _NTF_ROUTER)
-        )
-    seen[key] = here
-    return here != before
-
-
-def _router(message: Any) -> Router | None:  # noqa: ANN401 - pyroute2 is not typed
+def router_of(message: Any) -> Router | None:  # noqa: ANN401 - pyroute2 is not typed
     """Return the router that a neighbor is, or None when it is none."""
     text = message.get_attr("NDA_DST")
-    if message["family"] != socket.AF_INET6 or not message["flags"] & _NTF_ROUTER or text is None:
+    if message["family"] != socket.AF_INET6 or not message["flags"] & NTF_ROUTER or text is None:
         return None
     address = IPv6Address(text)
     if not address.is_link_local:

@@ -13,11 +13,12 @@ from bgphealth.core.health import PathKey
 from bgphealth.core.settings import Address, Pin, Settings, Wish
 from bgphealth.fallback import leftovers, metrics, mptcp, pins, policies
 from bgphealth.fallback.addresses import AddressKeeper
+from bgphealth.fallback.changes import changes
 from bgphealth.fallback.conntrack import Flusher
 from bgphealth.fallback.foreign import Others
 from bgphealth.fallback.gateways import Gateways, GatewaySearch, gateway_of
 from bgphealth.fallback.mptcp import Endpoint, EndpointKeeper
-from bgphealth.fallback.netlink import Interface, Netlink, changes
+from bgphealth.fallback.netlink import Interface, Netlink
 from bgphealth.fallback.policies import PolicyRules
 from bgphealth.fallback.tables import Applied, Plan, apply, plan, require_interfaces
 

@@ -67,6 +67,13 @@ def guess(seen: Seen) -> Guess:
     return _local(seen)
 
 
+def unread(seen: Seen) -> tuple[str, ...]:
+    """Return what may not be read, and without which there is no guess: bgpd may be enough."""
+    if isinstance(seen.bgpd, Speaker) and links.bgp_uplinks(seen, seen.bgpd)[0]:
+        return tuple(why for why in seen.unread if why != seen.exabgp)
+    return seen.unread
+
+
 def _with_bgp(
     mode: str,
     seen: Seen,

@@ -225,10 +225,12 @@ def test_a_mistake_of_ours_in_reading_changes_nothing_either(tmp_path: Path) -> 
     def read(_: Path) -> Settings:
         raise AttributeError("no such class")
 
-    (refused,), program, (event,) = reloading(tmp_path, read, "reload")
-    assert (refused.exit_code, "no such class" in refused.stderr) == (78, True)
-    assert (event["event"], event["log_level"]) == ("reload_refused", "error")
-    assert (event["exc_info"], program.settings) == (True, host())
+    done, program, log = reloading(tmp_path, read, "reload", "reload --dry-run")
+    for refused, event in zip(done, log, strict=True):
+        assert (refused.exit_code, "no such class" in refused.stderr) == (78, True)
+        assert (event["event"], event["log_level"]) == ("reload_refused", "error")
+        assert event["exc_info"] is True
+    assert program.settings == host()
 
 
 def test_a_reload_is_waited_for_as_long_as_it_takes(

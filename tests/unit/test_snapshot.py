@@ -211,10 +211,55 @@ async def test_a_thousand_services_leave_the_loop_to_others() -> None:
     assert turns >= 1000 / snapshot.SLICE
 
 
+def empty() -> dict[str, Any]:
+    lists = ("paths", "services", "routes", "defaults", "drifts", "troubles")
+    nothing = {"exabgp": None, "reload": None, "looked_up": None, "mode": "frr"}
+    return {**{key: [] for key in lists}, **nothing}
+
+
 def test_problems_of_an_empty_snapshot_are_none() -> None:
-    empty: dict[str, Any] = {
-        key: [] for key in ("paths", "services", "routes", "defaults", "drifts", "troubles")
+    assert worst.problems(empty()) == []
+
+
+def down(family: str, *unknown: str | None) -> dict[str, Any]:
+    probes = [{"probe": f"icmp {n}", "unknown": why} for n, why in enumerate(unknown)]
+    of = {"uplink": "tor2", "family": family, "probes": probes}
+    return {
+        **of,
+        "verdict": "down",
+        "reason": "link_down",
+        "since": "",
+        "evidence": "",
+        "drain": "",
     }
-    none = {**empty, "exabgp": None, "reload": None, "looked_up": None, "mode": "frr"}
-    assert worst.problems(none) == []
+
+
+@pytest.mark.parametrize(
+    ("paths", "of", "says"),
+    [
+        ([down("ipv4", "no", None)], "tor2 ipv4", "icmp 0 cannot be asked: no"),
+        ([down("ipv4", "no", "no")], "tor2 ipv4", "2 of 2 probes cannot be asked: no"),
+        (
+            [down("ipv4", "no", "no"), down("ipv6", None, "never", "no")],
+            "tor2",
+            "4 of 5 probes cannot be asked: no; never",
+        ),
+        (
+            [down("ipv4", None), down("ipv6", "no", "no")],
+            "tor2 ipv6",
+            "2 of 3 probes cannot be asked: no",
+        ),
+    ],
+)
+def test_what_cannot_be_asked_is_said_once_per_uplink(
+    paths: list[dict[str, Any]], of: str, says: str
+) -> None:
+    of_source = [
+        {"what": "probe_source", "of": "tor2 ipv4", "why": why} for why in ("no", "another")
+    ]
+    wrong = worst.problems({**empty(), "paths": paths, "troubles": of_source})
+    assert [(it["of"], it["says"]) for it in wrong if it["rank"] == "warning"] == [
+        (of, says),
+        ("tor2 ipv4", "probe_source: another"),
+    ]
     assert Community(65101, 1)

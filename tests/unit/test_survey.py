@@ -526,6 +526,25 @@ def test_without_the_right_to_look_nothing_is_guessed(
     assert done.stderr == f"{why}\nroot may read all of it: nothing was written\n"
 
 
+def test_an_exabgp_conf_is_needed_only_where_bgpd_has_no_uplinks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    why = "no permission to read /etc/exabgp/exabgp.conf"
+    found = seen(exabgp=why, unread=(why,))
+
+    async def looked() -> Seen:
+        return found
+
+    monkeypatch.setattr(command, "look", looked)
+    done = CliRunner().invoke(app, ["init"])
+    assert (done.exit_code, done.stdout) == (0, text(seen()))
+    assert done.stderr == f"{why}: not looked at, bgpd has the uplinks\n"
+    found = seen(bgpd=bgpd(peer("10.255.0.9")), exabgp=why, defaults={V4: TWO}, unread=(why,))
+    file = tmp_path / "bgphealth.yaml"
+    done = CliRunner().invoke(app, ["init", "-o", str(file)])
+    assert (done.exit_code, done.stdout, file.exists()) == (77, "", False)
+
+
 def test_the_command_says_what_is_doubtful(monkeypatch: pytest.MonkeyPatch) -> None:
     async def looked() -> Seen:
         return seen(interfaces=ONLY_ANYCAST, bgpd=NOT_TOLD, listening=SSH)
