@@ -21,6 +21,7 @@ from lab import (
     bench_services,
     bench_table,
     catalogue,
+    cli_fleet,
     compare_table,
     convergence,
     dual_tor,
@@ -315,6 +316,9 @@ def demo(name: str, *, as_json: bool) -> None:
         story.show(found, Console())
     click.echo("written: " + ", ".join(map(str, written)), err=True)
     sys.exit(0 if found["passed"] else 1)
+
+
+main.add_command(cli_fleet.command)
 
 
 def measured(driver: Driver, fault: Fault, progress: Progress) -> Record:
