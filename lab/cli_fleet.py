@@ -55,7 +55,7 @@ def command(  # noqa: PLR0913 - one for each option
     Needs no root and makes no lab. All faults when none is named.
     """
     fabric = Fabric(hosts, rack, spines, seed)
-    runs, appetites = [], []
+    runs, appetites, timed = [], [], []
     try:
         settings = config.load(file)
         with Steps(Console(stderr=True)) as steps:
@@ -66,10 +66,12 @@ def command(  # noqa: PLR0913 - one for each option
             if not names:
                 steps.next("how often a target that loses some is asked")
                 appetites = [fleet.appetite(fabric, settings, loss) for loss in fleet.LOSSES]
+                steps.next("how soon a dark ToR is left, with other timers")
+                timed = [fleet.timers(settings, *each) for each in fleet.TIMERS]
     except (LabError, BgphealthError) as error:
         click.echo(f"lab: {error}", err=True)
         raise SystemExit(error.exit_status) from None
-    found = fleet.as_json(fabric, settings, runs, appetites)
+    found = fleet.as_json(fabric, settings, runs, appetites, timed)
     if picture is not None:
         picture.write_text(fleet_page.svg(found), encoding="utf-8")
     if as_json:

@@ -29,7 +29,15 @@ from bgphealth.core.state import IntentsChanged, State
 from bgphealth.simulation.play import Player, play
 from bgphealth.simulation.routes import carriers
 from lab.errors import LabError
-from lab.fleet_faults import Fabric, FleetFault, Situation, Variant, at_first_target, beyond
+from lab.fleet_faults import (
+    FAULTS,
+    Fabric,
+    FleetFault,
+    Situation,
+    Variant,
+    at_first_target,
+    beyond,
+)
 
 BIN_S = 0.1
 """Messages are counted in bins of this width."""
@@ -51,6 +59,9 @@ _SETTLED = round(5 / BIN_S)
 
 LOSSES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0)
 """At these losses it is measured how often a target is asked."""
+
+TIMERS = ((0.2, 0.025), (0.2, 0.05), (0.2, None), (0.5, 0.1), (0.5, None), (1.0, 0.2))
+"""With these `interval` and `suspect_interval` it is measured how soon a dark ToR is left."""
 
 _Attributes: TypeAlias = tuple[object, ...]
 _RibOut: TypeAlias = dict[str, dict[Prefix, _Attributes]]
@@ -255,7 +266,7 @@ def run(  # noqa: PLR0913 - what it is about, and how
 
 
 def appetite(
-    fabric: Fabric, settings: Settings, loss: float, *, hosts: int = 20
+    fabric: Fabric, settings: Settings, loss: float, *, hosts: int = 5
 ) -> dict[str, float]:
     """Return how often a path asks a target that loses so much, and how often the others.
 
@@ -275,11 +286,29 @@ def appetite(
     return {"loss": loss, "asked_pps": round(rates[0], 1), "others_pps": round(others, 1)}
 
 
+def timers(
+    settings: Settings, interval_s: float, suspect_interval_s: float | None
+) -> dict[str, Any]:
+    """Return how soon a host with these timers leaves a ToR that goes dark: at best, at worst."""
+    timing = replace(settings.path_timing, interval_s=interval_s)
+    settings = replace(settings, path_timing=timing, suspect_interval_s=suspect_interval_s)
+    fault = FAULTS["tor-dark"]._replace(spells=((0.0, 5.0),), tail_s=0.0)
+    situation = fault.hits(Fabric(), settings, 0)
+    told = [live(settings, fault, Part(situation, phase, 0)) for phase in range(0, PHASES, 2)]
+    left_s = [host.sent[0].at for host in told]
+    return {
+        "interval_s": interval_s,
+        "suspect_interval_s": suspect_interval_s,
+        "left_s": [round(min(left_s), 2), round(max(left_s), 2)],
+    }
+
+
 def as_json(
     fabric: Fabric,
     settings: Settings,
     runs: list[dict[str, Any]],
     appetites: list[dict[str, float]],
+    timed: list[dict[str, Any]],
 ) -> dict[str, Any]:
     """Return everything, with what it rests on."""
     paths = [path for uplink in settings.uplinks for path in uplink.paths]
@@ -295,6 +324,7 @@ def as_json(
         "took_s": round(sum(run["took_s"] for run in runs), 1),
         "runs": runs,
         "appetite": appetites,
+        "timers": timed,
     }
 
 

@@ -62,6 +62,8 @@ def blocks(found: Mapping[str, Any]) -> dict[str, str]:
                            _appetites(found)),
         "policed": _table(("it can answer, of the usual", "it loses then", "it is asked"),
                           _policed(found)),
+        "timers": _table(("`interval`", "`suspect_interval`", "a dark ToR is left after",
+                          "a target is asked, per path", "while suspect"), _timers(found)),
     }  # fmt: skip
 
 
@@ -125,11 +127,19 @@ def _table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 def _size(found: Mapping[str, Any]) -> str:
     played = sum(run["played"] for run in found["runs"])
+    there = {(run["fault"], run["damping"], run["jitter"]) for run in found["runs"]}
+    absent = [
+        f"`{fault.name}` ({in_words(*variant)})"
+        for fault in FAULTS.values()
+        for variant in fault.variants
+        if (fault.name, *variant) not in there
+    ]
     return (
         f"{found['hosts']:,} hosts in {found['racks']} racks of {found['rack']}, "
         f"{found['uplinks']} ToRs per rack, {found['spines']} spines, {found['prefixes']} prefixes "
         f"and {found['targets']} targets per host; {len(found['runs'])} runs, {played:,} hosts "
-        f"played, {found['took_s'] / 60:.0f} minutes on two busy cores."
+        f"played, which took {found['took_s'] / 60:.0f} minutes on a machine with two cores."
+        + (f" Not in these figures: {'; '.join(absent)}." if absent else "")
     )
 
 
@@ -187,6 +197,23 @@ def _policed(found: Mapping[str, Any]) -> Iterable[tuple[str, ...]]:
     for spare in _SPARE:
         loss, asked = settles(found["appetite"], spare * usual)
         yield f"{spare:.0%}", f"{loss:.0%}", f"{asked / usual:.1f} times as often"
+
+
+def _timers(found: Mapping[str, Any]) -> Iterable[tuple[str, ...]]:
+    for each in found["timers"]:
+        interval_s, faster_s = each["interval_s"], each["suspect_interval_s"]
+        soonest, latest = each["left_s"]
+        yield (
+            _ms(interval_s),
+            _ms(faster_s) if faster_s else "off",
+            f"{soonest:.2f} to {latest:.2f} s",
+            f"{1 / interval_s:.0f}/s",
+            f"{1 / (faster_s or interval_s):.0f}/s",
+        )
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms"
 
 
 # The picture

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from bgphealth import config
-from bgphealth.core.settings import Mode, Settings
+from bgphealth.core.settings import Mode, Prefix, Settings
 from lab import fleet, fleet_page
 from lab.cli import main
 from lab.cli_fleet import HOST
@@ -123,8 +123,8 @@ def test_flows_are_spread_over_the_spines(settings: Settings) -> None:
     ],
 )
 def test_updates(
-    before: dict[fleet.Prefix, tuple[object, ...]],
-    after: dict[fleet.Prefix, tuple[object, ...]],
+    before: dict[Prefix, tuple[object, ...]],
+    after: dict[Prefix, tuple[object, ...]],
     messages: int,
     routes: int,
 ) -> None:
