@@ -24,6 +24,7 @@ from lab import (
     cli_docker,
     cli_graph,
     cli_matrix,
+    cli_fleet,
     compare_table,
     convergence,
     drivers,
@@ -350,6 +351,7 @@ def demo(name: str, *, as_json: bool, driver_name: str) -> None:
 
 
 main.add_command(cli_matrix.command(driver_for, reports_errors, with_driver))
+main.add_command(cli_fleet.command)
 
 
 def measured(driver: Driver, fault: Fault, progress: Progress) -> Record:
