@@ -137,13 +137,13 @@ class Event:
     time: float
     data: Mapping[str, Any]
 
-    @classmethod
-    def of(cls, logged: Mapping[str, Any]) -> Event:
-        """Return a line of the log."""
-        time = datetime.fromisoformat(logged["timestamp"]).timestamp()
-        return cls(logged["event"], time, logged)
-
     def is_about(self, uplink: str, family: str | None) -> bool:
         """Return whether it is about the paths of an uplink, or about one of them."""
         families = (family,) if family else FAMILIES
         return self.data.get("uplink") == uplink and self.data.get("family") in families
+
+
+def event(logged: Mapping[str, Any]) -> Event:
+    """Return a line of the log."""
+    time = datetime.fromisoformat(logged["timestamp"]).timestamp()
+    return Event(logged["event"], time, logged)

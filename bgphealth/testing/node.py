@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
-from bgphealth.testing.answers import Doctor, Event, Status, path_in_words
+from bgphealth.testing.answers import Doctor, Event, Status, event, path_in_words
 from bgphealth.testing.errors import ClabError, NodeError, NotSeenError
 from bgphealth.testing.faults import Breakable, Fault
 from bgphealth.testing.waiting import until
@@ -65,8 +65,8 @@ class Node(Breakable):
         if done.returncode:
             raise NodeError(f"{self.name}: bgphealth events: {done.stderr}", done.returncode)
         began = since.began if isinstance(since, Fault) else since or 0.0
-        found = [Event.of(json.loads(line)) for line in done.stdout.splitlines()]
-        return [event for event in found if event.time >= began]
+        found = [event(json.loads(line)) for line in done.stdout.splitlines()]
+        return [it for it in found if it.time >= began]
 
     def explain(self, thing: str) -> str:
         """Return why something is as it is: an uplink, a service, a prefix, `default`."""
@@ -243,11 +243,11 @@ class Node(Breakable):
         """
         __tracebackhide__ = True
         began = since.began if isinstance(since, Fault) else since
-        events = [it for it in self.events(uplink, since=began) if it.name == "path_changed"]
+        changes = [it for it in self.events(uplink, since=began) if it.name == "path_changed"]
         first: dict[str, float] = {}
-        for event in events:
-            if event.is_about(uplink, family) and event.data["to"] == verdict:
-                first.setdefault(event.data["family"], event.time - began)
+        for change in changes:
+            if change.is_about(uplink, family) and change.data["to"] == verdict:
+                first.setdefault(change.data["family"], change.time - began)
         paths = self.status().paths(uplink, family)
         missing = [path for path in paths if path["family"] not in first]
         if missing:

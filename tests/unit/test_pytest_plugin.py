@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from bgphealth.testing import Doctor, Event, Fault, Lab, Node, Status
 
 pytest_plugins = ["pytester"]
 
@@ -21,7 +25,7 @@ echo "containerlab $*" >>"$HERE/calls"
 case $1 in
 deploy)
     touch "$HERE/up"
-    [ ! -e "$HERE/refused" ] || { echo "ERRO no image of that name" >&2; exit 1; }
+    [ ! -e "$HERE/refused" ] || { echo "ERROR no image of that name" >&2; exit 1; }
     ;;
 inspect) if [ -e "$HERE/up" ]; then cat "$HERE/inspect.json"; else echo '{}'; fi ;;
 destroy) rm -f "$HERE/up" ;;
@@ -266,7 +270,7 @@ def test_deploy_failed(stand: Stand) -> None:
     (stand.here / "refused").touch()
     result = stand.run("pass")
     result.assert_outcomes(errors=1)
-    assert "ended with status 1:\n  ERRO no image of that name" in said(result)
+    assert "ended with status 1:\n  ERROR no image of that name" in said(result)
     assert stand.verbs() == ["deploy", "destroy"], "nothing is left in the way of the next run"
 
 
@@ -431,6 +435,16 @@ def test_what_it_is_made_of_is_light() -> None:
     code = "import sys, bgphealth.testing as t; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert not {"pytest", "pydantic", "click", "asyncio", "pyroute2"} & set(done.stdout.split())
+
+
+@pytest.mark.parametrize("of", [Doctor, Event, Fault, Lab, Node, Status])
+def test_everything_public_is_explained(of: type) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "testing.md").read_text(encoding="utf-8")
+    own = [base for base in of.__mro__ if base.__module__.startswith("bgphealth")]
+    names = {name for base in own for name in (*vars(base), *getattr(base, "__slots__", ()))}
+    public = {name for name in names if not name.startswith("_")}
+    assert public
+    assert not [name for name in public if not re.search(rf"`(with )?{name}\b", page)]
 
 
 def test_the_options(pytester: pytest.Pytester) -> None:
