@@ -21,6 +21,7 @@ from lab import (
     bench_services,
     bench_table,
     catalogue,
+    cli_docker,
     compare_table,
     convergence,
     dual_tor,
@@ -332,3 +333,7 @@ def measured(driver: Driver, fault: Fault, progress: Progress) -> Record:
     finally:
         progress("down")
         driver.down()
+
+
+main.add_command(cli_docker.images_command(reports_errors))
+main.add_command(cli_docker.docker_group(reports_errors))

@@ -30,7 +30,7 @@ def directory() -> Path:
     return Path(os.environ.get(ENVIRONMENT_VARIABLE, _DEFAULT))
 
 
-def _boot_id() -> str:
+def boot_id() -> str:
     """Return the name of this boot: start times mean nothing in another."""
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
@@ -53,7 +53,7 @@ class LabState:
         """Write the state atomically."""
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
         temporary = self.path.with_suffix(".new")
-        text = json.dumps({"version": _VERSION, "boot": _boot_id(), **asdict(self)}, indent=2)
+        text = json.dumps({"version": _VERSION, "boot": boot_id(), **asdict(self)}, indent=2)
         temporary.write_text(text + "\n", encoding="utf-8")
         temporary.rename(self.path)
 
@@ -84,7 +84,7 @@ def read(topology: str) -> LabState | None:
         raise LabError(f"{path} is not a state file of the lab: {error!r}") from None
     if version != _VERSION:
         raise LabError(f"{path} was written by another version of the lab ({version})")
-    if boot != _boot_id():
+    if boot != boot_id():
         state.nodes.clear()
     return state
 
