@@ -5,21 +5,36 @@ A module-scoped lab for all of it; each test leaves it whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import pytest
 
 from bgphealth.testing import Lab, Node, NotSeenError
+from lab import docker, images
 
-pytestmark = [
-    pytest.mark.containerlab,
-    pytest.mark.clab("../../lab/dual-tor.clab.yml", name="plugin-dual-tor"),
-]
+pytestmark = pytest.mark.clab("../../lab/dual-tor.clab.yml", name="plugin-dual-tor")
 
+PAGE = Path(__file__).parents[2] / "docs" / "testing.md"
 SERVICE = "192.0.2.53/32"
 FOREIGN = "198.18.7.0/24"
 SOON_S = 20.0
 """For what takes a second: nobody waits for it longer than it takes, and machines are busy."""
+
+
+@pytest.fixture(scope="session")
+def clab_command() -> Sequence[str]:
+    """Build the images of this tree; return what leads to Docker, the user's or the lab's own."""
+    images.build(print)
+    return docker.beside()
+
+
+@pytest.fixture(scope="session")
+def clab_environment(clab_command: Sequence[str]) -> Mapping[str, str]:
+    """Return what Docker needs, once it is known which one it is."""
+    assert clab_command is not None
+    return docker.environment()
 
 
 @pytest.fixture
@@ -109,6 +124,18 @@ def test_a_process_is_stopped_and_goes_on(clab: Lab) -> None:
     assert not clab["tor1"].run(state).startswith("T")
 
 
-def test_loss_degrades(clab: Lab, server: Node) -> None:
-    with clab["tor2"].loss(40, "eth2"):
-        server.wait_path("tor2", "degraded", within=60)
+def test_filters_are_those_of_the_fault_and_go_with_it(clab: Lab) -> None:
+    tor2 = clab["tor2"]
+    with tor2.loss(30, "eth2"), tor2.blackhole("eth3"):
+        rules = tor2.run("nft list ruleset")
+        assert 'oifname "eth2" numgen random mod 100 < 30 drop' in rules
+        assert 'oifname "eth3" drop' in rules
+    assert tor2.run("nft list ruleset") == ""
+
+
+def test_the_first_lines_of_the_page(clab: Lab) -> None:
+    found = re.search(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert found is not None
+    names: dict[str, Callable[[Lab], None]] = {}
+    exec(found[1], names)  # noqa: S102 - ours
+    names["test_a_dead_uplink_is_left"](clab)
