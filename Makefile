@@ -6,16 +6,20 @@ BIN := .venv/bin
 # ExaBGP as the contract tests run it. The dependency groups of these names pin the versions.
 EXABGP := .exabgp/4.2/ready .exabgp/5.0/ready
 # Network namespaces need root; everything else runs as you.
-SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=CI,CLAB_SCHEMA)
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=CI,CLAB_SCHEMA,DOCKER_HOST)
 export PYTHONDONTWRITEBYTECODE := 1
 
 .PHONY: help
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: setup ## Bring the lab up, blackhole a ToR's uplink, show what happens (root or sudo)
 	$(SUDO) $(BIN)/python -m lab demo
+
+.PHONY: clab
+clab: setup setup-containerlab ## The same in containerlab, with FRR 8.4 and with FRR 10.3 (Docker, or root or sudo)
+	$(SUDO) lab/clab.sh
 
 .PHONY: test
 test: setup check ## Run all tests, the laboratory's included (root or sudo)
@@ -24,6 +28,7 @@ test: setup check ## Run all tests, the laboratory's included (root or sudo)
 	$(SUDO) $(BIN)/python -m pytest -p no:cacheprovider -n 2 --dist loadgroup -m 'not alone' tests/network
 	$(SUDO) $(BIN)/python -m pytest -p no:cacheprovider -m alone tests/network
 	$(SUDO) $(BIN)/python -m pytest -p no:cacheprovider -n 2 --dist loadfile tests/package
+	$(SUDO) $(BIN)/python -m pytest -p no:cacheprovider tests/containerlab
 
 .PHONY: check
 check: .venv/ready ## Format, lint, types, import rules, unit and property tests (no root)
@@ -55,6 +60,11 @@ setup: ## Install what is missing: distribution packages (root or sudo), .venv, 
 	@$(MAKE) --no-print-directory .venv/ready $(EXABGP)
 	@lab/promtool.sh
 
+.PHONY: setup-containerlab
+setup-containerlab: ## Install what `make clab` needs: Docker, which stays stopped, and containerlab
+	@lab/setup.sh containerlab
+	@lab/containerlab.sh
+
 .PHONY: deb
 deb: .venv/ready ## Build the Debian package into dist/ (root or sudo for what it needs)
 	@lab/setup.sh package
@@ -66,6 +76,7 @@ hooks: .venv/ready ## Run the checks before every commit
 
 .PHONY: clean
 clean: ## Remove what these commands made, but for distribution packages
+	[ ! -e .containerlab ] || $(SUDO) rm -rf .containerlab
 	rm -rf .venv .exabgp .promtool dist site lab/out .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 .venv/ready: pyproject.toml

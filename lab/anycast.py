@@ -66,7 +66,7 @@ class Variation:
 
 
 def varied(variation: Variation, directory: Path) -> Topology:
-    """Return the topology with another file for server2, which is written to a directory."""
+    """Return the topology with another file for server2; both are written to a directory."""
     shipped = topology.load(topology.find(NAME))
     (bind,) = (b for b in shipped.binds(SERVERS[1]) if b.target.name == "bgphealth.yaml")
     text = bind.source.read_text(encoding="utf-8")
@@ -77,13 +77,15 @@ def varied(variation: Variation, directory: Path) -> Topology:
         text = text.replace("asn: 65101", "asn: 65102")
     file = directory / "server2.yaml"
     file.write_text(text, encoding="utf-8")
-    server = shipped.nodes[SERVERS[1]]
-    binds = tuple(
-        f"{file}:{bind.target}:ro" if f":{bind.target}" in text else text for text in server.binds
-    )
-    changed = server.model_copy(update={"binds": binds})
-    shipped.nodes = {**shipped.nodes, SERVERS[1]: changed}
-    return shipped
+    # A driver may have the file read by another program: what is different must be written in it.
+    whole = shipped.path.read_text(encoding="utf-8")
+    here = shipped.path.parent
+    for source in {b.source for node in shipped.nodes for b in shipped.binds(node)}:
+        there = file if source == bind.source else source
+        whole = whole.replace(f"- {source.relative_to(here)}:", f"- {there}:")
+    path = directory / shipped.path.name
+    path.write_text(whole, encoding="utf-8")
+    return topology.load(path)
 
 
 @dataclass(slots=True)

@@ -24,13 +24,14 @@ from lab import (
     cli_docker,
     compare_table,
     convergence,
+    drivers,
     dual_tor,
     experiment,
     report,
     results,
     scene,
+    state,
     story,
-    topology,
 )
 from lab import bench as benchmark
 from lab import compare as comparison
@@ -38,7 +39,6 @@ from lab import status as lab_status
 from lab.convergence import OUTPUT
 from lab.errors import InterruptedByUserError, LabError, TimedOutError
 from lab.faults import FAULTS
-from lab.namespaces import NamespaceDriver
 from lab.steps import Steps
 
 if TYPE_CHECKING:
@@ -52,9 +52,15 @@ if TYPE_CHECKING:
 DEFAULT_TOPOLOGY = "dual-tor"
 
 
-def driver_for(name: str) -> Driver:
-    """Return the driver that runs a topology."""
-    return NamespaceDriver(topology.load(topology.find(name)))
+def driver_for(name: str, driver_name: str | None = None) -> Driver:
+    """Return the driver that runs a topology.
+
+    Raises:
+        LabError: There is no such topology or driver, or another driver made the lab that is up.
+    """
+    driver = drivers.of(name, driver_name)
+    state.check_driver(driver.topology.name, driver.name)
+    return driver
 
 
 @contextmanager
@@ -104,31 +110,43 @@ def reports_errors(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.group()
 def main() -> None:
-    """A laboratory for bgphealth: containerlab topologies, run in network namespaces."""
+    """A laboratory for bgphealth: containerlab topologies, run in namespaces or by containerlab."""
 
 
 _topology = click.argument("name", metavar="[TOPOLOGY]", default=DEFAULT_TOPOLOGY)
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+with_driver = click.option(
+    "--driver",
+    "driver_name",
+    type=click.Choice(drivers.NAMES),
+    envvar=drivers.ENVIRONMENT_VARIABLE,
+    default=drivers.NAMES[0],
+    show_default=True,
+    show_envvar=True,
+    help="What runs the nodes.",
+)
 
 
 @main.command()
 @_topology
 @click.option("--timeout", default=convergence.TIMEOUT_S, show_default=True, help="Seconds.")
 @click.option("--keep", is_flag=True, help="Leave it up when it does not converge.")
+@with_driver
 @reports_errors
-def up(name: str, *, timeout: float, keep: bool) -> None:
+def up(name: str, *, timeout: float, keep: bool, driver_name: str) -> None:
     """Make the lab and wait until it has converged."""
-    driver = driver_for(name)
+    driver = driver_for(name, driver_name)
     bring_up(driver, timeout, keep=keep)
     click.echo(f"{driver.topology.name}: up and converged", err=True)
 
 
 @main.command()
 @_topology
+@with_driver
 @reports_errors
-def down(name: str) -> None:
+def down(name: str, *, driver_name: str) -> None:
     """End the lab, also one whose command was killed."""
-    driver = driver_for(name)
+    driver = driver_for(name, driver_name)
     was_up = driver.down()
     click.echo(f"{driver.topology.name}: {'down' if was_up else 'was not up'}", err=True)
 
@@ -137,11 +155,15 @@ def down(name: str) -> None:
 @click.option("--topology", "name", default=DEFAULT_TOPOLOGY, show_default=True)
 @click.argument("node")
 @click.argument("arguments", metavar="-- CMD…", nargs=-1, required=True, type=click.UNPROCESSED)
+@with_driver
 @reports_errors
-def exec(name: str, node: str, arguments: tuple[str, ...]) -> None:  # noqa: A001 - its name in the shell
+def exec(  # noqa: A001 - its name in the shell
+    name: str, node: str, arguments: tuple[str, ...], *, driver_name: str
+) -> None:
     """Run a command inside a node and exit with its status."""
-    driver = driver_for(name)
-    command = driver.command(node, arguments)
+    driver = driver_for(name, driver_name)
+    terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    command = driver.command(node, arguments, terminal=terminal)
     # Not a child: terminal, pipes, signals and exit status are the command's own.
     os.execvpe(command[0], command, driver.environment(node))  # noqa: S606
 
@@ -149,10 +171,11 @@ def exec(name: str, node: str, arguments: tuple[str, ...]) -> None:  # noqa: A00
 @main.command()
 @_topology
 @_json
+@with_driver
 @reports_errors
-def status(name: str, *, as_json: bool) -> None:
+def status(name: str, *, as_json: bool, driver_name: str) -> None:
     """Show nodes, sessions and routes; exit 1 when not up."""
-    found = lab_status.collect(driver_for(name))
+    found = lab_status.collect(driver_for(name, driver_name))
     if as_json:
         click.echo(json.dumps(found.as_json(), indent=2))
     else:
@@ -164,10 +187,11 @@ def status(name: str, *, as_json: bool) -> None:
 @click.argument("fault_name", metavar="NAME", type=click.Choice(catalogue.NAMES))
 @_topology
 @_json
+@with_driver
 @reports_errors
-def fault(fault_name: str, name: str, *, as_json: bool) -> None:
+def fault(fault_name: str, name: str, *, as_json: bool, driver_name: str) -> None:
     """Measure one fault, on a lab that is up or on one of its own."""
-    driver = driver_for(name)
+    driver = driver_for(name, driver_name)
     chosen = catalogue.find(fault_name, driver.topology.name)
     with Steps(Console(stderr=True)) as steps:
         record = measured(driver, chosen, steps.next)
@@ -225,9 +249,10 @@ def bench(bench_name: str, *, seconds: float, rounds: int, count: int, as_json: 
 @click.option("--other-asn", is_flag=True, help="server2 of another AS.")
 @click.option("--ignore-shutdown", is_flag=True, help="ToRs that ignore GRACEFUL_SHUTDOWN.")
 @_json
+@with_driver
 @reports_errors
 def anycast_command(
-    *, same_tors: bool, other_asn: bool, ignore_shutdown: bool, as_json: bool
+    *, same_tors: bool, other_asn: bool, ignore_shutdown: bool, as_json: bool, driver_name: str
 ) -> None:
     """Let the service die on one of two anycast servers, then on both; leaves no lab up."""
     variation = anycast.Variation(same_tors, not other_asn, not ignore_shutdown)
@@ -236,7 +261,7 @@ def anycast_command(
         Steps(Console(stderr=True)) as steps,
     ):
         Path(directory).chmod(0o755)
-        driver = NamespaceDriver(anycast.varied(variation, Path(directory)))
+        driver = drivers.make(anycast.varied(variation, Path(directory)), driver_name)
         steps.next("up: seven nodes")
         bring_up(driver, convergence.TIMEOUT_S)
         try:
@@ -295,10 +320,11 @@ def compare(
 @main.command()
 @_topology
 @_json
+@with_driver
 @reports_errors
-def demo(name: str, *, as_json: bool) -> None:
+def demo(name: str, *, as_json: bool, driver_name: str) -> None:
     """Show a ToR's uplink going dark; leaves no lab up."""
-    driver = driver_for(name)
+    driver = driver_for(name, driver_name)
     if driver.topology.name not in dual_tor.NAMES:
         raise LabError(f"the demo is one of {', '.join(dual_tor.NAMES)}")
     if any(driver.nodes().values()):

@@ -13,13 +13,12 @@ from dataclasses import dataclass, replace
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
-from lab import convergence, dual_tor, dual_wan, experiment, faults, meter, scene, topology
+from lab import convergence, drivers, dual_tor, dual_wan, experiment, faults, meter, scene
 from lab.dual_wan_faults import WAN_FAULTS
 from lab.errors import LabError
 from lab.faults import Expected
 from lab.measured import lab_up, machine
 from lab.meter import DIRECTIONS, Flow, Meter
-from lab.namespaces import NamespaceDriver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -250,7 +249,7 @@ def run(
             found += rows(name, case, with_it[case.name], without[case.name])
     return {
         "version": VERSION,
-        "driver": NamespaceDriver.name,
+        "driver": drivers.chosen(),
         "machine": on,
         "seconds": seconds,
         "rounds": rounds,
@@ -263,7 +262,7 @@ def run(
 def _measure_all(
     name: str, cases: Sequence[Case], seconds: float, rounds: int, progress: Progress
 ) -> dict[str, list[Measured]]:
-    driver = NamespaceDriver(topology.load(topology.find(name)))
+    driver = drivers.of(name)
     found: dict[str, list[Measured]] = {}
     with lab_up(driver, progress):
         for case in cases:

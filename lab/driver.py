@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Driver(Protocol):
-    """Runs the nodes of one topology. Next to `NamespaceDriver`, containerlab can be another."""
+    """Runs the nodes of one topology; `lab.drivers` has them by name."""
 
     name: str
     topology: Topology
@@ -30,8 +30,13 @@ class Driver(Protocol):
     def nodes(self) -> dict[str, bool]:
         """Return, for each node of the topology, whether it runs."""
 
-    def command(self, node: str, arguments: Sequence[str]) -> list[str]:
+    def command(self, node: str, arguments: Sequence[str], *, terminal: bool = False) -> list[str]:
         """Return the command that runs another inside a node, and exits with its status.
+
+        Args:
+            node: where.
+            arguments: what.
+            terminal: whether a terminal is at its stdin and its stdout.
 
         Raises:
             LabError: The node does not run.
@@ -51,6 +56,7 @@ class Driver(Protocol):
         """Run a command inside a node to its end and return its output.
 
         Raises:
+            TimedOutError: It still ran after `timeout_s`.
             LabError: `check` and it failed; the message has its output.
         """
 

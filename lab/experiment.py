@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from lab import convergence, faults, routes, scene, watch
+from lab import convergence, faults, measured, routes, scene, watch
 from lab.errors import TimedOutError
 from lab.meter import Flow, Meter
 
@@ -25,6 +25,10 @@ QUIET_S = 1.5
 REACTION_S = 25.0
 """How long the fault lasts at most; less when everything that it should change has changed."""
 
+_LOOK_S = 2.0
+"""How long before the end of a fault that lasts everything is looked at: that takes its time, above
+all where commands enter containers, and ExaBGP must not be stopped for longer than is said."""
+
 UNPROMISED_S = 4.0
 """How long a fault lasts that promises no change of routes."""
 
@@ -40,6 +44,7 @@ class Record:
     fault: Fault
     topology: str
     driver: str
+    frr: str | None = None
     started_at: float = 0.0
     fault_at: float = 0.0
     healed_at: float | None = None
@@ -74,7 +79,7 @@ def run(driver: Driver, fault: Fault, progress: Progress, meter: Meter | None = 
     Raises:
         LabError: The measurement could not be made.
     """
-    record = Record(fault, driver.topology.name, driver.name)
+    record = Record(fault, driver.topology.name, driver.name, measured.frr_version(driver))
     meter, watcher = meter or Meter(driver), watch.RouteWatch(driver)
     routes.plant_foreign(driver)
     injected = False
@@ -146,7 +151,7 @@ def _watch_reaction(driver: Driver, watcher: watch.RouteWatch, record: Record) -
         except TimedOutError:
             # A finding, not an accident: the report says what did not hold.
             record.reacted = False
-        _last(max(QUIET_S, _left(record)))
+        _last(max(QUIET_S, _left(record) - _LOOK_S))
     elif record.fault.heal:
         _last(UNPROMISED_S)
     if record.fault.heal:

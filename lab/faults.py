@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -286,10 +287,19 @@ FAULTS = {
 
 
 def run_steps(driver: Driver, steps: Sequence[Step]) -> None:
-    """Run the commands of a fault, or of its healing.
+    """Run the commands of a fault, or of its healing: those of a node in order, nodes side by side.
 
     Raises:
         LabError: One failed.
     """
+    by_node: dict[str, list[Step]] = {}
     for step in steps:
-        driver.run(step.node, step.arguments)
+        by_node.setdefault(step.node, []).append(step)
+
+    def run(of_node: Sequence[Step]) -> None:
+        for step in of_node:
+            driver.run(step.node, step.arguments)
+
+    # At once: of two uplinks that fail together none may fail first because a command takes long.
+    with ThreadPoolExecutor(max_workers=max(1, len(by_node))) as pool:
+        list(pool.map(run, by_node.values()))

@@ -92,6 +92,7 @@ class NamespaceDriver:
         check_machine()
         self._check_topology()
         with state.lock(self.topology.name):
+            state.check_driver(self.topology.name, self.name)
             if any(self.nodes().values()):
                 raise LabError(f"{self.topology.name} is up already (lab down ends it)")
             new = state.LabState(self.topology.name, str(self.topology.path), self.name)
@@ -112,6 +113,7 @@ class NamespaceDriver:
         if os.geteuid() != 0:
             raise NotPermittedError("the lab's nodes belong to root (try sudo)")
         with state.lock(self.topology.name):
+            state.check_driver(self.topology.name, self.name)
             found = state.read(self.topology.name)
             was_up = found is not None and any(p.is_alive() for p in found.nodes.values())
             self._end(found or state.LabState(self.topology.name, "", self.name))
@@ -260,7 +262,13 @@ class NamespaceDriver:
             raise NotPermittedError(f"{node} is in the host's own network namespace")
         return [_which("nsenter") or "nsenter", "-t", str(pid), *what]
 
-    def command(self, node: str, arguments: Sequence[str]) -> list[str]:
+    def command(
+        self,
+        node: str,
+        arguments: Sequence[str],
+        *,
+        terminal: bool = False,  # noqa: ARG002 - the caller's is the command's
+    ) -> list[str]:
         """See `Driver.command`."""
         here = Path.cwd()
         # The node has its own /run, for instance: there the caller's directory may be missing.
@@ -291,15 +299,19 @@ class NamespaceDriver:
         timeout_s: float = 30.0,
     ) -> subprocess.CompletedProcess[str]:
         """See `Driver.run`."""
-        done = subprocess.run(
-            self.command(node, arguments),
-            env=self.environment(node),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=timeout_s,
-        )
+        try:
+            done = subprocess.run(
+                self.command(node, arguments),
+                env=self.environment(node),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=timeout_s,
+            )
+        except subprocess.TimeoutExpired:
+            what = f"{node}: '{' '.join(arguments)}'"
+            raise TimedOutError(f"{what} still ran after {timeout_s:g} s") from None
         if check and done.returncode:
             raise LabError(
                 f"{node}: '{' '.join(arguments)}' failed ({done.returncode}): "

@@ -28,6 +28,7 @@ def result(record: Record) -> dict[str, Any]:
         "summary": record.fault.summary,
         "topology": record.topology,
         "driver": record.driver,
+        "frr": record.frr,
         "direction": {d: summary(flows) for d, flows in record.flows.items()},
         **times["ipv4"],
         "recovered": record.recovered_at is not None,
@@ -272,6 +273,9 @@ _IN_FLIGHT_S = 0.3
 def _checks_calm(record: Record) -> Iterator[_Check]:
     """Return whether the traffic left once, stayed away, and lost nothing where it went."""
     until = record.healed_at or record.ended_at
+    if record.fault.lasts_s:
+        # Then it may be over by itself; looking at every node takes its time.
+        until = min(until, record.fault_at + record.fault.lasts_s)
     during = [v for v in record.verdicts if record.fault_at <= v.at < until]
     changed = Counter(f"{v.uplink} {v.family}" for v in during)
     wanted = {f"{tor} {family}": 1 for tor in record.fault.uplinks for family in dual_tor.FAMILIES}

@@ -1,9 +1,9 @@
 #!/bin/sh
 # Installs what the lab needs from the distribution: FRR, iproute2, nftables, ping, systemd and
-# Python's venv; with `package` as its argument, what building and testing the Debian package needs,
-# instead.
-# Says what it does, and nothing when nothing is missing. It never starts FRR on this machine: the
-# lab runs FRR's daemons in its own namespaces.
+# Python's venv. Instead, with `package` as its argument, what building and testing the Debian package
+# needs; with `containerlab`, Docker and what images and containerlab are made with.
+# Says what it does, and nothing when nothing is missing. It never starts FRR or Docker on this
+# machine: the lab runs FRR's daemons in its own namespaces, and Docker's where none answers.
 set -eu
 
 say() { echo "lab/setup.sh: $*" >&2; }
@@ -16,6 +16,15 @@ if [ "${1:-}" = package ]; then
     have dpkg-buildpackage || packages="$packages dpkg-dev"
     have lowdown || packages="$packages lowdown"
     have mandoc || packages="$packages mandoc"
+elif [ "${1:-}" = containerlab ]; then
+    # A client alone is enough where a daemon answers it.
+    if ! have docker || { ! have dockerd && ! docker version >/dev/null 2>&1; }; then
+        packages="$packages docker.io"
+        # Debian 13 has the client in a package of its own.
+        ! apt-cache show docker-cli >/dev/null 2>&1 || packages="$packages docker-cli"
+    fi
+    have debootstrap || packages="$packages debootstrap"
+    have containerlab || have go || packages="$packages golang-go"
 else
     [ -x /usr/lib/frr/frrinit.sh ] || packages="$packages frr"
     have ip || packages="$packages iproute2"
@@ -54,12 +63,12 @@ trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
 case " $packages " in
-*" frr "*)
-    # The package starts its service. A policy of somebody else's stays as it is.
+*" frr "* | *" docker.io "*)
+    # The packages start their services. A policy of somebody else's stays as it is.
     if [ ! -e "$policy" ] && [ ! -L "$policy" ]; then
         policy_is_ours=yes
-        printf '%s\n' '#!/bin/sh' '# lab/setup.sh: FRR stays stopped on this machine.' \
-            'case "$1" in frr | frr.service) exit 101 ;; esac' 'exit 0' >"$policy"
+        printf '%s\n' '#!/bin/sh' '# lab/setup.sh: FRR and Docker stay stopped on this machine.' \
+            'case "${1%.*}" in frr | docker | containerd) exit 101 ;; esac' 'exit 0' >"$policy"
         chmod 755 "$policy"
     fi
     ;;
@@ -74,15 +83,22 @@ if ! apt-get install -s -q --no-install-recommends $packages >/dev/null 2>&1 || 
     install >&2
 fi
 
-case " $packages " in
-*" frr "*)
+# Stopped and disabled, each with what it is called.
+leave_stopped() {
+    name=$1
+    shift
     if command -v systemctl >/dev/null 2>&1; then
-        systemctl disable -q frr.service >&2 || :
-        [ ! -d /run/systemd/system ] || systemctl stop frr.service || :
+        for unit; do
+            systemctl disable -q "$unit" >&2 || :
+            [ ! -d /run/systemd/system ] || systemctl stop "$unit" || :
+        done
     elif command -v update-rc.d >/dev/null 2>&1; then
-        update-rc.d frr disable >&2 || :
+        update-rc.d "${1%.*}" disable >&2 || :
     fi
-    say "FRR is installed, and left stopped and disabled on this machine"
-    ;;
+    say "$name is installed, and left stopped and disabled on this machine"
+}
+case " $packages " in *" frr "*) leave_stopped FRR frr.service ;; esac
+case " $packages " in
+*" docker.io "*) leave_stopped Docker docker.service docker.socket containerd.service ;;
 esac
 say "done"

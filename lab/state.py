@@ -1,7 +1,8 @@
 """What the lab made and must end: one file per topology that is up, under ``/run``.
 
 The file is written before each process that it names is told to go on, so that a lab command may
-die at any moment: either the file names the process, or the process ends by itself.
+die at any moment: either the file names the process, or the process ends by itself. Of a lab of
+containers it names none: Docker knows them.
 """
 
 from __future__ import annotations
@@ -87,6 +88,20 @@ def read(topology: str) -> LabState | None:
     if boot != boot_id():
         state.nodes.clear()
     return state
+
+
+def check_driver(topology: str, driver: str) -> None:
+    """Leave a lab to the driver that made it.
+
+    Raises:
+        LabError: It was another.
+    """
+    found = read(topology)
+    if found is not None and found.driver != driver:
+        raise LabError(
+            f"{topology} was made by the driver {found.driver} "
+            f"(lab down --driver {found.driver} ends it)"
+        )
 
 
 @contextlib.contextmanager

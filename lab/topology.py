@@ -6,6 +6,8 @@ containerlab and another to the lab. All errors are reported at once, with their
 
 from __future__ import annotations
 
+import os
+import re
 import shlex
 from collections import Counter
 from pathlib import Path
@@ -123,13 +125,29 @@ class Link(_Model):
         )
 
 
+class _Defaults(_Model):
+    """What nodes have that do not say otherwise. In namespaces every node is root's, as it was."""
+
+    image: str | None = None
+    privileged: Literal[False] = False
+    cap_add: Annotated[tuple[str, ...], Field(alias="cap-add")] = ()
+
+
+class _Management(_Model):
+    """No management network: the lab's nodes have the links of the file and no others."""
+
+    skip_when_unused: Annotated[Literal[True], Field(alias="skip-when-unused")] = True
+
+
 class _Graph(_Model):
+    defaults: _Defaults = _Defaults()
     nodes: Annotated[dict[str, Node], Field(min_length=1)]
     links: tuple[Link, ...] = ()
 
 
 class _File(_Model):
     name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]*$")]
+    mgmt: _Management = _Management()
     topology: _Graph
 
 
@@ -139,7 +157,10 @@ class Topology:
     def __init__(self, path: Path, file: _File) -> None:
         self.path = path
         self.name = file.name
-        self.nodes: Mapping[str, Node] = file.topology.nodes
+        self.nodes: Mapping[str, Node] = {
+            name: node.model_copy(update={"image": node.image or file.topology.defaults.image})
+            for name, node in file.topology.nodes.items()
+        }
         self.links: Sequence[Link] = file.topology.links
 
     def binds(self, node: str) -> list[Bind]:
@@ -170,9 +191,11 @@ def load(path: Path) -> Topology:
         TopologyError: With one line per error, each ``file:line: path: message``.
     """
     try:
-        data = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise TopologyError(f"{path}: {error}") from None
+    try:
+        data = YAML(typ="rt").load(_substituted(path, text))
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise TopologyError(f"{path}:{line}: {error.problem or error.context}") from None
@@ -185,6 +208,35 @@ def load(path: Path) -> Topology:
     if found := [*_wrong_links(file), *_missing_sources(topology)]:
         raise _errors(path, data, found)
     return topology
+
+
+_VARIABLE = re.compile(
+    r"\$(?:(?P<dollar>\$)|\{(?P<name>\w+)(?:(?P<empty>:?)[=-](?P<default>[^${}]*))?\}|(?P<bare>\w+))?"
+)
+"""Of the shell's forms that containerlab has, those that the lab knows."""
+
+
+def _substituted(path: Path, text: str) -> str:
+    """Put the environment's variables into a file, anywhere, as containerlab does."""
+
+    def value(found: re.Match[str]) -> str:
+        if found["dollar"]:
+            return "$"
+        name = found["name"] or found["bare"]
+        line = text.count("\n", 0, found.start()) + 1
+        if not name:
+            raise TopologyError(
+                f"{path}:{line}: a dollar is written $$; the lab knows $NAME, ${{NAME}}, and "
+                "${NAME:=DEFAULT} with :-, - or = in the place of :="
+            )
+        inherited = os.environ.get(name)
+        if inherited is None or (not inherited and found["empty"]):
+            inherited = found["default"]
+        if inherited is None:
+            raise TopologyError(f"{path}:{line}: there is no {name} in the environment")
+        return inherited
+
+    return _VARIABLE.sub(value, text)
 
 
 _Found = tuple[tuple[int | str, ...], str]

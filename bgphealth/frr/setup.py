@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -17,6 +17,11 @@ _VERSION = re.compile(r"^FRRouting (\d+)\.(\d+)\S*", re.MULTILINE)
 _CAPABILITY = {Family.IPV4: "ipv4Unicast", Family.IPV6: "ipv6Unicast"}
 
 Version: TypeAlias = tuple[int, int]
+
+_MANAGER = "mgmtd"
+_MANAGED_SINCE: Version = (9, 0)
+"""From then on mgmtd has, and alone prints, what others are configured with: staticd's routes, and
+in FRR 10 zebra's route-maps and next hop tracking as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +64,26 @@ async def release(vtysh: Vtysh) -> str:
 
 
 async def daemons(vtysh: Vtysh, names: Iterable[str]) -> Mapping[str, Daemon | str]:
-    """Return several daemons, all asked at the same time."""
-    wanted = tuple(names)
+    """Return several daemons, all asked at the same time.
+
+    zebra's configuration has what mgmtd prints, too. Where FRR has an mgmtd, and it does not
+    answer, it is one of them.
+    """
+    wanted = (*names, _MANAGER)
     found = await asyncio.gather(*(daemon(vtysh, name) for name in wanted))
-    return dict(zip(wanted, found, strict=True))
+    return managed(dict(zip(wanted, found, strict=True)))
+
+
+def managed(found: Mapping[str, Daemon | str]) -> dict[str, Daemon | str]:
+    """Return daemons, what mgmtd has with what zebra has; without mgmtd where FRR has none."""
+    others = {name: each for name, each in found.items() if name != _MANAGER}
+    zebra, manager = others.get("zebra"), found.get(_MANAGER)
+    if isinstance(zebra, str) or zebra is None or zebra.version < _MANAGED_SINCE:
+        return others
+    if isinstance(manager, Daemon):
+        both = f"{zebra.configuration}\n{manager.configuration}"
+        return others | {"zebra": replace(zebra, configuration=both)}
+    return others if manager is None else others | {_MANAGER: manager}
 
 
 async def neighbors(vtysh: Vtysh) -> Mapping[str, Neighbor] | str:

@@ -13,10 +13,10 @@ from bgphealth.testing.errors import ClabError, NodeError, NotSeenError
 from bgphealth.testing.faults import Breakable, Fault
 from bgphealth.testing.waiting import until
 
-WHOLE_S = 90.0
+WHOLE_S = 120.0
 """A whole start: FRR, ExaBGP, sessions, `rise` answers; on a machine that is busy."""
 VERDICT_S = 30.0
-ROUTES_S = 20.0
+ROUTES_S = 30.0
 """From a verdict to what bgpd, the ToR and the kernel have."""
 
 _WELL, _NOT_WELL = 0, 1

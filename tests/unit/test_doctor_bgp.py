@@ -19,7 +19,7 @@ from bgphealth.exabgp.configuration import statements
 from bgphealth.exabgp.running import Helper, Running
 from bgphealth.exabgp.sessions import Connection
 from bgphealth.frr.configuration import lines, missing, resolves_via_default
-from bgphealth.frr.setup import Daemon, Neighbor, parse_daemon, parse_neighbors
+from bgphealth.frr.setup import Daemon, Neighbor, managed, parse_daemon, parse_neighbors
 from bgphealth.frr.state import UnreadableError
 from tests.support.vtysh_output import objects, printed, spoilt
 
@@ -146,6 +146,31 @@ def test_a_daemon_is_read_or_refused() -> None:
     assert parse_daemon(said, name="zebra").version == (10, 3)
     with pytest.raises(UnreadableError):
         parse_daemon(b"% Unknown command\n", name="zebra")
+
+
+def test_what_mgmtd_has_is_configuration_of_zebra() -> None:
+    zebra = Daemon((10, 3), "frr defaults datacenter\n")
+    manager = Daemon((10, 3), "ip route 192.0.0.8/32 blackhole\nip nht resolve-via-default\n")
+    found = managed({"zebra": zebra, "staticd": Daemon((10, 3), ""), "mgmtd": manager})
+    assert list(found) == ["zebra", "staticd"]
+    both = found["zebra"]
+    assert isinstance(both, Daemon)
+    assert [line.text for line in lines(both.configuration)] == [
+        "ip route 192.0.0.8/32 blackhole",
+        "ip nht resolve-via-default",
+    ]
+    assert resolves_via_default(both.configuration, "ip", both.version)
+
+
+def test_mgmtd_is_missed_where_frr_has_one() -> None:
+    gone = "mgmtd is not running"
+    old, new = Daemon((8, 4), ""), Daemon((10, 3), "")
+    assert managed({"zebra": new, "mgmtd": gone}) == {"zebra": new, "mgmtd": gone}
+    assert managed({"zebra": old, "mgmtd": gone}) == {"zebra": old}
+    assert managed({"zebra": "zebra is not running", "mgmtd": new}) == {
+        "zebra": "zebra is not running"
+    }
+    assert managed({"bgpd": new, "mgmtd": gone}) == {"bgpd": new}
 
 
 # ---- FRR's sessions

@@ -150,3 +150,32 @@ def test_what_packages_are_made_with_is_installed_when_asked_for(machine: Machin
     log = machine.log.read_text(encoding="utf-8")
     assert f"apt-get install -y -q --no-install-recommends {wanted}\n" in log
     assert "frr" not in log
+
+
+def test_docker_is_installed_and_neither_started_nor_enabled(machine: Machine) -> None:
+    units = "docker docker.socket docker.service containerd.service ssh"
+    ask = f"{machine.policy} $unit start; echo $unit $? >>{machine.log}"
+    machine.add_package_manager(install=f"for unit in {units}; do {ask}; done")
+    machine.add("apt-cache", "exit 100")
+
+    done = machine.setup("containerlab")
+
+    log = machine.log.read_text(encoding="utf-8").splitlines()
+    assert done.returncode == 0, done.stderr
+    assert "apt-get install -y -q --no-install-recommends docker.io debootstrap golang-go" in log
+    assert {"docker 101", "docker.socket 101", "containerd.service 101", "ssh 0"} <= set(log)
+    assert "systemctl disable -q docker.socket" in log
+    assert not machine.policy.exists()
+
+
+@pytest.mark.parametrize(("program", "daemon"), [("dockerd", "exit 1"), ("true", "exit 0")])
+def test_a_docker_that_works_is_left_alone(machine: Machine, program: str, daemon: str) -> None:
+    machine.add_package_manager()
+    machine.add("docker", daemon)
+    for name in (program, "debootstrap", "containerlab"):
+        machine.add(name, "exit 1")
+
+    done = machine.setup("containerlab")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert machine.log.read_text(encoding="utf-8") == ""

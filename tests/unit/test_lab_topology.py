@@ -52,6 +52,9 @@ def test_reads_nodes_links_and_binds(tmp_path: Path) -> None:
         ("b: {kind: linux}", "b: {kind: nokia_srlinux}", 8, "the lab knows only 'linux'"),
         ("b: {kind: linux}", "b: {startup-config: x}", 8, "does not know this key"),
         ("name: small", "name: small\nmgmt: {network: x}", 2, "does not know this key"),
+        ("topology:", "topology:\n  defaults: {privileged: true}", 3, "the lab knows only False"),
+        ("b: {kind: linux}", "b: {image: $NOT_SET}", 8, "no NOT_SET in the environment"),
+        ("b: {kind: linux}", "b: {image: '${A+b}'}", 8, "a dollar is written $$"),
         ('"b:eth1"', '"c:eth1"', 10, "there is no node 'c'"),
         ('"b:eth1"', '"a:eth1"', 10, "a:eth1 is the end of more than one link"),
         ('"b:eth1"', '"b"', 10, "is not NODE:INTERFACE"),
@@ -73,6 +76,41 @@ def test_says_what_is_wrong_and_where(
     assert message in str(caught.value)
     assert f"small.clab.yml:{line}:" in str(caught.value)
     assert caught.value.exit_status == 78
+
+
+@pytest.mark.parametrize(
+    ("written", "inherited", "image"),
+    [
+        ("x:${OURS:=1}", None, "x:1"),
+        ("x:${OURS:=1}", "", "x:1"),
+        ("x:${OURS:-1}", "2", "x:2"),
+        ("x:${OURS-1}", "", "x:"),
+        ("x:${OURS=1}", None, "x:1"),
+        ("x:$OURS", "3", "x:3"),
+        ("x:${OURS}", "4", "x:4"),
+        ("x:$$OURS", "5", "x:$OURS"),
+    ],
+)
+def test_the_environment_is_put_in_as_containerlab_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str, inherited: str | None, image: str
+) -> None:
+    monkeypatch.delenv("OURS", raising=False)
+    if inherited is not None:
+        monkeypatch.setenv("OURS", inherited)
+
+    found = load(
+        tmp_path, GOOD.replace("topology:", f"topology:\n  defaults: {{image: '{written}'}}")
+    )
+
+    assert {node.image for node in found.nodes.values()} == {image}
+
+
+def test_a_node_may_have_an_image_of_its_own(tmp_path: Path) -> None:
+    text = GOOD.replace("topology:", "topology:\n  defaults: {image: one}")
+
+    found = load(tmp_path, text.replace("b: {kind: linux}", "b: {image: other}"))
+
+    assert [node.image for node in found.nodes.values()] == ["one", "other"]
 
 
 def test_reports_all_errors_at_once(tmp_path: Path) -> None:
