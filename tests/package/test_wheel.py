@@ -22,7 +22,8 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     environment = tmp_path_factory.mktemp("installed")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
     constraints = str(ROOT / ".packaging" / "constraints.txt")
-    pip(environment, "install", "--constraint", constraints, f"{wheel}[http,dns]")
+    ours = f"pytest=={pytest.__version__}"
+    pip(environment, "install", "--constraint", constraints, f"{wheel}[http,dns,pytest]", ours)
     return environment
 
 
@@ -75,3 +76,19 @@ def test_the_examples_are_checked_and_rendered(
 
 def test_the_schema_is_printed(installed: Path, tmp_path: Path) -> None:
     assert "$schema" in json.loads(run(installed, "schema", into=tmp_path))
+
+
+def test_pytest_has_the_plugin(installed: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.clab.yml").write_text("name: mine\n")
+    (tmp_path / "test_mine.py").write_text(
+        "import pytest\npytestmark = pytest.mark.clab('mine.clab.yml')\ndef test_it(clab): pass\n"
+    )
+    done = subprocess.run(
+        [installed / "bin" / "pytest", "--strict-markers", "--clab-command", "/nowhere/sudo"],
+        cwd=tmp_path,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "/nowhere/sudo is not installed" in done.stdout, done.stdout + done.stderr
