@@ -21,7 +21,7 @@ from lab import (
     bench_services,
     bench_table,
     catalogue,
-    compare_table,
+    cli_compare,
     convergence,
     dual_tor,
     experiment,
@@ -30,9 +30,10 @@ from lab import (
     scene,
     story,
     topology,
+    twins,
+    twins_table,
 )
 from lab import bench as benchmark
-from lab import compare as comparison
 from lab import status as lab_status
 from lab.convergence import OUTPUT
 from lab.errors import InterruptedByUserError, LabError, TimedOutError
@@ -249,8 +250,8 @@ def anycast_command(
     sys.exit(0 if found["passed"] else 1)
 
 
-@main.command()
-@click.argument("fault_names", metavar="[FAULT]…", nargs=-1, type=click.Choice(comparison.NAMES))
+@main.command(name="twins")
+@click.argument("fault_names", metavar="[FAULT]…", nargs=-1, type=click.Choice(twins.NAMES))
 @click.option(
     "--topology",
     "topologies",
@@ -260,15 +261,15 @@ def anycast_command(
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(comparison.MIN_SECONDS, 60),
-    default=comparison.SECONDS,
+    type=click.FloatRange(twins.MIN_SECONDS, 60),
+    default=twins.SECONDS,
     show_default=True,
     help="How long a fault lasts.",
 )
 @click.option("--rounds", type=click.IntRange(1, 100), default=1, show_default=True)
 @_json
 @reports_errors
-def compare(
+def twins_command(
     fault_names: tuple[str, ...],
     topologies: tuple[str, ...],
     *,
@@ -281,14 +282,17 @@ def compare(
     In labs of its own, numbered and unnumbered, both families, both directions.
     """
     with Steps(Console(stderr=True)) as steps:
-        found = comparison.run(
+        found = twins.run(
             topologies or list(dual_tor.PLAIN), fault_names, seconds, rounds, steps.next
         )
     if as_json:
         click.echo(json.dumps(found, indent=2))
     else:
-        compare_table.show(found, Console())
+        twins_table.show(found, Console())
     sys.exit(0 if found["passed"] else 1)
+
+
+main.add_command(cli_compare.command(reports_errors))
 
 
 @main.command()

@@ -105,6 +105,9 @@ class Meter:
     driver: Driver
     flows_per_family: Mapping[str, int] = field(default_factory=lambda: FLOWS)
     interval_s: float = INTERVAL_S
+    reopened: bool = False
+    """Whether each datagram gets its own choice of a source, as a new connection would, also where
+    a topology's flows keep theirs."""
     _agents: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
     _counted: dict[str, dict[str, int]] = field(default_factory=dict)
 
@@ -138,7 +141,7 @@ class Meter:
                 "source": traffic.sources[family] if traffic.sources else None,
                 "target": traffic.targets[family],
                 "port": dual_tor.ECHO_PORT,
-                "connected": traffic.connected,
+                "connected": traffic.connected and not self.reopened,
             }
             for family, count in self.flows_per_family.items()
             for _ in range(count)

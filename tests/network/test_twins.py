@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab import compare, convergence, dual_tor
+from lab import convergence, dual_tor, twins
 from tests.support.laboratory import edited, reload
 
 if TYPE_CHECKING:
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from lab.namespaces import NamespaceDriver
 
-SECONDS = compare.MIN_SECONDS
-CASE = compare.CASES["both-uplinks"]
+SECONDS = twins.MIN_SECONDS
+CASE = twins.CASES["both-uplinks"]
 
 
 @pytest.fixture
@@ -29,27 +29,27 @@ def withdrawing(lab: NamespaceDriver) -> Iterator[NamespaceDriver]:
 
 
 @pytest.fixture(scope="module")
-def without(plain_lab: NamespaceDriver) -> compare.Measured:
+def without(plain_lab: NamespaceDriver) -> twins.Measured:
     """Return what the fault does to a server that has no bgphealth."""
-    return compare.measure(plain_lab, CASE, SECONDS)
+    return twins.measure(plain_lab, CASE, SECONDS)
 
 
-def words(with_it: compare.Measured, without: compare.Measured) -> dict[tuple[str, str], str]:
-    rows = compare.rows(dual_tor.NAME, CASE, [with_it], [without])
+def words(with_it: twins.Measured, without: twins.Measured) -> dict[tuple[str, str], str]:
+    rows = twins.rows(dual_tor.NAME, CASE, [with_it], [without])
     return {(row["direction"], row["family"]): row["verdict"] for row in rows}
 
 
 def test_nothing_is_worse_while_no_path_works(
-    lab: NamespaceDriver, without: compare.Measured
+    lab: NamespaceDriver, without: twins.Measured
 ) -> None:
     assert all(figures["lost_s"] > SECONDS / 2 for figures in without.values())
 
-    with_it = compare.measure(lab, CASE, SECONDS)
+    with_it = twins.measure(lab, CASE, SECONDS)
 
     assert set(words(with_it, without).values()) == {"same"}, (with_it, without)
 
 
-def test_harm_is_found(withdrawing: NamespaceDriver, without: compare.Measured) -> None:
-    with_it = compare.measure(withdrawing, CASE, SECONDS)
+def test_harm_is_found(withdrawing: NamespaceDriver, without: twins.Measured) -> None:
+    with_it = twins.measure(withdrawing, CASE, SECONDS)
 
     assert set(words(with_it, without).values()) == {"worse"}, (with_it, without)
