@@ -155,9 +155,9 @@ _ALL_CONTENDERS: Final = (
     ),
     Contender(
         "anycast-healthchecker-tuned",
-        "anycast-healthchecker + BIRD, 1 s × 2",
+        "anycast-healthchecker + BIRD, 200 ms × 3",
         _bird("anycast-healthchecker-tuned"),
-        period_s=1.0,
+        period_s=0.2,
         programs=_BIRD,
         round_s=18,
     ),

@@ -36,6 +36,9 @@ INTERVAL_S: Final = 0.02
 
 SECONDS: Final = 25.0
 """How long a fault lasts at most: the slowest of the peers needs 22 s when all goes well."""
+_UNMOVED_S: Final = 12.0
+"""How long it lasts for those that cannot move every route: the longest of their timers, BGP's hold
+time, is 9 s."""
 _BASELINE_S: Final = 1.0
 _QUIET_S: Final = 2.0
 _READY_S: Final = 60.0
@@ -130,7 +133,7 @@ def turn(driver: Driver, contender: Contender, fault: Fault, seconds: float, pha
         faults.run_steps(driver, fault.inject)
         if contender.told is not None:
             driver.run(dual_tor.SERVER, ["sh", "-c", contender.told])
-        _wait_moved(watcher, contender, fault, fault_at + seconds)
+        _wait_moved(watcher, contender, fault, fault_at, seconds)
         lasted_s = time.monotonic() - fault_at
         flows = meter.stop()
         changes = list(watcher.changes)
@@ -159,7 +162,7 @@ def _wait_ready(driver: Driver, watcher: watch.RouteWatch, contender: Contender)
 
 
 def _wait_moved(
-    watcher: watch.RouteWatch, contender: Contender, fault: Fault, until: float
+    watcher: watch.RouteWatch, contender: Contender, fault: Fault, fault_at: float, seconds: float
 ) -> None:
     expected = fault.expected
     # What a dead session or a dead link takes away moves without anybody's help.
@@ -176,13 +179,13 @@ def _wait_moved(
 
     if able == frozenset(watch.ROUTES):
         try:
-            convergence.wait_until("moved", unmoved, until - time.monotonic())
+            convergence.wait_until("moved", unmoved, fault_at + seconds - time.monotonic())
         except TimedOutError:
             return  # A finding.
         time.sleep(_QUIET_S)
     else:
         # What it cannot move, it must have been given the time to.
-        time.sleep(until - time.monotonic())
+        time.sleep(min(seconds, _UNMOVED_S) + fault_at - time.monotonic())
 
 
 def _seen(
@@ -253,13 +256,21 @@ def run(
         "summary": fault.summary,
         "seconds": seconds,
         "rounds": rounds,
-        "contenders": [_result(contender, turns[contender.name]) for contender in there],
+        "contenders": [
+            summary(contender, [each.as_json() for each in turns[contender.name]])
+            for contender in there
+        ],
         "absent": absent,
     }
 
 
-def _result(contender: Contender, turns: Sequence[Turn]) -> dict[str, Any]:
-    rounds = [each.as_json() for each in turns]
+def summary(contender: Contender, rounds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what one contender did: the medians and the spread of its turns, and the turns.
+
+    Args:
+        contender: who it was.
+        rounds: its turns, as JSON can hold them.
+    """
     return {
         "name": contender.name,
         "title": contender.title,

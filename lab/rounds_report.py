@@ -59,7 +59,8 @@ def svg(result: Mapping[str, Any]) -> str:
             parts += _lane(contender, direction, top + _LANE * lane)
     label = escape(f"Outage of every round, {result['fault']}, on a logarithmic scale")
     return (
-        f'<svg viewBox="0 0 {_WIDTH} {bottom + 44}" role="img" aria-label="{label}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {bottom + 44}" '
+        f'role="img" aria-label="{label}" '
         f'font-family="system-ui, sans-serif" font-size="13">{"".join(parts)}</svg>'
     )
 
@@ -101,10 +102,8 @@ def _lane(contender: Mapping[str, Any], direction: str, top: float) -> Iterator[
         # Rounds that did not end are apart from each other, so that they can be counted.
         x = _x(value) + (2.4 * _DOT * (number - (len(values) - 1) / 2) if value is None else 0)
         yield _dot(x, y, colour, f"{contender['title']}, {direction}, round {number + 1}: {tip}")
-    median = middle(values)
-    if median is not None:
-        x = _x(median)
-        yield f'<line x1="{x}" x2="{x}" y1="{y - 8}" y2="{y + 8}" {_stroke(INK, 3)}/>'
+    x = _x(middle(values))
+    yield f'<line x1="{x}" x2="{x}" y1="{y - 8}" y2="{y + 8}" {_stroke(INK, 3)}/>'
 
 
 def _dot(x: float, y: float, colour: str, tip: str) -> str:

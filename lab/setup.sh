@@ -1,9 +1,9 @@
 #!/bin/sh
 # Installs what the lab needs from the distribution: FRR, iproute2, nftables, ping, systemd and
 # Python's venv; with `package` as its argument, what building and testing the Debian package needs,
-# instead.
-# Says what it does, and nothing when nothing is missing. It never starts FRR on this machine: the
-# lab runs FRR's daemons in its own namespaces.
+# instead; with `peers`, what `python -m lab compare` runs beside bgphealth, instead.
+# Says what it does, and nothing when nothing is missing. It never starts a routing daemon on this
+# machine: the lab runs them in its own namespaces.
 set -eu
 
 say() { echo "lab/setup.sh: $*" >&2; }
@@ -16,6 +16,10 @@ if [ "${1:-}" = package ]; then
     have dpkg-buildpackage || packages="$packages dpkg-dev"
     have lowdown || packages="$packages lowdown"
     have mandoc || packages="$packages mandoc"
+elif [ "${1:-}" = peers ]; then
+    have bird || packages="$packages bird2"
+    have keepalived || packages="$packages keepalived"
+    have ping || packages="$packages iputils-ping"
 else
     [ -x /usr/lib/frr/frrinit.sh ] || packages="$packages frr"
     have ip || packages="$packages iproute2"
@@ -54,12 +58,12 @@ trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
 case " $packages " in
-*" frr "*)
+*" frr "* | *" bird2 "* | *" keepalived "*)
     # The package starts its service. A policy of somebody else's stays as it is.
     if [ ! -e "$policy" ] && [ ! -L "$policy" ]; then
         policy_is_ours=yes
-        printf '%s\n' '#!/bin/sh' '# lab/setup.sh: FRR stays stopped on this machine.' \
-            'case "$1" in frr | frr.service) exit 101 ;; esac' 'exit 0' >"$policy"
+        printf '%s\n' '#!/bin/sh' '# lab/setup.sh: these stay stopped on this machine.' \
+            'case "${1%.service}" in frr | bird | keepalived) exit 101 ;; esac' 'exit 0' >"$policy"
         chmod 755 "$policy"
     fi
     ;;
@@ -74,15 +78,18 @@ if ! apt-get install -s -q --no-install-recommends $packages >/dev/null 2>&1 || 
     install >&2
 fi
 
-case " $packages " in
-*" frr "*)
-    if command -v systemctl >/dev/null 2>&1; then
-        systemctl disable -q frr.service >&2 || :
-        [ ! -d /run/systemd/system ] || systemctl stop frr.service || :
-    elif command -v update-rc.d >/dev/null 2>&1; then
-        update-rc.d frr disable >&2 || :
-    fi
-    say "FRR is installed, and left stopped and disabled on this machine"
-    ;;
-esac
+for package in frr bird2 keepalived; do
+    case " $packages " in
+    *" $package "*)
+        service=${package%2}
+        if command -v systemctl >/dev/null 2>&1; then
+            systemctl disable -q "$service.service" >&2 || :
+            [ ! -d /run/systemd/system ] || systemctl stop "$service.service" || :
+        elif command -v update-rc.d >/dev/null 2>&1; then
+            update-rc.d "$service" disable >&2 || :
+        fi
+        say "$package is installed, and left stopped and disabled on this machine"
+        ;;
+    esac
+done
 say "done"
