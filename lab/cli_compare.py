@@ -49,8 +49,8 @@ def command(reports_errors: Callable[..., Any]) -> click.Command:
         """
         fault = faults.FAULTS[fault_name]
         with Steps(Console(stderr=True)) as steps:
-            found = rounds.run(fault, names or tuple(CONTENDERS), seconds, count, steps.next)
-        written = rounds_report.write(found, OUTPUT)
+            for found in rounds.run(fault, names or tuple(CONTENDERS), seconds, count, steps.next):
+                written = rounds_report.write(found, OUTPUT)
         if as_json:
             click.echo(json.dumps(found, indent=2))
         else:

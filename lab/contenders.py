@@ -159,7 +159,7 @@ _ALL_CONTENDERS: Final = (
         _bird("anycast-healthchecker-tuned"),
         period_s=0.2,
         programs=_BIRD,
-        round_s=18,
+        round_s=15,
     ),
     Contender(
         "keepalived",
@@ -175,7 +175,7 @@ _ALL_CONTENDERS: Final = (
         period_s=1.0,
         settles_s=4.0,
         programs={"keepalived": _SETUP, "ping": _SETUP},
-        round_s=22,
+        round_s=25,
     ),
     Contender(
         "shell-loop",
@@ -190,9 +190,9 @@ _ALL_CONTENDERS: Final = (
         source_moves=True,
         period_s=1.0,
         programs={"ping": _SETUP},
-        round_s=18,
+        round_s=21,
     ),
-    Contender("frr", "FRR alone", moves=frozenset(), round_s=33),
+    Contender("frr", "FRR alone", moves=frozenset(), round_s=20),
     Contender(
         "frr-bfd",
         "FRR alone, BFD 50 ms × 3",
@@ -200,7 +200,7 @@ _ALL_CONTENDERS: Final = (
         moves=frozenset(),
         then=dict.fromkeys((dual_tor.SERVER, *_BOTH), _ADD_BFD),
         tor_files={**_BFD, "/etc/lab/bfd.conf": "frr-bfd/tor.conf"},
-        round_s=33,
+        round_s=21,
     ),
 )
 

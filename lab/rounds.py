@@ -7,7 +7,8 @@ turn before. It is not healed but taken down: what is compared is how long traff
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from bisect import bisect_left
+from dataclasses import dataclass, replace
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +20,7 @@ from lab.meter import DIRECTIONS, Flow, Meter
 from lab.namespaces import NamespaceDriver
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from lab.contenders import Contender
     from lab.driver import Driver
@@ -74,6 +75,12 @@ def _named(figures: Mapping[tuple[str, str], float | None]) -> dict[str, float |
     }
 
 
+def since(flow: Flow, at: float) -> Flow:
+    """Return what became of a flow from a moment on: what it lost before has other reasons."""
+    first = bisect_left(flow.times, at)
+    return replace(flow, times=flow.times[first:], answers=flow.answers[first:])
+
+
 def outage(flows: Sequence[Flow]) -> float | None:
     """Return the longest outage of any flow; None when one has not ended."""
     if any("1" not in flow.answers[-_END:] for flow in flows):
@@ -119,10 +126,8 @@ def turn(driver: Driver, contender: Contender, fault: Fault, seconds: float, pha
     Raises:
         LabError: It could not be measured.
     """
-    watcher, meter = (
-        watch.RouteWatch(driver),
-        Meter(driver, FLOWS, INTERVAL_S, contender.source_moves),
-    )
+    watcher = watch.RouteWatch(driver)
+    meter = Meter(driver, FLOWS, INTERVAL_S, contender.source_moves)
     try:
         watcher.start()
         _wait_ready(driver, watcher, contender)
@@ -196,7 +201,9 @@ def _seen(
     lasted_s: float,
 ) -> Turn:
     own = {
-        (direction, family): [flow for flow in flows[direction] if flow.family == family]
+        (direction, family): [
+            since(flow, fault_at) for flow in flows[direction] if flow.family == family
+        ]
         for direction in DIRECTIONS
         for family in dual_tor.FAMILIES
     }
@@ -217,8 +224,10 @@ def _seen(
 
 def run(
     fault: Fault, names: Sequence[str], seconds: float, rounds: int, progress: Progress
-) -> dict[str, Any]:
+) -> Iterator[dict[str, Any]]:
     """Measure a fault, with each contender in each round, in labs of their own.
+
+    Yields the result of all rounds so far after each: what is there must not be lost with the rest.
 
     Args:
         fault: what is made.
@@ -240,28 +249,26 @@ def run(
         f"{len(there)} contenders, {rounds} rounds: about "
         f"{estimate_s(there, rounds) / 60:.0f} minutes"
     )
-    turns: dict[str, list[Turn]] = {contender.name: [] for contender in there}
+    turns: dict[str, list[dict[str, Any]]] = {contender.name: [] for contender in there}
     for number in range(rounds):
         for contender in there:
             progress(f"round {number + 1} of {rounds}: {contender.title}")
             driver = NamespaceDriver(topology_of(contender))
             with lab_up(driver, lambda _: None, converges=False):
                 phase = phase_s(contender, number, rounds)
-                turns[contender.name].append(turn(driver, contender, fault, seconds, phase))
-    return {
-        "version": VERSION,
-        "driver": NamespaceDriver.name,
-        "machine": on,
-        "fault": fault.name,
-        "summary": fault.summary,
-        "seconds": seconds,
-        "rounds": rounds,
-        "contenders": [
-            summary(contender, [each.as_json() for each in turns[contender.name]])
-            for contender in there
-        ],
-        "absent": absent,
-    }
+                found = turn(driver, contender, fault, seconds, phase)
+            turns[contender.name].append(found.as_json())
+        yield {
+            "version": VERSION,
+            "driver": NamespaceDriver.name,
+            "machine": on,
+            "fault": fault.name,
+            "summary": fault.summary,
+            "seconds": seconds,
+            "rounds": number + 1,
+            "contenders": [summary(contender, turns[contender.name]) for contender in there],
+            "absent": absent,
+        }
 
 
 def summary(contender: Contender, rounds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ def test_a_peer_is_steered_by_its_checks_and_frr_alone_by_nothing(
     monkeypatch.setenv(state.ENVIRONMENT_VARIABLE, str(tmp_path))
     said: list[str] = []
 
-    found = rounds.run(
+    (found,) = rounds.run(
         FAULTS["uplink-blackhole"],
         ["exabgp-healthcheck-tuned", "frr"],
         SECONDS,

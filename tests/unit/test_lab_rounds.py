@@ -27,6 +27,15 @@ def test_the_worst_flow_counts() -> None:
     assert rounds.outage(flows) == pytest.approx(0.4)
 
 
+def test_what_was_lost_before_the_fault_does_not_count() -> None:
+    lossy = flow("0" * 30 + "1" * 20 + "0" * 10 + "1" * 40)
+
+    seen = rounds.since(lossy, 49.5 * INTERVAL_S)
+
+    assert (len(seen.times), seen.answers[:11]) == (50, "0" * 10 + "1")
+    assert rounds.outage([seen]) == pytest.approx(0.2)
+
+
 def test_a_flow_that_has_not_come_back_has_no_outage() -> None:
     assert rounds.outage([flow("1" * 100), flow("1" * 50 + "0" * 50)]) is None
     # The last datagrams may be on their way.
