@@ -65,6 +65,11 @@ setup-containerlab: ## Install what `make clab` needs: Docker, which stays stopp
 	@lab/setup.sh containerlab
 	@lab/containerlab.sh
 
+.PHONY: peers
+peers: setup ## Install what `python -m lab compare` runs beside bgphealth (root or sudo)
+	@lab/setup.sh peers
+	@$(MAKE) --no-print-directory .peers/anycast-healthchecker/ready
+
 .PHONY: deb
 deb: .venv/ready ## Build the Debian package into dist/ (root or sudo for what it needs)
 	@lab/setup.sh package
@@ -77,7 +82,7 @@ hooks: .venv/ready ## Run the checks before every commit
 .PHONY: clean
 clean: ## Remove what these commands made, but for distribution packages
 	[ ! -e .containerlab ] || $(SUDO) rm -rf .containerlab
-	rm -rf .venv .exabgp .promtool dist site lab/out .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .exabgp .peers .promtool dist site lab/out .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 .venv/ready: pyproject.toml
 	@echo "installing the virtual environment .venv"
@@ -91,4 +96,10 @@ clean: ## Remove what these commands made, but for distribution packages
 	@echo "installing the virtual environment .exabgp/$*"
 	$(PYTHON) -m venv --without-pip .exabgp/$*
 	$(BIN)/pip --python .exabgp/$* install --quiet --disable-pip-version-check --group exabgp-$*
+	@touch $@
+
+.peers/%/ready: pyproject.toml | .venv/ready
+	@echo "installing the virtual environment .peers/$*"
+	$(PYTHON) -m venv --without-pip .peers/$*
+	$(BIN)/pip --python .peers/$* install --quiet --disable-pip-version-check --group $*
 	@touch $@

@@ -21,11 +21,11 @@ from lab import (
     bench_services,
     bench_table,
     catalogue,
+    cli_compare,
     cli_docker,
+    cli_fleet,
     cli_graph,
     cli_matrix,
-    cli_fleet,
-    compare_table,
     convergence,
     drivers,
     dual_tor,
@@ -35,9 +35,10 @@ from lab import (
     scene,
     state,
     story,
+    twins,
+    twins_table,
 )
 from lab import bench as benchmark
-from lab import compare as comparison
 from lab import status as lab_status
 from lab.convergence import OUTPUT
 from lab.errors import InterruptedByUserError, LabError, TimedOutError
@@ -278,8 +279,8 @@ def anycast_command(
     sys.exit(0 if found["passed"] else 1)
 
 
-@main.command()
-@click.argument("fault_names", metavar="[FAULT]…", nargs=-1, type=click.Choice(comparison.NAMES))
+@main.command(name="twins")
+@click.argument("fault_names", metavar="[FAULT]…", nargs=-1, type=click.Choice(twins.NAMES))
 @click.option(
     "--topology",
     "topologies",
@@ -289,15 +290,15 @@ def anycast_command(
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(comparison.MIN_SECONDS, 60),
-    default=comparison.SECONDS,
+    type=click.FloatRange(twins.MIN_SECONDS, 60),
+    default=twins.SECONDS,
     show_default=True,
     help="How long a fault lasts.",
 )
 @click.option("--rounds", type=click.IntRange(1, 100), default=1, show_default=True)
 @_json
 @reports_errors
-def compare(
+def twins_command(
     fault_names: tuple[str, ...],
     topologies: tuple[str, ...],
     *,
@@ -310,17 +311,18 @@ def compare(
     In labs of its own, numbered and unnumbered, both families, both directions.
     """
     with Steps(Console(stderr=True)) as steps:
-        found = comparison.run(
+        found = twins.run(
             topologies or list(dual_tor.PLAIN), fault_names, seconds, rounds, steps.next
         )
     if as_json:
         click.echo(json.dumps(found, indent=2))
     else:
-        compare_table.show(found, Console())
+        twins_table.show(found, Console())
     sys.exit(0 if found["passed"] else 1)
 
 
 main.add_command(cli_graph.command(reports_errors))
+main.add_command(cli_compare.command(reports_errors))
 
 
 @main.command()

@@ -108,6 +108,9 @@ class Meter:
     new_connections: bool = False
     """Whether there is a direction ``new`` as well: as ``out``, but with the source that the kernel
     chooses for each datagram."""
+    reopened: bool = False
+    """Whether each datagram gets its own choice of a source, as a new connection would, also where
+    a topology's flows keep theirs."""
     _agents: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
     _counted: dict[str, dict[str, int]] = field(default_factory=dict)
 
@@ -146,7 +149,7 @@ class Meter:
                 "source": traffic.sources[family] if traffic.sources else None,
                 "target": traffic.targets[family],
                 "port": dual_tor.ECHO_PORT,
-                "connected": traffic.connected,
+                "connected": traffic.connected and not self.reopened,
             }
             for family, count in self.flows_per_family.items()
             for _ in range(count)

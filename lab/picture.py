@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-_COLOURS = {"in": "#c2410c", "out": "#1d4ed8"}
-_INK, _MUTED, _GRID, _TRACK = "#1b2430", "#4a5665", "#d7dde4", "#eef1f4"
+COLOURS = {"in": "#c2410c", "out": "#1d4ed8"}
+INK, MUTED, GRID, TRACK = "#1b2430", "#4a5665", "#d7dde4", "#eef1f4"
 _MARKS = {
     "fault": "#b3261e",
     "verdict": "#7c3aed",
@@ -78,11 +78,11 @@ def svg(result: Mapping[str, Any]) -> str:
     for direction, flow in _rows(result):
         if direction != previous:
             y += _GROUP_GAP if previous else 6
-            parts.append(_text(_LEFT - 10, y + 12, _TITLES[direction], "end", _COLOURS[direction]))
+            parts.append(text(_LEFT - 10, y + 12, _TITLES[direction], "end", COLOURS[direction]))
             previous = direction
-        parts.append(_bar(_LEFT, y, _WIDTH - _LEFT - _RIGHT, _TRACK))
+        parts.append(_bar(_LEFT, y, _WIDTH - _LEFT - _RIGHT, TRACK))
         parts += [
-            _bar(x(a), y, max((b - a) * scale, 1.0), _COLOURS[direction], _tip(flow, a, b))
+            _bar(x(a), y, max((b - a) * scale, 1.0), COLOURS[direction], _tip(flow, a, b))
             for a, b in flow["gaps"]
         ]
         y += _ROW
@@ -110,8 +110,9 @@ def _bar(x: float, y: float, width: float, colour: str, tip: str = "") -> str:
     )
 
 
-def _text(x: float, y: float, text: str, anchor: str = "start", colour: str = _INK) -> str:
-    return f'<text x="{x}" y="{y}" text-anchor="{anchor}" fill="{colour}">{escape(text)}</text>'
+def text(x: float, y: float, words: str, anchor: str = "start", colour: str = INK) -> str:
+    """Return words as an SVG element."""
+    return f'<text x="{x}" y="{y}" text-anchor="{anchor}" fill="{colour}">{escape(words)}</text>'
 
 
 def _axis(start: float, end: float, x: Callable[[float], float], bottom: float) -> list[str]:
@@ -119,10 +120,10 @@ def _axis(start: float, end: float, x: Callable[[float], float], bottom: float) 
     for second in range(int(start), int(end) + 1):
         parts.append(
             f'<line x1="{x(second)}" x2="{x(second)}" y1="{bottom}" y2="{bottom + 5}" '
-            f'stroke="{_MUTED}"/>'
+            f'stroke="{MUTED}"/>'
         )
-        parts.append(_text(x(second), bottom + 18, str(second), "middle", _MUTED))
-    parts.append(_text(x(end), bottom + 34, "seconds after the fault", "end", _MUTED))
+        parts.append(text(x(second), bottom + 18, str(second), "middle", MUTED))
+    parts.append(text(x(end), bottom + 34, "seconds after the fault", "end", MUTED))
     return parts
 
 
@@ -134,7 +135,7 @@ def _marked(mark: Mark, x: float, y: float, bottom: float) -> list[str]:
             f'<line x1="{x}" x2="{x}" y1="{y - 10}" y2="{bottom}" stroke="{mark.colour}" '
             'stroke-width="1.5"/>'
         ),
-        _text(x - 5 if right else x + 5, y, mark.label, "end" if right else "start", mark.colour),
+        text(x - 5 if right else x + 5, y, mark.label, "end" if right else "start", mark.colour),
     ]
 
 
@@ -157,9 +158,9 @@ def png(result: Mapping[str, Any], path: Path) -> None:
         place = number + (2 if direction == "out" else 0)
         places.setdefault(direction, []).append(place)
         axes.barh(place, result["span_s"][1] - result["span_s"][0], 0.8,
-                  left=result["span_s"][0], color=_TRACK)  # fmt: skip
+                  left=result["span_s"][0], color=TRACK)  # fmt: skip
         for start, end in flow["gaps"]:
-            axes.barh(place, max(end - start, 0.01), 0.8, left=start, color=_COLOURS[direction])
+            axes.barh(place, max(end - start, 0.01), 0.8, left=start, color=COLOURS[direction])
     lines = len(rows) + 2
     for number, mark in enumerate(moments):
         y = -1.5 - 1.8 * (len(moments) - 1 - number)
@@ -173,7 +174,7 @@ def png(result: Mapping[str, Any], path: Path) -> None:
     axes.set_xlim(*result["span_s"])
     axes.set_yticks([sum(p) / len(p) for p in places.values()], [_TITLES[d] for d in places])
     for label, direction in zip(axes.get_yticklabels(), places, strict=True):
-        label.set_color(_COLOURS[direction])
+        label.set_color(COLOURS[direction])
     axes.set_xlabel("seconds after the fault")
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
@@ -181,6 +182,6 @@ def png(result: Mapping[str, Any], path: Path) -> None:
     axes.set_title(
         f"{result['summary']}\noutage of the worst flow: in {worst['in']:.2f} s, "
         f"out {worst['out']:.2f} s",
-        fontsize=11, loc="left", color=_INK,
+        fontsize=11, loc="left", color=INK,
     )  # fmt: skip
     figure.savefig(path)

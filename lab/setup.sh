@@ -1,9 +1,10 @@
 #!/bin/sh
 # Installs what the lab needs from the distribution: FRR, iproute2, nftables, ping, systemd and
 # Python's venv. Instead, with `package` as its argument, what building and testing the Debian package
-# needs; with `containerlab`, Docker and what images and containerlab are made with.
-# Says what it does, and nothing when nothing is missing. It never starts FRR or Docker on this
-# machine: the lab runs FRR's daemons in its own namespaces, and Docker's where none answers.
+# needs; with `containerlab`, Docker and what images and containerlab are made with; with `peers`, what
+# `python -m lab compare` runs beside bgphealth.
+# Says what it does, and nothing when nothing is missing. It never starts a routing daemon or Docker on
+# this machine: the lab runs them in namespaces of its own.
 set -eu
 
 say() { echo "lab/setup.sh: $*" >&2; }
@@ -25,6 +26,10 @@ elif [ "${1:-}" = containerlab ]; then
     fi
     have debootstrap || packages="$packages debootstrap"
     have containerlab || have go || packages="$packages golang-go"
+elif [ "${1:-}" = peers ]; then
+    have bird || packages="$packages bird2"
+    have keepalived || packages="$packages keepalived"
+    have ping || packages="$packages iputils-ping"
 else
     [ -x /usr/lib/frr/frrinit.sh ] || packages="$packages frr"
     have ip || packages="$packages iproute2"
@@ -63,12 +68,13 @@ trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
 case " $packages " in
-*" frr "* | *" docker.io "*)
+*" frr "* | *" docker.io "* | *" bird2 "* | *" keepalived "*)
     # The packages start their services. A policy of somebody else's stays as it is.
     if [ ! -e "$policy" ] && [ ! -L "$policy" ]; then
         policy_is_ours=yes
-        printf '%s\n' '#!/bin/sh' '# lab/setup.sh: FRR and Docker stay stopped on this machine.' \
-            'case "${1%.*}" in frr | docker | containerd) exit 101 ;; esac' 'exit 0' >"$policy"
+        printf '%s\n' '#!/bin/sh' '# lab/setup.sh: these stay stopped on this machine.' \
+            'case "${1%.*}" in frr | docker | containerd | bird | keepalived) exit 101 ;; esac' \
+            'exit 0' >"$policy"
         chmod 755 "$policy"
     fi
     ;;
@@ -101,4 +107,6 @@ case " $packages " in *" frr "*) leave_stopped FRR frr.service ;; esac
 case " $packages " in
 *" docker.io "*) leave_stopped Docker docker.service docker.socket containerd.service ;;
 esac
+case " $packages " in *" bird2 "*) leave_stopped BIRD bird.service ;; esac
+case " $packages " in *" keepalived "*) leave_stopped keepalived keepalived.service ;; esac
 say "done"

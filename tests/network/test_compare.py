@@ -1,4 +1,4 @@
-"""With and without bgphealth, side by side: what it must not make worse, and harm that is found."""
+"""Two turns of the comparison with the peers: one moves everything, the other nothing."""
 
 from __future__ import annotations
 
@@ -6,50 +6,31 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab import compare, convergence, dual_tor
-from tests.support.laboratory import edited, reload
+from lab import rounds, state
+from lab.faults import FAULTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
-    from lab.namespaces import NamespaceDriver
-
-SECONDS = compare.MIN_SECONDS
-CASE = compare.CASES["both-uplinks"]
+SECONDS = 12.0
 
 
-@pytest.fixture
-def withdrawing(lab: NamespaceDriver) -> Iterator[NamespaceDriver]:
-    """Have bgphealth do harm: it takes the last paths away."""
-    with edited(lab, "s/all_down: keep_last/all_down: withdraw/"):
-        reload(lab)
-        yield lab
-    reload(lab)
-    convergence.wait_converged(lab)
-
-
-@pytest.fixture(scope="module")
-def without(plain_lab: NamespaceDriver) -> compare.Measured:
-    """Return what the fault does to a server that has no bgphealth."""
-    return compare.measure(plain_lab, CASE, SECONDS)
-
-
-def words(with_it: compare.Measured, without: compare.Measured) -> dict[tuple[str, str], str]:
-    rows = compare.rows(dual_tor.NAME, CASE, [with_it], [without])
-    return {(row["direction"], row["family"]): row["verdict"] for row in rows}
-
-
-def test_nothing_is_worse_while_no_path_works(
-    lab: NamespaceDriver, without: compare.Measured
+def test_a_peer_is_steered_by_its_checks_and_frr_alone_by_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert all(figures["lost_s"] > SECONDS / 2 for figures in without.values())
+    monkeypatch.setenv(state.ENVIRONMENT_VARIABLE, str(tmp_path))
+    said: list[str] = []
 
-    with_it = compare.measure(lab, CASE, SECONDS)
+    (found,) = rounds.run(
+        FAULTS["uplink-blackhole"],
+        ["exabgp-healthcheck-tuned", "frr"],
+        SECONDS,
+        1,
+        said.append,
+    )
 
-    assert set(words(with_it, without).values()) == {"same"}, (with_it, without)
-
-
-def test_harm_is_found(withdrawing: NamespaceDriver, without: compare.Measured) -> None:
-    with_it = compare.measure(withdrawing, CASE, SECONDS)
-
-    assert set(words(with_it, without).values()) == {"worse"}, (with_it, without)
+    assert not found["absent"]
+    peer, alone = found["contenders"]
+    assert None not in [f["median"] for w in ("outage_s", "moved_s") for f in peer[w].values()]
+    assert {f["median"] for w in ("outage_s", "moved_s") for f in alone[w].values()} == {None}
+    assert "about" in said[0]

@@ -179,3 +179,21 @@ def test_a_docker_that_works_is_left_alone(machine: Machine, program: str, daemo
 
     assert (done.returncode, done.stderr) == (0, "")
     assert machine.log.read_text(encoding="utf-8") == ""
+
+
+def test_peers_are_installed_when_asked_for_and_neither_started_nor_enabled(
+    machine: Machine,
+) -> None:
+    ask = f"{machine.policy} $unit start; echo $unit $? >>{machine.log}"
+    machine.add_package_manager(install=f"for unit in bird keepalived.service ssh; do {ask}; done")
+
+    assert machine.setup("peers").returncode == 0
+
+    log = machine.log.read_text(encoding="utf-8").splitlines()
+    assert "apt-get install -y -q --no-install-recommends bird2 keepalived" in log
+    assert {"bird 101", "keepalived.service 101", "ssh 0"} <= set(log)
+    assert {
+        "systemctl disable -q bird.service",
+        "systemctl disable -q keepalived.service",
+    } <= set(log)
+    assert "frr" not in " ".join(log)

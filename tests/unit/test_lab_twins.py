@@ -10,27 +10,27 @@ from rich.console import Console
 
 from bgphealth import config
 from bgphealth.frr.render import render
-from lab import compare, compare_table, dual_tor, dual_wan, scene, topology
-from lab.compare import NOISE_S
+from lab import dual_tor, dual_wan, scene, topology, twins, twins_table
 from lab.errors import LabError
 from lab.meter import DIRECTIONS, Flow
 from lab.topology import Node
+from lab.twins import NOISE_S
 
-CASE = compare.CASES["both-uplinks"]
+CASE = twins.CASES["both-uplinks"]
 GONE = {"outage_s": 6.0, "lost_s": 4.5}
 BRIEF = {"outage_s": 0.6, "lost_s": 0.4}
 NOTHING = {"outage_s": 0.0, "lost_s": 0.0}
-UNIMPAIRED: compare.Measured = {(d, f): NOTHING for d in DIRECTIONS for f in dual_tor.FAMILIES}
+UNIMPAIRED: twins.Measured = {(d, f): NOTHING for d in DIRECTIONS for f in dual_tor.FAMILIES}
 
 
 def test_each_topology_has_its_own_cases() -> None:
-    assert [case.name for case in compare.cases_on("dual-tor")] == list(compare.CASES)
-    assert [case.name for case in compare.cases_on(dual_wan.NAME, ["link-down"])] == ["link-down"]
+    assert [case.name for case in twins.cases_on("dual-tor")] == list(twins.CASES)
+    assert [case.name for case in twins.cases_on(dual_wan.NAME, ["link-down"])] == ["link-down"]
     with pytest.raises(LabError, match=r"dual-wan: flap is not compared there \(there is uplink-"):
-        compare.cases_on(dual_wan.NAME, ["link-down", "flap"])
+        twins.cases_on(dual_wan.NAME, ["link-down", "flap"])
 
 
-def later(figures: compare.Figures, by_s: float) -> compare.Figures:
+def later(figures: twins.Figures, by_s: float) -> twins.Figures:
     return {name: value + by_s for name, value in figures.items()}
 
 
@@ -52,13 +52,13 @@ def later(figures: compare.Figures, by_s: float) -> compare.Figures:
     ],
 )
 def test_the_word_for_it(
-    with_it: compare.Figures, without: compare.Figures, price_s: float, word: str
+    with_it: twins.Figures, without: twins.Figures, price_s: float, word: str
 ) -> None:
-    assert compare.verdict(with_it, without, price_s) == word
+    assert twins.verdict(with_it, without, price_s) == word
 
 
 def flow(family: str, answers: str) -> Flow:
-    times = [i * compare.INTERVAL_S for i in range(len(answers))]
+    times = [i * twins.INTERVAL_S for i in range(len(answers))]
     return Flow(family, "10.255.10.1", 4000, times, answers)
 
 
@@ -67,7 +67,7 @@ def test_no_family_and_no_direction_hides_behind_another() -> None:
     flows = {d: [flow(f, well) for f in dual_tor.FAMILIES for _ in range(2)] for d in DIRECTIONS}
     flows["out"][-1] = flow("ipv6", twice)
 
-    found = compare.figures(flows)
+    found = twins.figures(flows)
 
     hit = found.pop(("out", "ipv6"))
     assert hit == pytest.approx({"outage_s": 0.4, "lost_s": 0.3})
@@ -76,7 +76,7 @@ def test_no_family_and_no_direction_hides_behind_another() -> None:
 
 
 def test_the_median_of_the_rounds_counts() -> None:
-    assert compare.middle([NOTHING, GONE, BRIEF]) == BRIEF
+    assert twins.middle([NOTHING, GONE, BRIEF]) == BRIEF
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
@@ -84,7 +84,7 @@ def test_the_median_of_the_rounds_counts() -> None:
 def test_harm_to_one_family_in_one_direction_is_found(family: str, direction: str) -> None:
     harmed = UNIMPAIRED | {(direction, family): GONE}
 
-    rows = list(compare.rows("dual-tor", CASE, [harmed], [UNIMPAIRED]))
+    rows = list(twins.rows("dual-tor", CASE, [harmed], [UNIMPAIRED]))
 
     assert [(r["direction"], r["family"]) for r in rows if r["verdict"] == "worse"] == [
         (direction, family)
@@ -93,19 +93,17 @@ def test_harm_to_one_family_in_one_direction_is_found(family: str, direction: st
 
 
 def test_a_price_is_what_the_file_says_and_for_its_own_case_alone() -> None:
-    (row, *_) = compare.rows(
-        "dual-tor", compare.CASES["service-down-alone"], [UNIMPAIRED], [UNIMPAIRED]
+    (row, *_) = twins.rows(
+        "dual-tor", twins.CASES["service-down-alone"], [UNIMPAIRED], [UNIMPAIRED]
     )
     assert row["price_s"] == 3.0
-    assert [case.name for case in compare.CASES.values() if case.pays_rise] == [
-        "service-down-alone"
-    ]
+    assert [case.name for case in twins.CASES.values() if case.pays_rise] == ["service-down-alone"]
 
 
 def test_how_far_rounds_are_apart_is_told() -> None:
     harmed = UNIMPAIRED | {("in", "ipv6"): BRIEF}
 
-    rows = list(compare.rows("dual-tor", CASE, [harmed, UNIMPAIRED], [UNIMPAIRED]))
+    rows = list(twins.rows("dual-tor", CASE, [harmed, UNIMPAIRED], [UNIMPAIRED]))
 
     (row,) = (r for r in rows if (r["direction"], r["family"]) == ("in", "ipv6"))
     assert row["range_s"] == {"with": (0.0, 0.6), "without": (0.0, 0.0)}
@@ -122,14 +120,14 @@ def shown(rows: list[dict[str, object]]) -> str:
     }
     out = io.StringIO()
 
-    compare_table.show(result, Console(file=out, width=120))
+    twins_table.show(result, Console(file=out, width=120))
     return out.getvalue()
 
 
 def test_the_table_says_what_is_worse() -> None:
     harmed = UNIMPAIRED | {("in", "ipv6"): GONE}
 
-    said = shown(list(compare.rows("dual-tor", CASE, [harmed], [UNIMPAIRED])))
+    said = shown(list(twins.rows("dual-tor", CASE, [harmed], [UNIMPAIRED])))
 
     (worse,) = (line for line in said.splitlines() if "worse " in line)
     assert worse.split()[:8] == ["both-uplinks", "ipv6", "6.00", "/", "4.50", "0.00", "/", "0.00"]
@@ -137,16 +135,16 @@ def test_the_table_says_what_is_worse() -> None:
 
 
 def test_the_table_does_not_hide_the_price() -> None:
-    case = compare.CASES["service-down-alone"]
+    case = twins.CASES["service-down-alone"]
     later_back = UNIMPAIRED | {("in", "ipv4"): {"outage_s": 3.0, "lost_s": 3.0}}
 
-    said = shown(list(compare.rows("dual-tor", case, [later_back], [UNIMPAIRED])))
+    said = shown(list(twins.rows("dual-tor", case, [later_back], [UNIMPAIRED])))
 
     assert "costs" in said
     assert said.endswith(
         "never worse than without bgphealth, but for what the file says it costs\n"
     )
-    whole = shown(list(compare.rows("dual-tor", CASE, [UNIMPAIRED], [UNIMPAIRED])))
+    whole = shown(list(twins.rows("dual-tor", CASE, [UNIMPAIRED], [UNIMPAIRED])))
     assert whole.endswith("never worse than without bgphealth\n")
 
 
