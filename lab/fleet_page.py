@@ -22,22 +22,22 @@ _SPARE = (0.98, 0.9, 0.8, 0.5)
 _COLUMNS = (
     "fault",
     "hosts",
-    "they ask",
+    "jitter",
     "damping",
     "moved",
     "kept all",
     "UPDATEs",
-    "most in 100 ms",
-    "most in 1 s",
-    "most of one host",
-    "most at one ToR",
-    "steady after",
+    "in 100 ms",
+    "by one host",
+    "at one ToR",
+    "steady",
 )
 
 
 def in_words(damping: bool, jitter: bool) -> str:  # noqa: FBT001 - a variant's own two fields
     """Return a variant in words."""
-    return f"hosts ask {_hosts(jitter)}, damping {_damping(damping)}"
+    asks = "each at its time" if jitter else "in step"
+    return f"hosts ask {asks}, damping {'on' if damping else 'off'}"
 
 
 def show(found: Mapping[str, Any], console: Console) -> None:
@@ -104,18 +104,15 @@ def _between(points: list[tuple[float, float]], loss: float) -> float:
 
 def _row(run: Mapping[str, Any]) -> tuple[str, ...]:
     steady = "–" if run["steady_s"] is None else f"{run['steady_s']:.1f} s"
-    counts = ("hosts_moved", "hosts_kept", "updates", "peak_100ms", "peak_1s", "most_of_a_host",
-              "tor_updates")  # fmt: skip
-    return (run["fault"], f"{run['hosts']:,}", _hosts(run["jitter"]), _damping(run["damping"]),
-            *(f"{run[count]:,}" for count in counts), steady)  # fmt: skip
-
-
-def _hosts(jitter: bool) -> str:  # noqa: FBT001 - as above
-    return "each at its time" if jitter else "in step"
-
-
-def _damping(damping: bool) -> str:  # noqa: FBT001 - as above
-    return "on" if damping else "off"
+    counts = ("hosts_moved", "hosts_kept", "updates", "peak_100ms", "most_of_a_host", "tor_updates")
+    return (
+        run["fault"],
+        f"{run['hosts']:,}",
+        "yes" if run["jitter"] else "no",
+        "on" if run["damping"] else "off",
+        *(f"{run[count]:,}" for count in counts),
+        steady,
+    )
 
 
 def _table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
