@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab import docker, images
-from lab.errors import LabError
+from lab.errors import LabError, NotPermittedError, UnavailableError
 
 HERE = Path(__file__).parent
 
@@ -28,10 +28,7 @@ def built() -> Iterator[list[str]]:
     """
     was_there = False
     try:
-        if os.geteuid() != 0:
-            raise LabError("containerlab needs root")
-        if shutil.which("containerlab", path=docker.path()) is None:
-            raise LabError("`make setup-containerlab` installs containerlab")
+        _check_machine()
         was_there = docker.answers()
         names = images.build(lambda _: None)
     except LabError as error:
@@ -43,3 +40,10 @@ def built() -> Iterator[list[str]]:
     yield names
     if not was_there:
         docker.down()
+
+
+def _check_machine() -> None:
+    if os.geteuid() != 0:
+        raise NotPermittedError("containerlab needs root")
+    if shutil.which("containerlab", path=docker.path()) is None:
+        raise UnavailableError("containerlab is not installed (make setup-containerlab)")

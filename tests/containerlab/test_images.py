@@ -1,4 +1,4 @@
-"""The images have what a node needs, and what runs from them has no privileges and leaves nothing."""
+"""The images have what a node needs; a lab of them has no privileges and leaves nothing."""
 
 from __future__ import annotations
 
