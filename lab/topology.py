@@ -129,7 +129,9 @@ class Link(_Model):
 class _Defaults(_Model):
     """What nodes have that do not say otherwise. In namespaces every node is root's, as it was."""
 
+    kind: Literal["linux"] = "linux"
     image: str | None = None
+    network_mode: Annotated[Literal["none"] | None, Field(alias="network-mode")] = None
     privileged: Literal[False] = False
     cap_add: Annotated[tuple[str, ...], Field(alias="cap-add")] = ()
 
@@ -158,8 +160,14 @@ class Topology:
     def __init__(self, path: Path, file: _File) -> None:
         self.path = path
         self.name = file.name
+        defaults = file.topology.defaults
         self.nodes: Mapping[str, Node] = {
-            name: node.model_copy(update={"image": node.image or file.topology.defaults.image})
+            name: node.model_copy(
+                update={
+                    "image": node.image or defaults.image,
+                    "network_mode": node.network_mode or defaults.network_mode,
+                }
+            )
             for name, node in file.topology.nodes.items()
         }
         self.links: Sequence[Link] = file.topology.links
