@@ -36,7 +36,7 @@ _INJECTOR_SESSION_ON = "lo"
 
 _MARKER = b"\xff" * 16
 _HEADER = 19
-_UPDATE = 2
+_OPEN, _UPDATE = 1, 2
 _PATH_ID = 4
 
 _MODULO = 1 << 32
@@ -133,6 +133,8 @@ class Watched:
             for ethertype in packets.ETHERTYPES
         ]
         self._streams: dict[object, Stream] = defaultdict(Stream)
+        self._opened: dict[bytes, set[object]] = defaultdict(set)
+        """By both addresses, the connections that were seen to begin."""
 
     def messages(self) -> dict[str, Any]:
         """Return what has arrived since it was asked last."""
@@ -145,7 +147,12 @@ class Watched:
                 found = segment(packet)
                 if found is None:
                     continue
+                opened = self._opened[found.flow[0]]
                 for kind, body in self._streams[found.flow].take(found):
+                    if kind == _OPEN:
+                        opened.add(found.flow)
+                    if opened and found.flow not in opened:
+                        continue  # Sent again and again to a connection that is gone.
                     if kind != _UPDATE:
                         others += 1
                         continue

@@ -43,12 +43,12 @@ did not hold; Ctrl-C ends it with what there is.
   themselves.
 - **Announced meanwhile**, in seconds from the fault: what the ToRs were told by the server, as it
   came over the wire, and the defaults that its own bgpd was told by ExaBGP. What is lost with a
-  session is told to nobody: *sessions ended*. What is used last, or drained, is announced with other
-  attributes: *announced*, too.
+  session is told to nobody: *sessions ended*. What is used last, or drained, is announced with
+  other attributes: *announced*, too.
 - **held**: everything that must hold did. The routes of server and core went where the fault says,
   and came back. **No announcement was stale**: held by a bgpd although verdict, service or
-  announcer were gone, or withdrawn later after the verdict than the hold time, 9 s. **Nothing else was
-  announced**: no prefix that is not in the file, and no default to a ToR. **All was announced
+  announcer were gone, or withdrawn later after the verdict than the hold time, 9 s. **Nothing else
+  was announced**: no prefix that is not in the file, and no default to a ToR. **All was announced
   again.** **No foreign route of the server changed**, of those that were there and of six that the
   measurement plants. Each of these checks fails in `tests/network/test_stale.py` or
   `tests/unit/test_lab_announced.py`, where it must.

@@ -36,12 +36,12 @@ def test_what_is_stale_strange_or_touched_is_found(
     fault = replace(
         down,
         inject=(
-            ip(f"route add blackhole {STRANGER} proto 42"),
+            ip(f"address add {STRANGER} dev lo"),
             originated(""),
             ip(f"route del {planted}"),
             *down.inject,
         ),
-        heal=(originated("no"), ip(f"route del blackhole {STRANGER} proto 42"), *down.heal),
+        heal=(originated("no"), ip(f"address del {STRANGER} dev lo"), *down.heal),
     )
 
     found = results.result(experiment.run(lab, fault, lambda _: None))
