@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _HERE = Path(__file__).resolve().parent
 
-_WIDTH, _LEFT, _RIGHT = 1060, 290, 130
+_WIDTH, _LEFT, _RIGHT = 1090, 320, 130
 _TOP, _LANE, _GAP = 44, 15, 13
 _LEAST_S, _MOST_S = 0.05, 30.0
 _TICKS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
