@@ -6,7 +6,7 @@ import inspect
 import re
 import shlex
 from itertools import takewhile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -60,7 +60,9 @@ def lab_command_lines(language: str, text: str) -> Iterator[list[str]]:
     for call in _calls(LAB, language, text):
         # What is run in a node is quoted where the shell would read it.
         words = shlex.split(call, comments=True)
-        yield list(takewhile(lambda word: word not in {"|", "&", "&&", ";"}, words))
+        yield list(
+            takewhile(lambda word: word not in {"|", "&", "&&", ";"} and word[0] != ">", words)
+        )
 
 
 def _calls(looks: Mapping[str, re.Pattern[str]], language: str, text: str) -> Iterator[str]:
@@ -69,8 +71,8 @@ def _calls(looks: Mapping[str, re.Pattern[str]], language: str, text: str) -> It
             yield match[1]
 
 
-def parse(arguments: list[str], command: click.Command = app) -> None:
-    """Let click read the arguments of a command line, without calling anything.
+def parse(arguments: list[str], command: click.Command = app) -> Mapping[str, Any]:
+    """Let click read the arguments of a command line, without calling anything; return them.
 
     Raises:
         click.UsageError: there is no such command, option or argument, or one is missing.
@@ -81,9 +83,9 @@ def parse(arguments: list[str], command: click.Command = app) -> None:
         try:
             context = command.make_context(name, list(arguments), parent=context)
         except click.exceptions.Exit:
-            return  # ``--version`` and the like are done with it.
+            return {}  # ``--version`` and the like are done with it.
         if not isinstance(command, click.Group) or not (rest := _rest(context)):
-            return
+            return context.params
         name, found, arguments = command.resolve_command(context, rest)
         assert found is not None
         command = found

@@ -270,16 +270,12 @@ def test_commands_of_the_laboratory_are_found() -> None:
 
 @pytest.mark.parametrize("line", LAB_COMMANDS)
 def test_commands_of_the_laboratory_are_those_that_there_are(line: str) -> None:
-    arguments = shlex.split(line)
-    parse(arguments, lab)
-    name, *rest = arguments
-    if name == "exec":
-        shown, node = rest[1:3] if rest[0] == "--topology" else ("dual-tor", rest[0])
-        assert node in topology.load(topology.find(shown)).nodes
-    elif name in {"up", "down", "status", "graph"} and rest:
-        topology.find(rest[0])
-    elif name == "fault":
-        catalogue.find(rest[0], rest[1] if len(rest) > 1 else "dual-tor")
+    given = parse(shlex.split(line), lab)
+    where = topology.find(given["name"]) if given.get("name") else None
+    if where and "node" in given:
+        assert given["node"] in topology.load(where).nodes
+    if "fault_name" in given:
+        catalogue.find(given["fault_name"], given.get("name", "dual-tor"))
 
 
 MENTIONED = sorted({line for page in PAGES for line in mentioned(prose(page))})
