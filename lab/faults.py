@@ -244,7 +244,14 @@ FAULTS = {
         Fault(
             name="exabgp-stop",
             summary="ExaBGP is stopped for 5 s (SIGSTOP): less than the session's hold time",
-            inject=(shell(dual_tor.SERVER, "kill -STOP $(cat /run/exabgp.pid)"),),
+            # Goes on by itself: however long looking takes, the hold time must not pass.
+            inject=(
+                shell(
+                    dual_tor.SERVER,
+                    "pid=$(cat /run/exabgp.pid); kill -STOP $pid; "
+                    'setsid sh -c "sleep 5; kill -CONT $pid" >/dev/null 2>&1 </dev/null &',
+                ),
+            ),
             heal=(shell(dual_tor.SERVER, "kill -CONT $(cat /run/exabgp.pid)"),),
             expected=Expected(default=_BOTH, service=_BOTH, loopback=_BOTH),
             sessions_stay=True,

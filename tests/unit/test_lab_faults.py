@@ -157,3 +157,34 @@ def test_what_a_fault_promises_can_be_kept(fault: Fault) -> None:
     assert fault.verdict in ("down", "degraded")
     # What lasts must be ended by somebody.
     assert fault.heal or not fault.lasts_s
+
+
+@pytest.fixture
+def restarted() -> Record:
+    """Return FRR restarted as it should go: the fallback carries what is new."""
+    found = record(FAULTS["frr-restart"], *BOTH)
+    found.healed_at = found.during = None
+    found.changes = [*moves(-5, *BOTH), *moves(0.4, *ONE), *moves(6.5, *BOTH)]
+    found.flows["out"] = [flow(*(i / 100 for i in range(50, 650)))]
+    found.flows["new"] = [flow(6.5, 6.51)]
+    return found
+
+
+def test_a_restart_of_frr_leaves_a_default_that_carries_what_is_new(restarted: Record) -> None:
+    assert failed(restarted) == []
+
+
+def test_a_moment_without_default_is_found(restarted: Record) -> None:
+    restarted.changes += moves(0.3)
+
+    assert failed(restarted) == [
+        f"there is a default at every moment ({family})" for family in dual_tor.FAMILIES
+    ]
+
+
+def test_a_fallback_that_carries_nothing_is_found(restarted: Record) -> None:
+    restarted.flows["new"] = restarted.flows["out"]
+
+    assert failed(restarted) == [
+        "new connections get out while others, which have the host loopback, do not"
+    ]
