@@ -77,7 +77,15 @@ def run(
         LabError: There is no Docker; see `beside`.
         TimedOutError: It did not end.
     """
-    prefix = beside()
+    return _run(beside(), command, stdin, timeout_s)
+
+
+def _run(
+    prefix: Sequence[str],
+    command: Sequence[str],
+    stdin: IO[bytes] | int = subprocess.DEVNULL,
+    timeout_s: float = _TIMEOUT_S,
+) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(
             [*prefix, *command],
@@ -102,8 +110,9 @@ def down() -> bool:
         found = _ours()
         if found is None:
             return False
-        if containers := run("docker", "ps", "--all", "--quiet").stdout.split():
-            run("docker", "rm", "--force", "--volumes", *containers)
+        prefix = _enter(found)
+        if containers := _run(prefix, ["docker", "ps", "--all", "--quiet"]).stdout.split():
+            _run(prefix, ["docker", "rm", "--force", "--volumes", *containers])
         with contextlib.suppress(ProcessLookupError):
             os.kill(found.pid, signal.SIGTERM)  # it ends its containerd first
         deadline = time.monotonic() + _TIMEOUT_S

@@ -1,4 +1,4 @@
-"""Builds the images of containerlab's nodes: of two releases, each with its own FRR, and this tree.
+"""Builds the images of containerlab's nodes: Debian 12 and 13, each with its FRR, and this tree.
 
 In two layers. The lower one is a Debian with what a node needs of the distribution: from the public
 image and apt where a registry answers, from debootstrap elsewhere; it is made once. The upper one
