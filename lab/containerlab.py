@@ -177,6 +177,8 @@ class ContainerlabDriver:
         if left := list(self._containers()):
             raise LabError(f"could not end {', '.join(left)}; {known.path} is kept")
         self._call("rm", "-rf", str(directory / f"clab-{self._lab}"), _SSH_CONFIG.format(self._lab))
+        # By which `ip netns` knows the nodes; Docker knows nothing of them.
+        self._call("rm", "-f", *(f"/run/netns/{self._container(n)}" for n in self.topology.nodes))
         known.forget()
 
     def _call(
