@@ -263,7 +263,8 @@ def test_containerlab_is_missing(stand: Stand, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("PATH", str(stand.here / "nothing"))
     result = stand.run("pass")
     result.assert_outcomes(errors=1)
-    assert "containerlab is not installed, or not in PATH" in said(result)
+    assert "containerlab is not installed, or not in PATH: https://containerlab" in said(result)
+    assert "another exception" not in said(result)
 
 
 def test_deploy_failed(stand: Stand) -> None:
