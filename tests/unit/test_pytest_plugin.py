@@ -328,6 +328,7 @@ def test_one_that_does_not_run_yet_is_waited_for(stand: Stand) -> None:
     (stand.here / "status.json").unlink()
     result = stand.run("clab['server1'].wait_whole(within=0.1)")
     result.assert_outcomes(failed=1)
+    assert "server1 is whole: not within 0.1 s, but" in said(result)
     assert "server1: bgphealth status: nothing listens" in said(result)
 
 
