@@ -108,7 +108,7 @@ def clab(request: pytest.FixtureRequest, _clab_labs: Labs) -> Iterator[Lab]:
         wanted = _clab_labs.wanted(request.path.parent, *mark.args, **mark.kwargs)
         lab = _clab_labs.up(wanted)
     except (ClabError, TypeError) as error:
-        pytest.fail(str(error), pytrace=False)
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
     try:
         yield lab
     finally:

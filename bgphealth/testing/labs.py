@@ -28,6 +28,7 @@ class Wanted(NamedTuple):
     file: Path
     name: str
     scope: str
+    renamed: bool
 
 
 class Labs:
@@ -51,7 +52,8 @@ class Labs:
         self, beside: Path, topology: str, *, name: str | None = None, scope: str = "module"
     ) -> Wanted:
         """Return what a mark wants; its file is looked for beside the test. Raises ClabError."""
-        file = (beside / topology).absolute()
+        # containerlab knows a lab by its file's path, as it is written: none is found with `..`.
+        file = Path(os.path.abspath(beside / topology))  # noqa: PTH100 - with its links left alone
         if scope not in ("module", "session"):
             raise ClabError(f"mark clab: scope is 'module' or 'session', not {scope!r}")
         try:
@@ -60,7 +62,8 @@ class Labs:
             raise ClabError(f"mark clab: {file}: {error.strerror}") from None
         if name is None and named is None:
             raise ClabError(f"mark clab: {file}: the topology has no `name:`")
-        return Wanted(file, name or (named[1] if named else ""), scope)
+        of_file = named[1] if named else ""
+        return Wanted(file, name or of_file, scope, name not in (None, of_file))
 
     def up(self, wanted: Wanted) -> Lab:
         """Return a lab, deployed if it is not up already. Raises ClabError."""
@@ -137,10 +140,16 @@ class Labs:
             lab.heal()
             return
         self._run(self._destroy(wanted), _DESTROY_TIMEOUT_S)
+        if left := self._containers(wanted.name):  # It may find nothing to destroy, and say so not.
+            names = ", ".join(map(_container, left.values()))
+            raise ClabError(f"{self._destroy_line(wanted)}\nended well, but left {names}")
 
     def _destroy(self, wanted: Wanted) -> list[str]:
-        topology = ["--topo", str(wanted.file), "--name", wanted.name]
-        return ["containerlab", "destroy", *topology, "--cleanup"]
+        if not wanted.renamed:
+            return ["containerlab", "destroy", "--topo", str(wanted.file), "--cleanup"]
+        # With the file containerlab reads its name there, and would end the lab of that name.
+        containers = self._containers(wanted.name)
+        return ["docker", "rm", "--force", "--volumes", *map(_container, containers.values())]
 
     def _destroy_line(self, wanted: Wanted) -> str:
         return self._programs.line(*self._destroy(wanted))

@@ -39,9 +39,9 @@ class Node(Breakable):
     @cached_property
     def has_bgphealth(self) -> bool:
         """Return whether bgphealth is to run here: it is installed, and has a file."""
-        return self.has("bgphealth") and not self.exec(
-            "sh", "-c", 'test -e "${BGPHEALTH_CONFIG:-/etc/bgphealth/bgphealth.yaml}"', check=False
-        ).returncode  # fmt: skip
+        has_file = 'test -e "${BGPHEALTH_CONFIG:-/etc/bgphealth/bgphealth.yaml}"'
+        done = self.exec("sh", "-c", f"command -v bgphealth && {has_file}", check=False)
+        return done.returncode == 0
 
     def status(self) -> Status:
         """Ask a running bgphealth how it stands. Raises NodeError: it does not answer."""

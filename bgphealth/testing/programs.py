@@ -50,9 +50,10 @@ class Programs:
                 check=False,
             )
         except FileNotFoundError:
+            how = ": https://containerlab.dev/install/" if command[0] == "containerlab" else ""
             raise ClabError(
-                f"{command[0]} is not installed, or not in PATH. containerlab: "
-                "https://containerlab.dev/install/; elsewhere than here: --clab-command"
+                f"{command[0]} is not installed, or not in PATH{how}.\n"
+                "--clab-command says how containerlab and docker are run, here or elsewhere."
             ) from None
         except OSError as error:
             raise ClabError(f"{command[0]}: {error.strerror}") from None

@@ -28,13 +28,15 @@ deploy)
     [ ! -e "$HERE/refused" ] || { echo "ERROR no image of that name" >&2; exit 1; }
     ;;
 inspect) if [ -e "$HERE/up" ]; then cat "$HERE/inspect.json"; else echo '{}'; fi ;;
-destroy) rm -f "$HERE/up" ;;
+destroy) [ -e "$HERE/stays" ] || rm -f "$HERE/up" ;;
 esac
 """
 DOCKER = """\
 #!/bin/sh
+verb=$1
 shift
 echo "$*" >>"$HERE/calls"
+[ "$verb" != rm ] || rm -f "$HERE/up"
 shift
 case $* in
 *"date +"*) echo 1000.5 ;;
@@ -158,9 +160,21 @@ def test_a_lab_is_deployed_and_destroyed(stand: Stand) -> None:
     result = stand.run("assert list(clab) == ['server1', 'tor2']", "clab['server1'].wait_whole()")
     result.assert_outcomes(passed=1)
     assert stand.verbs() == ["deploy", "destroy"]
-    topology = f"--topo {stand.here}/my.clab.yml --name mine"
-    assert f"containerlab deploy {topology}" in stand.calls
+    topology = f"--topo {stand.here}/my.clab.yml"
+    assert f"containerlab deploy {topology} --name mine" in stand.calls
     assert f"containerlab destroy {topology} --cleanup" in stand.calls
+
+
+def test_the_file_is_named_as_containerlab_finds_it_again(stand: Stand) -> None:
+    stand.run("pass", mark="'below/../my.clab.yml'").assert_outcomes(passed=1)
+    assert f"containerlab destroy --topo {stand.here}/my.clab.yml --cleanup" in stand.calls
+
+
+def test_what_destroy_leaves_is_said(stand: Stand) -> None:
+    (stand.here / "stays").touch()
+    result = stand.run("pass")
+    result.assert_outcomes(passed=1, errors=1)
+    assert "ended well, but left clab-mine-server1, clab-mine-tor2" in said(result)
 
 
 def test_each_module_has_its_own(stand: Stand) -> None:
@@ -175,10 +189,17 @@ def test_a_lab_of_the_session_is_shared(stand: Stand) -> None:
 
 
 def test_a_name_of_its_own(stand: Stand) -> None:
+    """containerlab would end the lab of the name that is in the file."""
+    (stand.here / "my.clab.yml").write_text("name: another\n")
+    stand.run("pass", mark="'my.clab.yml', name='mine'").assert_outcomes(passed=1)
+    assert any(line.endswith("--name mine") for line in stand.calls)
+    assert "--force --volumes clab-mine-server1 clab-mine-tor2" in stand.calls
+    assert stand.verbs() == ["deploy"]
+
+
+def test_nothing_came_up(stand: Stand) -> None:
     stand.write("inspect.json", {})
-    result = stand.run("pass", mark="'my.clab.yml', name='another'")
-    assert any(line.endswith("--name another") for line in stand.calls)
-    assert "lab another: not running: all" in said(result)
+    assert "lab mine: not running: all" in said(stand.run("pass"))
 
 
 def test_a_lab_that_is_up_is_not_touched(stand: Stand) -> None:
@@ -263,7 +284,8 @@ def test_containerlab_is_missing(stand: Stand, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("PATH", str(stand.here / "nothing"))
     result = stand.run("pass")
     result.assert_outcomes(errors=1)
-    assert "containerlab is not installed, or not in PATH" in said(result)
+    assert "containerlab is not installed, or not in PATH: https://containerlab" in said(result)
+    assert "another exception" not in said(result)
 
 
 def test_deploy_failed(stand: Stand) -> None:
@@ -327,6 +349,7 @@ def test_one_that_does_not_run_yet_is_waited_for(stand: Stand) -> None:
     (stand.here / "status.json").unlink()
     result = stand.run("clab['server1'].wait_whole(within=0.1)")
     result.assert_outcomes(failed=1)
+    assert "server1 is whole: not within 0.1 s, but" in said(result)
     assert "server1: bgphealth status: nothing listens" in said(result)
 
 
