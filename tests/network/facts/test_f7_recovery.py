@@ -64,9 +64,11 @@ def test_f7_an_uplink_never_recovers_without_them(server: Lab) -> None:
     )
     server.server("bgphealth", "-c", WITHOUT_TABLES, "render", "exabgp", "-o", "/etc/exabgp")
     server.restart_exabgp()
+    # Not before: of two defaults that do not come at once, the first would keep the other away.
+    server.eventually("both defaults are injected", server.is_injected_by_both, IPV4)
+    assert "179" in server.server("ip", "-N", "rule")
     for option in ("-4", "-6"):
         server.server("ip", option, "rule", "flush", "protocol", "179")
-    server.eventually("both defaults are injected", server.is_injected_by_both, IPV4)
     with useless_tor2(server):
         server.eventually("tor2's default is withdrawn", lambda: withdrawn_from_tor2(server))
     server.throughout(NEVER_S, "tor2 stays out", lambda: withdrawn_from_tor2(server))
