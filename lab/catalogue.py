@@ -34,18 +34,27 @@ def made_on(topology: str) -> dict[str, Fault]:
     has_bgphealth = scene.of(topology).log is not None
     others = scene.elsewhere(load(find_file(topology)))
     return {
-        name: _with(fault, others)
+        name: _with(fault, others, topology)
         for name, fault in faults.items()
         if has_bgphealth or not fault.needs_bgphealth
     }
 
 
-def _with(fault: Fault, others: frozenset[str]) -> Fault:
+_UNTIL_LEFT_S: Final = 5.0
+"""Longer than it takes to find a service down, to ask bgpd who else has it, and to withdraw it."""
+
+
+def _with(fault: Fault, others: frozenset[str], topology: str) -> Fault:
     """Return a fault of server1 where others, behind these routers, have the service as well."""
     expected = fault.expected
     if not others or expected.service is None:
         return fault
-    return replace(fault, expected=replace(expected, service=expected.service | others))
+    lasts_s = fault.lasts_s
+    if not expected.service:
+        # A guarded service is a last resort until another one has been there for a while.
+        lasts_s = max(lasts_s, scene.settings(topology).guarded_settle_s + _UNTIL_LEFT_S)
+    there = replace(expected, service=expected.service | others)
+    return replace(fault, expected=there, lasts_s=lasts_s)
 
 
 def find(name: str, topology: str) -> Fault:
