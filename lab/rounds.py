@@ -127,7 +127,7 @@ def turn(driver: Driver, contender: Contender, fault: Fault, seconds: float, pha
         LabError: It could not be measured.
     """
     watcher = watch.RouteWatch(driver)
-    meter = Meter(driver, FLOWS, INTERVAL_S, contender.source_moves)
+    meter = meter_of(contender, driver)
     try:
         watcher.start()
         _wait_ready(driver, watcher, contender)
@@ -146,6 +146,11 @@ def turn(driver: Driver, contender: Contender, fault: Fault, seconds: float, pha
         meter.abandon()
         watcher.stop()
     return _seen(flows, changes, fault, fault_at, lasted_s)
+
+
+def meter_of(contender: Contender, driver: Driver) -> Meter:
+    """Return what sends during a turn; where the source moves, each datagram chooses its own."""
+    return Meter(driver, FLOWS, INTERVAL_S, reopened=contender.source_moves)
 
 
 def _wait_ready(driver: Driver, watcher: watch.RouteWatch, contender: Contender) -> None:

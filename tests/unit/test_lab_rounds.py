@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import re
-from typing import Any
+import subprocess
+from types import SimpleNamespace
+from typing import Any, cast
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -14,6 +17,7 @@ from lab import contenders, dual_tor, rounds, rounds_report, rounds_table, watch
 from lab.contenders import CONTENDERS, Contender, topology_of
 from lab.faults import FAULTS
 from lab.meter import Flow
+from lab.namespaces import NamespaceDriver
 from lab.rounds import INTERVAL_S, Turn
 
 
@@ -108,6 +112,36 @@ def test_every_file_is_used() -> None:
     }
 
     assert used == {path for path in contenders.HERE.rglob("*") if path.is_file()}
+
+
+class Sending(NamespaceDriver):
+    """A lab that is not there; what its senders are told is kept."""
+
+    def __init__(self, contender: Contender) -> None:
+        super().__init__(topology_of(contender))
+        self.orders: list[tuple[str, io.StringIO]] = []
+
+    def run(self, *_: object, **__: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess([], 0, "[]", "")
+
+    def popen(self, node: str, *_: object, **__: object) -> subprocess.Popen[str]:
+        order = io.StringIO()
+        self.orders.append((node, order))
+        started = SimpleNamespace(stdin=order, stdout=io.StringIO("started\n"))
+        return cast("subprocess.Popen[str]", started)
+
+
+@pytest.mark.parametrize(("name", "keeps"), [("keepalived", False), ("bgphealth", True)])
+def test_where_the_source_moves_each_datagram_chooses(name: str, keeps: bool) -> None:  # noqa: FBT001
+    contender = CONTENDERS[name]
+    driver = Sending(contender)
+
+    rounds.meter_of(contender, driver).start()
+
+    assert contender.source_moves is not keeps
+    (inward, _), (outward, order) = driver.orders
+    assert (inward, outward) == (dual_tor.CORE, dual_tor.SERVER)
+    assert {flow["connected"] for flow in json.loads(order.getvalue())["flows"]} == {keeps}
 
 
 def test_who_is_not_installed_says_how_to_get_there() -> None:
