@@ -135,9 +135,7 @@ def turn(driver: Driver, contender: Contender, fault: Fault, seconds: float, pha
         meter.start()
         time.sleep(_BASELINE_S + phase)
         fault_at = time.monotonic()
-        faults.run_steps(driver, fault.inject)
-        if contender.told is not None:
-            driver.run(dual_tor.SERVER, ["sh", "-c", contender.told])
+        faults.run_steps(driver, steps(contender, fault))
         _wait_moved(watcher, contender, fault, fault_at, seconds)
         lasted_s = time.monotonic() - fault_at
         flows = meter.stop()
@@ -151,6 +149,13 @@ def turn(driver: Driver, contender: Contender, fault: Fault, seconds: float, pha
 def meter_of(contender: Contender, driver: Driver) -> Meter:
     """Return what sends during a turn; where the source moves, each datagram chooses its own."""
     return Meter(driver, FLOWS, INTERVAL_S, reopened=contender.source_moves)
+
+
+def steps(contender: Contender, fault: Fault) -> tuple[faults.Step, ...]:
+    """Return what makes the fault, and tells those who see nothing of it at the same time."""
+    if contender.told is None:
+        return fault.inject
+    return (*fault.inject, faults.shell(dual_tor.SERVER, contender.told))
 
 
 def _wait_ready(driver: Driver, watcher: watch.RouteWatch, contender: Contender) -> None:

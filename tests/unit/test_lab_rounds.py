@@ -6,6 +6,7 @@ import io
 import json
 import re
 import subprocess
+import threading
 from types import SimpleNamespace
 from typing import Any, cast
 from xml.etree import ElementTree as ET
@@ -13,7 +14,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from rich.console import Console
 
-from lab import contenders, dual_tor, rounds, rounds_report, rounds_table, watch
+from lab import contenders, dual_tor, faults, rounds, rounds_report, rounds_table, watch
 from lab.contenders import CONTENDERS, Contender, topology_of
 from lab.faults import FAULTS
 from lab.meter import Flow
@@ -142,6 +143,20 @@ def test_where_the_source_moves_each_datagram_chooses(name: str, keeps: bool) ->
     (inward, _), (outward, order) = driver.orders
     assert (inward, outward) == (dual_tor.CORE, dual_tor.SERVER)
     assert {flow["connected"] for flow in json.loads(order.getvalue())["flows"]} == {keeps}
+
+
+@pytest.mark.parametrize("name", rounds.NAMES)
+def test_who_is_told_is_told_while_the_fault_is_made(name: str) -> None:
+    both = threading.Barrier(2)
+
+    class Waiting(Sending):
+        def run(self, *said: object, **_: object) -> subprocess.CompletedProcess[str]:
+            both.wait(timeout=10)  # Each until the other has begun.
+            return super().run(*said)
+
+    floor = CONTENDERS["bare-helper"]
+    faults.run_steps(Waiting(floor), rounds.steps(floor, FAULTS[name]))
+    assert rounds.steps(CONTENDERS["frr"], FAULTS[name]) == FAULTS[name].inject
 
 
 def test_who_is_not_installed_says_how_to_get_there() -> None:
