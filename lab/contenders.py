@@ -110,7 +110,7 @@ _ALL_CONTENDERS: Final = (
     ),
     Contender(
         "bgphealth-fast",
-        "bgphealth, 50 ms × 3",
+        "bgphealth, 50 ms × 3, 25 ms on suspicion",
         {_FILE: "bgphealth-fast/bgphealth.yaml"},
         base=dual_tor.NAME,
         period_s=0.05,
