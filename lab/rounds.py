@@ -1,4 +1,4 @@
-"""Compares bgphealth with its peers: the same fault, in rounds in which each has its turn.
+"""``python -m lab compare``: the same fault, in rounds in which each of the peers has its turn.
 
 A turn has a lab of its own, so that nothing else runs on the machine and nothing is left of the
 turn before. It is not healed but taken down: what is compared is how long traffic stands still.
