@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any, Final
 
-from lab import convergence, dual_tor, faults, watch
+from bgphealth.frr.state import UnreadableError, parse_bfd_peers
+from lab import convergence, dual_tor, faults, scene, watch
 from lab.contenders import CONTENDERS, topology_of
 from lab.errors import LabError, TimedOutError
 from lab.measured import lab_up, machine
@@ -160,20 +161,36 @@ def steps(contender: Contender, fault: Fault) -> tuple[faults.Step, ...]:
 
 def _wait_ready(driver: Driver, watcher: watch.RouteWatch, contender: Contender) -> None:
     """Wait until traffic goes as it should, and until those who count answers have counted."""
-    both = tuple(dual_tor.TOR_BEHIND.values())
-
-    def missing() -> list[str]:
-        if not watcher.is_ready():
-            return ["a first report of the route listeners"]
-        return [
-            f"{name} {family} is over {'+'.join(change.uplinks) or 'nothing'}"
-            for (name, family), change in watcher.now().items()
-            if change.uplinks != (contender.used if name == "default" else both)
-        ]
-
-    convergence.wait_until(f"{contender.name}: ready", missing, _READY_S)
+    convergence.wait_until(
+        f"{contender.name}: ready", lambda: unready(driver, watcher, contender), _READY_S
+    )
     if contender.base == dual_tor.NAME and contender.told is None:
         convergence.wait_converged(driver)
+
+
+def unready(driver: Driver, watcher: watch.RouteWatch, contender: Contender) -> list[str]:
+    """Return which routes are not where they should be, and which session BFD does not watch."""
+    if not watcher.is_ready():
+        return ["a first report of the route listeners"]
+    both = tuple(dual_tor.TOR_BEHIND.values())
+    astray = [
+        f"{name} {family} is over {'+'.join(change.uplinks) or 'nothing'}"
+        for (name, family), change in watcher.now().items()
+        if change.uplinks != (contender.used if name == "default" else both)
+    ]
+    return astray or (_unwatched(driver) if contender.has_bfd else [])
+
+
+def _unwatched(driver: Driver) -> list[str]:
+    done = driver.run(dual_tor.SERVER, ["vtysh", "-c", "show bfd peers json"], check=False)
+    try:
+        peers = parse_bfd_peers(done.stdout.encode())
+    except UnreadableError as error:
+        return [f"BFD: {error}"]
+    up = {str(peer.address) for peer in peers if peer.is_up}
+    tors = scene.of(driver.topology.name).link_gateway
+    wanted = [address for family in dual_tor.FAMILIES for address in tors[family].values()]
+    return [f"BFD with {address} is not up" for address in wanted if address not in up]
 
 
 def _wait_moved(
