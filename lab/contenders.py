@@ -56,6 +56,8 @@ class Contender:
     """A last command in some nodes."""
     tor_files: Mapping[str, str] = field(default_factory=dict)
     """As `files`, in both ToRs."""
+    has_bfd: bool = False
+    """Whether BFD must watch each of the server's sessions before anything is measured."""
     told: str | None = None
     """A line for the server's shell when the fault has been made: who detects nothing is told."""
 
@@ -110,7 +112,7 @@ _ALL_CONTENDERS: Final = (
     ),
     Contender(
         "bgphealth-fast",
-        "bgphealth, 50 ms × 3",
+        "bgphealth, 50 ms × 3, 25 ms on suspicion",
         {_FILE: "bgphealth-fast/bgphealth.yaml"},
         base=dual_tor.NAME,
         period_s=0.05,
@@ -200,6 +202,7 @@ _ALL_CONTENDERS: Final = (
         moves=frozenset(),
         then=dict.fromkeys((dual_tor.SERVER, *_BOTH), _ADD_BFD),
         tor_files={**_BFD, "/etc/lab/bfd.conf": "frr-bfd/tor.conf"},
+        has_bfd=True,
         round_s=21,
     ),
 )

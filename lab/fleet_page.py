@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lab.fleet_faults import FAULTS
+from lab.picture import COLOURS, style
 
 ROUTES_PER_S = 3000
 """What bgpd took from ExaBGP where it was measured: 5,000 routes in 1.6 s, batched (FRR 8.4)."""
@@ -32,6 +33,7 @@ _COLUMNS = (
     "at one ToR",
     "steady",
 )
+_HEARD = ("who", "UPDATEs", "most in 1 s", "routes", "that second, at 3,000 routes/s")
 
 
 def in_words(damping: bool, jitter: bool) -> str:  # noqa: FBT001 - a variant's own two fields
@@ -54,8 +56,7 @@ def blocks(found: Mapping[str, Any]) -> dict[str, str]:
     return {
         "size": _size(found),
         "runs": _table(_COLUMNS, map(_row, found["runs"])),
-        "heard": _table(("who", "UPDATEs", "most in 1 s", "routes", "at 3,000 routes/s"),
-                        _heard(found)),
+        "heard": _table(_HEARD, _heard(found)),
         "chance": _chance(found),
         "asked": _asked(found),
         "appetite": _table(("the target loses", "it is asked, per path", "the others are asked"),
@@ -149,9 +150,9 @@ def _heard(found: Mapping[str, Any]) -> Iterable[tuple[str, ...]]:
         (f"a ToR, from {spines} spines, at most", run["updates"] * spines, run["peak_1s"] * spines),
         ("each spine, if ToRs announce a prefix per rack", 0, 0),
     ):
-        routes = updates * found["prefixes"]
-        took = f"{routes / ROUTES_PER_S:.1f} s"
-        yield who, f"{updates:,}", f"{peak:,}", f"{routes:,}", took
+        # The fall and the return are apart: what has to be worked off is the greater of the two.
+        took = f"{peak * found['prefixes'] / ROUTES_PER_S:.1f} s"
+        yield who, f"{updates:,}", f"{peak:,}", f"{updates * found['prefixes']:,}", took
 
 
 def _chance(found: Mapping[str, Any]) -> str:
@@ -216,15 +217,10 @@ def _ms(seconds: float) -> str:
 # The picture
 
 _WIDTH, _LEFT, _RIGHT, _HIGH, _GAP = 1060, 64, 20, 84, 58
-_STYLE = """
-  svg { --paper: #ffffff; --ink: #1b2430; --muted: #4a5665; --grid: #d7dde4; --track: #eef1f4;
-        --bar: #1d4ed8; --mark: #f2a7a0; }
-  @media (prefers-color-scheme: dark) {
-    svg { --paper: #14191f; --ink: #e6eaee; --muted: #a9b4c0; --grid: #39434e; --track: #1f262e;
-          --bar: #7aa2f7; --mark: #7d2620; }
-  }
-  text { fill: var(--ink); } .muted { fill: var(--muted); } .bar { fill: var(--bar); }
-  .grid { stroke: var(--grid); } .track { fill: var(--track); } .mark { fill: var(--mark); }
+_COLOURS = {"bar": (COLOURS["out"], "#7aa2f7"), "mark": ("#f2a7a0", "#7d2620")}
+_STYLE = """\
+  .grid { stroke: var(--grid); } .track { fill: var(--track); }
+  .bar { fill: var(--bar); } .mark { fill: var(--mark); }
 """
 
 
@@ -240,7 +236,7 @@ def svg(found: Mapping[str, Any]) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {y:.0f}" role="img" '
         f'aria-label="{escape(title)}" font-family="system-ui, sans-serif" font-size="12">'
-        f'<style>{_STYLE}</style><rect width="100%" height="100%" fill="var(--paper)"/>'
+        f'{style(_STYLE, **_COLOURS)}<rect width="100%" height="100%" fill="var(--paper)"/>'
         f"{''.join(parts)}</svg>\n"
     )
 

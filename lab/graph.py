@@ -15,6 +15,7 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Final
 
 from bgphealth import config
+from lab.picture import style
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -42,20 +43,20 @@ _TITLE = 22.0
 _LONGEST = 56
 """Characters in a line of addresses."""
 
-_STYLE = """\
-  svg { --paper: #ffffff; --ink: #1b2430; --muted: #4a5665; --box: #f4f6f8; --edge: #b9c3cd;
-        --server: #e3f1e8; --server-edge: #6fae88; --link: #7b8794; --port: #ffffff; }
-  @media (prefers-color-scheme: dark) {
-    svg { --paper: #14191f; --ink: #e6eaee; --muted: #a9b4c0; --box: #1f262e; --edge: #4a5665;
-          --server: #1b3326; --server-edge: #3f7d5a; --link: #7b8794; --port: #14191f; }
-  }
-  text { fill: var(--ink); } .muted { fill: var(--muted); }
+_COLOURS: Final = {
+    "box": ("#f4f6f8", "#1f262e"),
+    "edge": ("#b9c3cd", "#4a5665"),
+    "server": ("#e3f1e8", "#1b3326"),
+    "server-edge": ("#6fae88", "#3f7d5a"),
+    "link": ("#7b8794", "#7b8794"),
+}
+_STYLE: Final = """\
   .name { font: 600 14px system-ui, sans-serif; }
   .port, .address { font: 10px ui-monospace, "DejaVu Sans Mono", monospace; }
   .port { font-weight: 600; } .about { font: 11px system-ui, sans-serif; }
   .node { fill: var(--box); stroke: var(--edge); }
   .host { fill: var(--server); stroke: var(--server-edge); }
-  .cell { fill: var(--port); stroke: var(--edge); stroke-width: 0.8; }
+  .cell { fill: var(--paper); stroke: var(--edge); stroke-width: 0.8; }
   .link { fill: none; stroke: var(--link); stroke-width: 1.4; }
   .link:hover { stroke: #1d4ed8; stroke-width: 2.6; }
 """
@@ -142,7 +143,7 @@ def svg(topology: Topology) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
         f'viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-label="{label}">'
-        f"<style>\n{_STYLE}</style>\n"
+        f"{style(_STYLE, **_COLOURS)}"
         '<rect width="100%" height="100%" fill="var(--paper)"/>\n' + "\n".join(parts) + "\n</svg>\n"
     )
 

@@ -105,10 +105,10 @@ class Meter:
     driver: Driver
     flows_per_family: Mapping[str, int] = field(default_factory=lambda: FLOWS)
     interval_s: float = INTERVAL_S
-    new_connections: bool = False
+    new_connections: bool = field(default=False, kw_only=True)
     """Whether there is a direction ``new`` as well: as ``out``, but with the source that the kernel
     chooses for each datagram."""
-    reopened: bool = False
+    reopened: bool = field(default=False, kw_only=True)
     """Whether each datagram gets its own choice of a source, as a new connection would, also where
     a topology's flows keep theirs."""
     _agents: dict[str, subprocess.Popen[str]] = field(default_factory=dict)

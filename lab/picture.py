@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 
 COLOURS = {"in": "#c2410c", "out": "#1d4ed8"}
 INK, MUTED, GRID, TRACK = "#1b2430", "#4a5665", "#d7dde4", "#eef1f4"
+_PALETTE = {
+    "paper": ("#ffffff", "#14191f"),
+    "ink": (INK, "#e6eaee"),
+    "muted": (MUTED, "#a9b4c0"),
+    "grid": (GRID, "#39434e"),
+    "track": (TRACK, "#1f262e"),
+}
+"""By light and by night: for pictures that stand alone and follow their reader's choice."""
 _MARKS = {
     "fault": "#b3261e",
     "verdict": "#7c3aed",
@@ -113,6 +121,25 @@ def _bar(x: float, y: float, width: float, colour: str, tip: str = "") -> str:
 def text(x: float, y: float, words: str, anchor: str = "start", colour: str = INK) -> str:
     """Return words as an SVG element."""
     return f'<text x="{x}" y="{y}" text-anchor="{anchor}" fill="{colour}">{escape(words)}</text>'
+
+
+def style(rules: str, **own: tuple[str, str]) -> str:
+    """Return the style of a picture that stands alone: CSS with the colours as variables.
+
+    Args:
+        rules: what else is in it.
+        own: colours that only this picture has, by light and by night.
+    """
+    light, dark = (
+        " ".join(f"--{name}: {pair[which]};" for name, pair in (_PALETTE | own).items())
+        for which in (0, 1)
+    )
+    return (
+        f"<style>\n  svg {{ {light} }}\n"
+        f"  @media (prefers-color-scheme: dark) {{ svg {{ {dark} }} }}\n"
+        "  text { fill: var(--ink); } .muted { fill: var(--muted); }\n"
+        f"{rules}</style>\n"
+    )
 
 
 def _axis(start: float, end: float, x: Callable[[float], float], bottom: float) -> list[str]:

@@ -1,4 +1,4 @@
-"""Compares bgphealth with its peers: the same fault, in rounds in which each has its turn.
+"""``python -m lab compare``: the same fault, in rounds in which each of the peers has its turn.
 
 A turn has a lab of its own, so that nothing else runs on the machine and nothing is left of the
 turn before. It is not healed but taken down: what is compared is how long traffic stands still.
@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any, Final
 
-from lab import convergence, dual_tor, faults, watch
+from bgphealth.frr.state import UnreadableError, parse_bfd_peers
+from lab import convergence, dual_tor, faults, scene, watch
 from lab.contenders import CONTENDERS, topology_of
 from lab.errors import LabError, TimedOutError
 from lab.measured import lab_up, machine
@@ -127,7 +128,7 @@ def turn(driver: Driver, contender: Contender, fault: Fault, seconds: float, pha
         LabError: It could not be measured.
     """
     watcher = watch.RouteWatch(driver)
-    meter = Meter(driver, FLOWS, INTERVAL_S, contender.source_moves)
+    meter = meter_of(contender, driver)
     try:
         watcher.start()
         _wait_ready(driver, watcher, contender)
@@ -135,9 +136,7 @@ def turn(driver: Driver, contender: Contender, fault: Fault, seconds: float, pha
         meter.start()
         time.sleep(_BASELINE_S + phase)
         fault_at = time.monotonic()
-        faults.run_steps(driver, fault.inject)
-        if contender.told is not None:
-            driver.run(dual_tor.SERVER, ["sh", "-c", contender.told])
+        faults.run_steps(driver, steps(contender, fault))
         _wait_moved(watcher, contender, fault, fault_at, seconds)
         lasted_s = time.monotonic() - fault_at
         flows = meter.stop()
@@ -148,22 +147,50 @@ def turn(driver: Driver, contender: Contender, fault: Fault, seconds: float, pha
     return _seen(flows, changes, fault, fault_at, lasted_s)
 
 
+def meter_of(contender: Contender, driver: Driver) -> Meter:
+    """Return what sends during a turn; where the source moves, each datagram chooses its own."""
+    return Meter(driver, FLOWS, INTERVAL_S, reopened=contender.source_moves)
+
+
+def steps(contender: Contender, fault: Fault) -> tuple[faults.Step, ...]:
+    """Return what makes the fault, and tells those who see nothing of it at the same time."""
+    if contender.told is None:
+        return fault.inject
+    return (*fault.inject, faults.shell(dual_tor.SERVER, contender.told))
+
+
 def _wait_ready(driver: Driver, watcher: watch.RouteWatch, contender: Contender) -> None:
     """Wait until traffic goes as it should, and until those who count answers have counted."""
-    both = tuple(dual_tor.TOR_BEHIND.values())
-
-    def missing() -> list[str]:
-        if not watcher.is_ready():
-            return ["a first report of the route listeners"]
-        return [
-            f"{name} {family} is over {'+'.join(change.uplinks) or 'nothing'}"
-            for (name, family), change in watcher.now().items()
-            if change.uplinks != (contender.used if name == "default" else both)
-        ]
-
-    convergence.wait_until(f"{contender.name}: ready", missing, _READY_S)
+    convergence.wait_until(
+        f"{contender.name}: ready", lambda: unready(driver, watcher, contender), _READY_S
+    )
     if contender.base == dual_tor.NAME and contender.told is None:
         convergence.wait_converged(driver)
+
+
+def unready(driver: Driver, watcher: watch.RouteWatch, contender: Contender) -> list[str]:
+    """Return which routes are not where they should be, and which session BFD does not watch."""
+    if not watcher.is_ready():
+        return ["a first report of the route listeners"]
+    both = tuple(dual_tor.TOR_BEHIND.values())
+    astray = [
+        f"{name} {family} is over {'+'.join(change.uplinks) or 'nothing'}"
+        for (name, family), change in watcher.now().items()
+        if change.uplinks != (contender.used if name == "default" else both)
+    ]
+    return astray or (_unwatched(driver) if contender.has_bfd else [])
+
+
+def _unwatched(driver: Driver) -> list[str]:
+    done = driver.run(dual_tor.SERVER, ["vtysh", "-c", "show bfd peers json"], check=False)
+    try:
+        peers = parse_bfd_peers(done.stdout.encode())
+    except UnreadableError as error:
+        return [f"BFD: {error}"]
+    up = {str(peer.address) for peer in peers if peer.is_up}
+    tors = scene.of(driver.topology.name).link_gateway
+    wanted = [address for family in dual_tor.FAMILIES for address in tors[family].values()]
+    return [f"BFD with {address} is not up" for address in wanted if address not in up]
 
 
 def _wait_moved(

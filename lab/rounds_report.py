@@ -1,4 +1,4 @@
-"""The report of a comparison with the peers: one HTML file with a plot of every round."""
+"""The report of ``python -m lab compare``: one HTML file with a plot of every round."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A comparison with the peers in words: a table on the terminal, and those of the docs."""
+"""``python -m lab compare`` in words: a table on the terminal, and those of ``docs/compare.md``."""
 
 from __future__ import annotations
 

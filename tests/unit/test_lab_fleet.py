@@ -19,6 +19,7 @@ from lab.fleet_faults import FAULTS, Fabric, Variant, beyond
 DARK = FAULTS["spine-dark"]
 OWN_TIME = Variant(damping=True, jitter=True)
 IN_STEP = Variant(damping=True, jitter=False)
+DOCS = Path(__file__).parents[2] / "docs"
 FEW = Fabric(hosts=24, rack=6)
 
 A, B = ip_network("192.0.2.1/32"), ip_network("192.0.2.2/32")
@@ -147,6 +148,15 @@ def test_where_a_policed_target_settles() -> None:
     assert asked == pytest.approx(5 + 20 * loss)
     assert asked * (1 - loss) == pytest.approx(4.0)
     assert loss > 0.5  # Not the fifth that is missing at first.
+
+
+def test_what_falls_and_comes_back_later_is_no_burst() -> None:
+    found = json.loads((DOCS / "fleet.json").read_text(encoding="utf-8"))
+    run = fleet_page.of(found, "spine-dark", damping=True, jitter=True)
+    run |= {"updates": 6000, "peak_1s": 3000, "tor_updates": 30, "tor_peak_1s": 15}
+    cells = [row.split(" | ") for row in fleet_page.blocks(found)["heard"].splitlines()]
+    (spine,) = (row for row in cells if row[0].startswith("| each spine, and"))
+    assert spine[1:] == ["6,000", "3,000", "12,000", "2.0 s |"]
 
 
 @pytest.mark.parametrize(

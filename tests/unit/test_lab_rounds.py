@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import io
+import json
 import re
-from typing import Any
+import subprocess
+import threading
+from types import SimpleNamespace
+from typing import Any, cast
 from xml.etree import ElementTree as ET
 
 import pytest
 from rich.console import Console
 
-from lab import contenders, dual_tor, rounds, rounds_report, rounds_table, watch
+from lab import contenders, dual_tor, faults, rounds, rounds_report, rounds_table, watch
 from lab.contenders import CONTENDERS, Contender, topology_of
 from lab.faults import FAULTS
 from lab.meter import Flow
+from lab.namespaces import NamespaceDriver
 from lab.rounds import INTERVAL_S, Turn
 
 
@@ -108,6 +113,94 @@ def test_every_file_is_used() -> None:
     }
 
     assert used == {path for path in contenders.HERE.rglob("*") if path.is_file()}
+
+
+class Sending(NamespaceDriver):
+    """A lab that is not there; what its senders are told is kept."""
+
+    def __init__(self, contender: Contender) -> None:
+        super().__init__(topology_of(contender))
+        self.orders: list[tuple[str, io.StringIO]] = []
+
+    def run(self, *_: object, **__: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess([], 0, "[]", "")
+
+    def popen(self, node: str, *_: object, **__: object) -> subprocess.Popen[str]:
+        order = io.StringIO()
+        self.orders.append((node, order))
+        started = SimpleNamespace(stdin=order, stdout=io.StringIO("started\n"))
+        return cast("subprocess.Popen[str]", started)
+
+
+def whole(driver: NamespaceDriver) -> watch.RouteWatch:
+    """Return what has seen every route over both ToRs."""
+    watcher = watch.RouteWatch(driver)
+    for route in watch.ROUTES:
+        node = dual_tor.SERVER if route == "default" else dual_tor.CORE
+        for family in dual_tor.FAMILIES:
+            told = {"at": 1.0, "route": f"{route} {family}", "interfaces": ["eth1", "eth2"]}
+            watcher.heard(node, {**told, "source": None})
+    return watcher
+
+
+@pytest.mark.parametrize(("name", "keeps"), [("keepalived", False), ("bgphealth", True)])
+def test_where_the_source_moves_each_datagram_chooses(name: str, keeps: bool) -> None:  # noqa: FBT001
+    contender = CONTENDERS[name]
+    driver = Sending(contender)
+
+    rounds.meter_of(contender, driver).start()
+
+    assert contender.source_moves is not keeps
+    (inward, _), (outward, order) = driver.orders
+    assert (inward, outward) == (dual_tor.CORE, dual_tor.SERVER)
+    assert {flow["connected"] for flow in json.loads(order.getvalue())["flows"]} == {keeps}
+
+
+@pytest.mark.parametrize("name", rounds.NAMES)
+def test_who_is_told_is_told_while_the_fault_is_made(name: str) -> None:
+    both = threading.Barrier(2)
+
+    class Waiting(Sending):
+        def run(self, *said: object, **_: object) -> subprocess.CompletedProcess[str]:
+            both.wait(timeout=10)  # Each until the other has begun.
+            return super().run(*said)
+
+    floor = CONTENDERS["bare-helper"]
+    faults.run_steps(Waiting(floor), rounds.steps(floor, FAULTS[name]))
+    assert rounds.steps(CONTENDERS["frr"], FAULTS[name]) == FAULTS[name].inject
+
+
+@pytest.mark.parametrize(
+    ("down", "missing"),
+    [
+        ("10.0.1.0", ["BFD with 10.0.1.0 is not up"]),
+        ("2001:db8:2::", ["BFD with 2001:db8:2:: is not up"]),
+        (None, []),
+    ],
+)
+def test_nothing_is_measured_before_bfd_is_up(down: str | None, missing: list[str]) -> None:
+    tors = ("10.0.1.0", "10.0.2.0", "2001:db8:1::", "2001:db8:2::")
+    peers = [{"peer": each, "status": "down" if each == down else "up"} for each in tors]
+
+    class Watched(Sending):
+        def run(self, *_: object, **__: object) -> subprocess.CompletedProcess[str]:
+            return subprocess.CompletedProcess([], 0, json.dumps(peers), "")
+
+    for name, wanted in (("frr-bfd", missing), ("frr", [])):
+        driver = Watched(CONTENDERS[name])
+        assert rounds.unready(driver, whole(driver), CONTENDERS[name]) == wanted
+
+
+def test_bfd_that_does_not_answer_is_not_up() -> None:
+    class Silent(Sending):
+        def run(self, *_: object, **__: object) -> subprocess.CompletedProcess[str]:
+            return subprocess.CompletedProcess([], 1, "bfdd is not running\n", "")
+
+    bfd = CONTENDERS["frr-bfd"]
+    driver = Silent(bfd)
+    assert rounds.unready(driver, whole(driver), bfd) == [
+        "BFD: this is not JSON: 'bfdd is not running'"
+    ]
 
 
 def test_who_is_not_installed_says_how_to_get_there() -> None:
