@@ -299,9 +299,6 @@ _IN_FLIGHT_S = 0.3
 def _checks_calm(record: Record) -> Iterator[_Check]:
     """Return whether the traffic left once, stayed away, and lost nothing where it went."""
     until = record.healed_at or record.ended_at
-    if record.fault.lasts_s:
-        # Then it may be over by itself; looking at every node takes its time.
-        until = min(until, record.fault_at + record.fault.lasts_s)
     during = [v for v in record.verdicts if record.fault_at <= v.at < until]
     changed = Counter(f"{v.uplink} {v.family}" for v in during)
     wanted = {f"{tor} {family}": 1 for tor in record.fault.uplinks for family in dual_tor.FAMILIES}

@@ -125,6 +125,14 @@ def test_loss_after_the_routes_have_moved_is_found(lossy: Record) -> None:
     assert failed(lossy) == ["during: no loss once the routes had moved"]
 
 
+def test_loss_until_it_is_healed_is_the_faults(lossy: Record) -> None:
+    # It lasts until then, however long looking at every node took.
+    lossy.healed_at = HEALED_AT + 4
+    lossy.flows["out"] = [flow(0.3, 22.0)]
+
+    assert failed(lossy) == ["during: no loss once the routes had moved"]
+
+
 def test_loss_on_the_way_back_is_not_the_faults(lossy: Record) -> None:
     lossy.flows["out"] = [flow(0.3, 24.0)]
 
