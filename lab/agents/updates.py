@@ -19,10 +19,12 @@ from __future__ import annotations
 import json
 import socket
 import struct
+import subprocess
 import sys
 import time
 from collections import defaultdict
 from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING, Any
 
 from lab.agents import packets
@@ -41,6 +43,9 @@ _PATH_ID = 4
 
 _MODULO = 1 << 32
 
+Flow = tuple[bytes, int, int]
+"""One direction of a connection: both addresses, and the port of either end."""
+
 
 @dataclass(frozen=True, slots=True)
 class Segment:
@@ -48,7 +53,7 @@ class Segment:
 
     source: str
     target: str
-    flow: tuple[bytes, int, int]
+    flow: Flow
     sequence: int
     data: bytes
 
@@ -123,6 +128,33 @@ def _count(field: bytes, *, with_path_id: bool) -> int:
     return count
 
 
+def inward(sockets: str) -> dict[bytes, set[Flow]]:
+    """Return what comes in over these connections, by both addresses.
+
+    Args:
+        sockets: what `ss -Htn state established` prints.
+    """
+    found: dict[bytes, set[Flow]] = defaultdict(set)
+    for line in sockets.splitlines():
+        (here, port), (there, source_port) = (_end(word) for word in line.split()[2:4])
+        found[there + here].add((there + here, source_port, port))
+    return found
+
+
+def _end(text: str) -> tuple[bytes, int]:
+    """Return the address and the port of ``192.0.2.1:179`` or ``[fe80::1%eth1]:179``."""
+    host, _, port = text.rpartition(":")
+    address = ip_address(host.strip("[]").partition("%")[0])
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return address.packed, int(port)
+
+
+def _established() -> str:
+    command = ["ss", "-Htn", "state", "established"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
 class Watched:
     """The sessions on one interface."""
 
@@ -135,6 +167,8 @@ class Watched:
         self._streams: dict[object, Stream] = defaultdict(Stream)
         self._opened: dict[bytes, set[object]] = defaultdict(set)
         """By both addresses, the connections that were seen to begin."""
+        # After the sockets: what begins in between is in one of both at least.
+        self._there_before = inward(_established())
 
     def messages(self) -> dict[str, Any]:
         """Return what has arrived since it was asked last."""
@@ -151,7 +185,8 @@ class Watched:
                 for kind, body in self._streams[found.flow].take(found):
                     if kind == _OPEN:
                         opened.add(found.flow)
-                    if opened and found.flow not in opened:
+                    alive = opened or self._there_before.get(found.flow[0])
+                    if alive and found.flow not in alive:
                         continue  # Sent again and again to a connection that is gone.
                     if kind != _UPDATE:
                         others += 1
