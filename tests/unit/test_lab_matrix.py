@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import signal
+from subprocess import TimeoutExpired
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ from lab.errors import InterruptedByUserError, LabError
 from lab.matrix import Matrix
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lab.driver import Driver
 
 FOUND = {
@@ -94,6 +97,7 @@ class Laboratory:
         self.topology = SimpleNamespace(name=dual_tor.NAME)
         self.is_up = False
         self.ups = 0
+        self.ends_badly = False
 
     def nodes(self) -> dict[str, bool]:
         return {"server1": self.is_up}
@@ -103,6 +107,8 @@ class Laboratory:
 
     def down(self) -> bool:
         was, self.is_up = self.is_up, False
+        if was and self.ends_badly:
+            raise LabError("the anchor lives on")
         return was
 
 
@@ -115,7 +121,10 @@ def laboratory(monkeypatch: pytest.MonkeyPatch) -> Laboratory:
 
 
 def measured(
-    laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch, outcomes: list[Any]
+    laboratory: Laboratory,
+    monkeypatch: pytest.MonkeyPatch,
+    outcomes: list[Any],
+    keep: Callable[[dict[str, Any]], None] = lambda _: None,
 ) -> dict[str, Any]:
     def run(_driver: Driver, _fault: object, _progress: object) -> Any:  # noqa: ANN401
         outcome = outcomes.pop(0)
@@ -126,7 +135,7 @@ def measured(
     monkeypatch.setattr(experiment, "run", run)
     names = ["uplink-blackhole", "flap", "link-down"]
     made: Any = lambda _: laboratory  # noqa: E731
-    return Matrix(made, 1, lambda _: None).run([dual_tor.NAME], names)
+    return Matrix(made, 1, lambda _: None, keep).run([dual_tor.NAME], names)
 
 
 def test_a_fault_that_cannot_be_measured_costs_its_cell_and_a_new_lab(
@@ -154,6 +163,34 @@ def test_an_interruption_leaves_what_there_is_and_no_lab(
     assert (found["passed"], found["interrupted"]) == (False, True)
     assert (laboratory.ups, laboratory.is_up) == (1, False)
     assert words.totals(found).endswith("interrupted")
+
+
+def test_a_lab_that_does_not_end_and_a_command_that_does_not_cost_a_cell_each(
+    laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    laboratory.ends_badly = True
+    found = measured(laboratory, monkeypatch, [TimeoutExpired("traffic", 20), FOUND, FOUND])
+
+    cells = found["topologies"][0]["cells"]
+    assert [words.verdict(cell) for cell in cells] == [
+        "not measured: Command 'traffic' timed out after 20 seconds",
+        "held",
+        "not measured: the lab does not end: the anchor lives on",
+    ]
+    assert found["passed"] is False
+
+
+def test_what_there_is_is_kept_after_each_topology(
+    laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[tuple[bool, bool, int]] = []
+    measured(
+        laboratory,
+        monkeypatch,
+        [FOUND, FOUND, FOUND],
+        lambda f: kept.append((f["interrupted"], f["passed"], len(f["topologies"][0]["cells"]))),
+    )
+    assert kept == [(True, False, 3)]
 
 
 def test_a_lab_that_is_up_is_left_alone(
