@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
 import jinja2
@@ -42,7 +43,7 @@ def markdown(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _lettered(runs: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    yield from zip("ABCDEFGHIJ", runs, strict=False)
+    yield from zip(ascii_uppercase[: len(runs)], runs, strict=True)
 
 
 def _table(name: str, runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from lab import dual_tor, scene
+from lab.rounds import middle
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,8 +19,8 @@ def seconds(value: float | None) -> str:
 
 
 def _middle(values: Iterable[float | None]) -> float | None:
-    found = [value for value in values if value is not None]
-    return median(found) if found else None
+    found = list(values)
+    return middle(found) if found else None
 
 
 def outage(cell: Mapping[str, Any], direction: str) -> str:

@@ -202,6 +202,25 @@ def test_a_lab_that_is_up_is_left_alone(
     assert laboratory.is_up
 
 
+def test_what_did_not_end_is_longer_than_anything() -> None:
+    rounds = [{"recovery_s": value} for value in (None, 2.0, 2.2)]
+    assert words.recovery({"rounds": rounds}) == "2.20"
+    assert words.recovery({"rounds": [*rounds, {"recovery_s": None}]}) == "–"
+    assert words.recovery({"error": "a node died"}) == "–"
+
+
+def test_every_run_has_its_letter(laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = measured(laboratory, monkeypatch, [FOUND, FOUND, FOUND])
+
+    lines = list(matrix_page.markdown([found] * 26))
+    assert [line[:8] for line in lines if line.startswith("- **")][10::15] == [
+        "- **K**:",
+        "- **Z**:",
+    ]
+    with pytest.raises(ValueError, match="longer"):
+        list(matrix_page.markdown([found] * 27))
+
+
 def test_all_that_held_is_shown(laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
     found = measured(laboratory, monkeypatch, [FOUND, FOUND, FOUND])
 
