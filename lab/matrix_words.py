@@ -28,10 +28,13 @@ def outage(cell: Mapping[str, Any], direction: str) -> str:
     rounds = [each for each in cell.get("rounds", []) if direction in each["outage_s"]]
     if not rounds:
         return NOTHING
-    return " / ".join(
+    shown = " / ".join(
         seconds(_middle(each["outage_s"][direction][family] for each in rounds))
         for family in dual_tor.FAMILIES
     )
+    # Measured with few faults, so it has no column of its own.
+    with_new = direction == "out" and "new" in rounds[0]["outage_s"]
+    return f"{shown} (new connections: {outage(cell, 'new')})" if with_new else shown
 
 
 def detected(cell: Mapping[str, Any]) -> str:

@@ -233,7 +233,8 @@ def _checks_default_kept(record: Record) -> Iterator[_Check]:
     new, old = (summary(record.flows[name])["outage_s"] for name in ("new", "out"))
     yield (
         "new connections get out while others, which have the host loopback, do not",
-        new < old,
+        # In most of that time; the rest is what the way back to the core may take.
+        new <= old / 2,
         f"{new:.2f} s without answers, the others {old:.2f} s",
     )
 

@@ -202,6 +202,12 @@ def test_a_lab_that_is_up_is_left_alone(
     assert laboratory.is_up
 
 
+def test_what_new_connections_lost_is_shown_with_the_others() -> None:
+    both = {"out": {"ipv4": 6.0, "ipv6": 6.1}, "new": {"ipv4": 0.02, "ipv6": 0.0}}
+    cell = {"rounds": [{"outage_s": both}]}
+    assert words.outage(cell, "out") == "6 / 6.10 (new connections: 0.02 / 0)"
+
+
 def test_what_did_not_end_is_longer_than_anything() -> None:
     rounds = [{"recovery_s": value} for value in (None, 2.0, 2.2)]
     assert words.recovery({"rounds": rounds}) == "2.20"
