@@ -310,6 +310,8 @@ def _checks_calm(record: Record) -> Iterator[_Check]:
             changed == wanted and all(v.after == verdict for v in during),
             _in_words(during),
         )
+    if not scene.of(record.topology).steered:
+        return  # Routes of the core move; flows out stay where they are, dead ToR or not.
     moved = [t for times in map(partial(_times, record), dual_tor.FAMILIES) for t in times.values()]
     since = record.fault_at + max((t for t in moved if t is not None), default=0.0) + _IN_FLIGHT_S
     late = sum(

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from lab import dual_tor, results, watch
+from lab.direct_faults import DIRECT_FAULTS
 from lab.experiment import Record
 from lab.faults import FAULTS, Fault
 from lab.meter import Flow
@@ -107,6 +108,20 @@ def test_a_lossy_uplink_that_is_left_once_passes(lossy: Record) -> None:
 def test_any_further_verdict_on_a_lossy_uplink_is_found(lossy: Record, also: list[Verdict]) -> None:
     lossy.verdicts += also
 
+    assert failed(lossy) == [
+        "during: each path of tor2 is judged once, degraded, and no other path"
+    ]
+
+
+def test_where_nobody_steers_the_default_flows_out_are_lost_and_verdicts_still_count(
+    lossy: Record,
+) -> None:
+    lossy.topology = dual_tor.DIRECT
+    lossy.fault = replace(DIRECT_FAULTS["uplink-loss"], sessions_stay=False)
+    lossy.flows["out"] = [flow(0.3, 12.0)]
+    assert failed(lossy) == []
+
+    lossy.verdicts.append(verdict(5.0, "down", "ipv6"))
     assert failed(lossy) == [
         "during: each path of tor2 is judged once, degraded, and no other path"
     ]
