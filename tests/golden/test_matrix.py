@@ -51,7 +51,7 @@ beside it. Exit status 1 when anything did not hold; Ctrl-C ends it with what th
   announcer were gone, or withdrawn later after the verdict than the hold time, 9 s. What a session
   took with it when it ended is not looked at: with `bgpd-kill` and `frr-restart` that is all, and
   only that it came back is known. **Every bgpd said what it holds**, but those that the fault had
-  killed. **Nothing else was announced**: no prefix that is not in the file, and no default to a ToR.
+  killed. **Nothing else was announced**: no prefix that is not in the file, no default to a ToR.
   **All was announced again.** **No foreign route of the server changed**, of those that were there
   and of six that the measurement plants. Each of these checks fails in
   `tests/network/test_stale.py` or `tests/unit/test_lab_announced.py`, where it must.
