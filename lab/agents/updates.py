@@ -165,10 +165,10 @@ class Watched:
             for ethertype in packets.ETHERTYPES
         ]
         self._streams: dict[object, Stream] = defaultdict(Stream)
-        self._opened: dict[bytes, set[object]] = defaultdict(set)
-        """By both addresses, the connections that were seen to begin."""
+        self._begun: set[Flow] = set()
+        """The connections that had an OPEN: it may be refused, since there is one already."""
         # After the sockets: what begins in between is in one of both at least.
-        self._there_before = inward(_established())
+        self._alive = inward(_established())
 
     def messages(self) -> dict[str, Any]:
         """Return what has arrived since it was asked last."""
@@ -181,13 +181,9 @@ class Watched:
                 found = segment(packet)
                 if found is None:
                     continue
-                opened = self._opened[found.flow[0]]
                 for kind, body in self._streams[found.flow].take(found):
-                    if kind == _OPEN:
-                        opened.add(found.flow)
-                    alive = opened or self._there_before.get(found.flow[0])
-                    if alive and found.flow not in alive:
-                        continue  # Sent again and again to a connection that is gone.
+                    if self._is_gone(found.flow, kind):
+                        continue  # Sent again and again.
                     if kind != _UPDATE:
                         others += 1
                         continue
@@ -203,6 +199,17 @@ class Watched:
                         }
                     )
         return {"others": others, "updates": updates}
+
+    def _is_gone(self, flow: Flow, kind: int) -> bool:
+        """Return whether there is another connection instead, as far as this message shows."""
+        if kind == _OPEN:
+            self._begun.add(flow)
+        elif kind == _UPDATE and flow in self._begun:
+            # RFC 4271, section 6.8: with an UPDATE it is the one that was kept.
+            self._begun.remove(flow)
+            self._alive[flow[0]] = {flow}
+        alive = self._alive.get(flow[0], set())
+        return bool(alive) and flow not in alive and flow not in self._begun
 
 
 def main() -> None:

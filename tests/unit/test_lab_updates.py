@@ -25,8 +25,8 @@ def update(announced: bytes = b"", withdrawn: bytes = b"") -> bytes:
     return b"\xff" * 16 + struct.pack(">HB", 19 + len(body), 2) + body
 
 
-def tcp(data: bytes, source_port: int = 40000, port: int = 179) -> bytes:
-    return struct.pack(">HHIIBBHHH", source_port, port, 7, 0, 5 << 4, 0, 0, 0, 0) + data
+def tcp(data: bytes, source_port: int = 40000, port: int = 179, sequence: int = 7) -> bytes:
+    return struct.pack(">HHIIBBHHH", source_port, port, sequence, 0, 5 << 4, 0, 0, 0, 0) + data
 
 
 def ipv4(data: bytes, protocol: int = 6) -> bytes:
@@ -106,7 +106,9 @@ def test_what_is_established_is_known_by_what_comes_in() -> None:
         (ESTABLISHED, [(40000, b"\x01")], [1]),
         (ESTABLISHED, [(39999, b"\x01"), (40000, b"\x01\x02")], [2]),
         # It is gone in its turn.
-        (ESTABLISHED, [(40001, None), (40000, b"\x01")], []),
+        (ESTABLISHED, [(40001, None), (40001, b"\x01"), (40000, b"\x01")], [1]),
+        # Another one is refused.
+        (ESTABLISHED, [(40001, None), (40000, b"\x01")], [1]),
         # Not of this node: whatever passes.
         ("", [(39999, b"\x01")], [1]),
     ],
@@ -118,10 +120,10 @@ def test_what_is_sent_to_a_connection_that_is_gone_is_told_to_nobody(
     told: list[int],
 ) -> None:
     """An UPDATE withdraws as many prefixes as it has octets here; None: an OPEN."""
-    sent = [
-        (0.0, ipv4(tcp(OPEN if octets is None else update(withdrawn=bytes(len(octets))), port)))
-        for port, octets in arrived
-    ]
+    sent = []
+    for number, (port, octets) in enumerate(arrived):
+        message = OPEN if octets is None else update(withdrawn=bytes(len(octets)))
+        sent.append((0.0, ipv4(tcp(message, port, sequence=7 + number * len(OPEN)))))
     monkeypatch.setattr(updates, "_established", lambda: established)
     monkeypatch.setattr(packets, "listen", lambda *_: None)
     monkeypatch.setattr(packets, "drain", lambda *_: [sent.pop(0)] if sent else [])
