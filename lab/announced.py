@@ -42,8 +42,9 @@ class Told:
     withdrawn: bool = False
 
 
-Held = dict[str, list[str]]
-"""By router, what its bgpd has from the server; the server's own, from ExaBGP: the defaults."""
+Held = dict[str, list[str] | None]
+"""By router, what its bgpd has from the server; the server's own, from ExaBGP: the defaults. None
+where it did not answer: that is not to hold nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,29 +185,32 @@ class AnnouncedWatch:
         return sorted(self._told, key=lambda told: told.at)
 
     def held(self) -> Held:
-        """Return what each bgpd holds now; one that does not answer holds nothing."""
-        return {node: sorted(set(self._held_by(node))) for node in self._ports}
+        """Return what each bgpd holds now."""
+        return {node: self._held_by(node) for node in self._ports}
 
-    def _held_by(self, node: str) -> Iterator[str]:
-        words = _words(self.driver.topology.name)
+    def _held_by(self, node: str) -> list[str] | None:
+        found: set[str] = set()
         for family, default in _DEFAULTS.items():
-            asked = f"show bgp {family} unicast"
-            if node == dual_tor.SERVER:
-                for path in self._asked(node, f"{asked} {default} json").get("paths", []):
-                    if path["peer"].get("type") == "internal":
-                        yield words.route(default, path.get("addpathRxId"))
-                continue
-            for prefix, paths in self._asked(node, f"{asked} json").get("routes", {}).items():
-                if any(self.is_from_server(node, path["peerId"]) for path in paths):
-                    yield words.route(prefix, None)
+            what = f" {default}" if node == dual_tor.SERVER else ""
+            asked = ["vtysh", "-c", f"show bgp {family} unicast{what} json"]
+            try:
+                # What it exits with says nothing: a prefix that is not there is a failure, too.
+                said = json.loads(self.driver.run(node, asked, check=False).stdout)
+            except ValueError:
+                return None
+            found.update(self._routes(node, default, said))
+        return sorted(found)
 
-    def _asked(self, node: str, command: str) -> dict[str, Any]:
-        done = self.driver.run(node, ["vtysh", "-c", command], check=False)
-        try:
-            found: dict[str, Any] = json.loads(done.stdout or "{}")
-        except ValueError:
-            return {}
-        return found
+    def _routes(self, node: str, default: str, said: Mapping[str, Any]) -> Iterator[str]:
+        words = _words(self.driver.topology.name)
+        if node == dual_tor.SERVER:
+            for path in said.get("paths", []):
+                if path["peer"].get("type") == "internal":
+                    yield words.route(default, path.get("addpathRxId"))
+            return
+        for prefix, paths in said.get("routes", {}).items():
+            if any(self.is_from_server(node, path["peerId"]) for path in paths):
+                yield words.route(prefix, None)
 
     def is_from_server(self, node: str, neighbor: str) -> bool:
         """Return whether a session of a router is one that the server announces over."""

@@ -75,17 +75,21 @@ def command(
         In labs of its own, one after the other: outages, recovery, what was announced meanwhile.
         Ctrl-C ends it with what has been measured.
         """
+
+        def keep(found: dict[str, Any]) -> None:
+            if output is not None:
+                output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
         with Steps(Console(stderr=True)) as steps:
             of = partial(make, driver_name=driver_name)
-            found = Matrix(of, rounds, steps.next).run(topologies, faults)
-        text = json.dumps(found, indent=1)
+            found = Matrix(of, rounds, steps.next, keep).run(topologies, faults)
+        keep(found)
         if output is not None:
-            output.write_text(text + "\n", encoding="utf-8")
             page = output.with_suffix(".html")
             page.write_text(matrix_page.html(found), encoding="utf-8")
             click.echo(f"written: {output}, {page}", err=True)
         if as_json:
-            click.echo(text)
+            click.echo(json.dumps(found, indent=1))
         else:
             matrix_table.show(found, Console())
         if found["interrupted"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,7 +69,11 @@ def missing(driver: Driver) -> Missing:
     if driver.topology.name in scene.MEASURED and not lacking:
         here = scene.of(driver.topology.name)
         others = scene.elsewhere(driver.topology)
-        lacking = routes_missing(routes.snapshot(driver), here, others)
+        for fork in here.forks:
+            # Each by itself: what one of them lacks the others have.
+            seen, alone = routes.snapshot(driver, (fork,)), replace(here, forks=(fork,))
+            lacking += routes_missing(seen, alone, others)
+        lacking = list(dict.fromkeys(lacking))
         if here.log is not None and here.steered:
             lacking += _defaults_missing(driver, here)
     return lacking

@@ -20,8 +20,6 @@ def _there(fault: Fault) -> Fault:
     return replace(
         fault,
         expected=replace(fault.expected, default=None),
-        # Routes of the core move; flows out stay where they are, dead ToR or not.
-        calm=False,
         withdrawn=_ANNOUNCED if fault.withdrawn else fault.withdrawn,
     )
 

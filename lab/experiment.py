@@ -28,8 +28,9 @@ REACTION_S = 25.0
 """How long the fault lasts at most; less when everything that it should change has changed."""
 
 _LOOK_S = 2.0
-"""How long before the end of a fault that lasts everything is looked at: that takes its time, above
-all where commands enter containers, and ExaBGP must not be stopped for longer than is said."""
+"""How long before the end of a fault in which nothing changes everything is looked at: that takes
+its time, above all where commands enter containers, and ExaBGP must not be stopped for longer than
+is said. What changes until the end, as a drain does, is looked at then."""
 
 UNPROMISED_S = 4.0
 """How long a fault lasts that promises no change of routes."""
@@ -105,7 +106,7 @@ def run(driver: Driver, fault: Fault, progress: Progress, meter: Meter | None = 
         said_before = watch.count_events(driver)
         record.fault_at = time.monotonic()
         faults.run_steps(driver, fault.inject)
-        _watch_reaction(driver, watcher, announced, record)
+        watch_reaction(driver, watcher, announced, record)
         if fault.heal:
             progress("healed")
             record.healed_at = time.monotonic()
@@ -150,9 +151,10 @@ def _last(duration_s: float) -> None:
     time.sleep(duration_s)
 
 
-def _watch_reaction(
+def watch_reaction(
     driver: Driver, watcher: watch.RouteWatch, announced: AnnouncedWatch, record: Record
 ) -> None:
+    """Wait until the fault has done what it does, look at it, and wait for its end."""
     expected = record.fault.expected
 
     def unchanged() -> list[str]:
@@ -172,7 +174,7 @@ def _watch_reaction(
         except TimedOutError:
             # A finding, not an accident: the report says what did not hold.
             record.reacted = False
-        _last(max(QUIET_S, _left(record) - _LOOK_S))
+        _last(max(QUIET_S, _left(record) - (_LOOK_S if record.fault.still else 0.0)))
     elif record.fault.heal:
         _last(UNPROMISED_S)
     if record.fault.heal:

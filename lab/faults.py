@@ -110,6 +110,8 @@ class Fault:
     """Whether the server must have some default at every moment, that carries new connections."""
     withdrawn: frozenset[str] = frozenset()
     """What must not stay announced, since who announces it is gone for a while: kinds of routes."""
+    kills_frr: frozenset[str] = frozenset()
+    """The nodes whose FRR is dead while it lasts: they say nothing of what they hold."""
     needs_bgphealth: bool = False
     """Whether there is nothing to make it with where bgphealth does not run."""
 
@@ -221,6 +223,7 @@ FAULTS = {
             heal=(Step("tor2", ("/etc/lab/start-frr",)),),
             expected=Expected(service=_TOR1, loopback=_TOR1),
             uplinks=_TOR2,
+            kills_frr=_TOR2,
         ),
         Fault(
             name="helper-kill",
@@ -273,7 +276,7 @@ FAULTS = {
             heal=(Step(dual_tor.SERVER, ("bgphealth", "undrain", "uplink", "tor2")),),
             expected=_OVER_TOR1,
             sessions_stay=True,
-            lasts_s=14.0,
+            lasts_s=15.0,
             lossless=True,
             needs_bgphealth=True,
         ),

@@ -1,14 +1,17 @@
 """Every fault on every topology, one after the other: what each did, and whether all held.
 
 Each topology is brought up once. A fault that fails, or a lab that does not recover, costs one cell
-and a new lab; the others are measured all the same. What was measured before an interruption stays.
+and a new lab; the others are measured all the same. What was measured before an interruption stays,
+and each topology is kept as soon as it is through.
 """
 
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from subprocess import SubprocessError
 from typing import TYPE_CHECKING, Any
 
 from lab import catalogue, convergence, dual_tor, experiment, results, scene
@@ -77,11 +80,13 @@ class Matrix:
         make: returns the driver that runs a topology.
         rounds: how often each fault is measured.
         progress: told what is done from now on.
+        keep: given what there is after each topology, as it would be were this the end.
     """
 
     make: Callable[[str], Driver]
     rounds: int
     progress: Progress
+    keep: Callable[[dict[str, Any]], None] = lambda _: None
     _left: int = 0
     _left_s: float = 0.0
     _versions: dict[str, str] = field(default_factory=dict)
@@ -105,26 +110,28 @@ class Matrix:
             "machine": machine(),
             "rounds": self.rounds,
             "versions": self._versions,
-            "interrupted": False,
+            "interrupted": True,
+            "passed": False,
             "topologies": [],
         }
-        try:
+        with suppress(InterruptedByUserError):
             for name, made, why in todo:
                 cells: list[Cell] = []
                 found["topologies"].append({"topology": name, "cells": cells, "not_made": why})
                 self._measure_all(drivers[name], made, cells)
-        except InterruptedByUserError:
-            found["interrupted"] = True
+                self.keep(found)
+            found["interrupted"] = False
         every = [cell for each in found["topologies"] for cell in each["cells"]]
         found["passed"] = not found["interrupted"] and all(cell["held"] for cell in every)
         return found
 
     def _measure_all(self, driver: Driver, made: Sequence[Fault], cells: list[Cell]) -> None:
         is_up = False
+        cell: Cell = {}
         try:
             for fault in made:
                 began = time.monotonic()
-                cell: Cell = {"fault": fault.name, "summary": fault.summary}
+                cell = {"fault": fault.name, "summary": fault.summary}
                 try:
                     if not is_up:
                         self.progress(f"{driver.topology.name}: up")
@@ -136,7 +143,7 @@ class Matrix:
                     cell["held"] = all(each["held"] for each in cell["rounds"])
                 except InterruptedByUserError:
                     raise
-                except LabError as error:
+                except (LabError, SubprocessError) as error:
                     cell |= {"held": False, "error": str(error)}
                 cell["took_s"] = round(time.monotonic() - began, 1)
                 cells.append(cell)
@@ -144,10 +151,10 @@ class Matrix:
                 self._left_s -= self.rounds * (_CELL_S + fault.lasts_s)
                 if not cell["held"] and is_up:
                     self.progress(f"{driver.topology.name}: {fault.name} did not hold; a new lab")
-                    driver.down()
+                    _down(driver, cell)
                     is_up = False
         finally:
-            driver.down()
+            _down(driver, cell)
 
     def _say(self, driver: Driver, fault: Fault) -> None:
         minutes = max(1, round(self._left_s / 60))
@@ -170,6 +177,17 @@ class Matrix:
             done = driver.run(dual_tor.SERVER, command, check=False)
             if done.returncode == 0 and len(words := done.stdout.split()) > word:
                 self._versions[program] = words[word]
+
+
+def _down(driver: Driver, last: Cell) -> None:
+    """End a lab; one that does not end costs the fault that was made last."""
+    try:
+        driver.down()
+    except InterruptedByUserError:
+        raise
+    except (LabError, SubprocessError) as error:
+        before = [last["error"]] if "error" in last else []
+        last |= {"held": False, "error": "\n".join([*before, f"the lab does not end: {error}"])}
 
 
 def settle(driver: Driver) -> None:

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
-import jinja2
-
 from lab import matrix_words as words
-from lab import scene
+from lab import pages, scene
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-_HERE = Path(__file__).resolve().parent
-
 
 def html(result: Mapping[str, Any]) -> str:
     """Return one run as a self-contained page."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("matrix.html.j2").render(result=result, words=words)
+    return pages.render("matrix.html.j2", result=result, words=words)
 
 
 def markdown(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -42,7 +31,7 @@ def markdown(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _lettered(runs: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    yield from zip("ABCDEFGHIJ", runs, strict=False)
+    yield from zip(ascii_uppercase[: len(runs)], runs, strict=True)
 
 
 def _table(name: str, runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from lab import dual_tor, scene
+from lab.rounds import middle
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,8 +19,8 @@ def seconds(value: float | None) -> str:
 
 
 def _middle(values: Iterable[float | None]) -> float | None:
-    found = [value for value in values if value is not None]
-    return median(found) if found else None
+    found = list(values)
+    return middle(found) if found else None
 
 
 def outage(cell: Mapping[str, Any], direction: str) -> str:
@@ -28,10 +28,13 @@ def outage(cell: Mapping[str, Any], direction: str) -> str:
     rounds = [each for each in cell.get("rounds", []) if direction in each["outage_s"]]
     if not rounds:
         return NOTHING
-    return " / ".join(
+    shown = " / ".join(
         seconds(_middle(each["outage_s"][direction][family] for each in rounds))
         for family in dual_tor.FAMILIES
     )
+    # Measured with few faults, so it has no column of its own.
+    with_new = direction == "out" and "new" in rounds[0]["outage_s"]
+    return f"{shown} (new connections: {outage(cell, 'new')})" if with_new else shown
 
 
 def detected(cell: Mapping[str, Any]) -> str:

@@ -13,14 +13,14 @@ scene's.
 from __future__ import annotations
 
 import json
+import subprocess
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from lab import dual_tor, scene
-from lab.errors import LabError, UnmetExpectationError
+from lab.errors import LabError, TimedOutError, UnmetExpectationError
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Iterator, Mapping, Sequence
 
     from lab.driver import Driver
@@ -191,11 +191,17 @@ class Meter:
         """Stop sending and return every flow's fate, by direction.
 
         Raises:
-            LabError: A sender died.
+            LabError: A sender died, or has no result.
         """
         flows = {}
         for direction, agent in self._agents.items():
-            output, _ = agent.communicate(timeout=_RESULT_TIMEOUT_S)
+            try:
+                output, _ = agent.communicate(timeout=_RESULT_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                raise TimedOutError(
+                    f"the sender of direction '{direction}' has no result "
+                    f"within {_RESULT_TIMEOUT_S:.0f} s"
+                ) from None
             if agent.returncode:
                 raise LabError(f"the sender of direction '{direction}' died")
             result = json.loads(output)
@@ -209,5 +215,10 @@ class Meter:
     def abandon(self) -> None:
         """End the senders without asking for a result."""
         for agent in self._agents.values():
-            agent.communicate(timeout=_RESULT_TIMEOUT_S)
+            try:
+                agent.communicate(timeout=_RESULT_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                # What is left of it in the node ends with the node.
+                with agent:
+                    agent.kill()
         self._agents.clear()

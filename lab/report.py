@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jinja2
 from markupsafe import Markup
 
-from lab import picture, story
+from lab import pages, picture, story
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-_HERE = Path(__file__).resolve().parent
+    from pathlib import Path
 
 
 def html(result: Mapping[str, Any]) -> str:
     """Return the report as one self-contained page."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-    )
     directions = result["direction"]
-    return environment.get_template("report.html.j2").render(
+    return pages.render(
+        "report.html.j2",
         result=result,
         headline=[
             ("longest outage of any flow, in", story.seconds(directions["in"]["outage_s"])),

@@ -10,7 +10,7 @@ from lab import dual_tor, scene
 from lab.errors import LabError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from lab.driver import Driver
 
@@ -69,12 +69,13 @@ class Session:
         return self.state == "Established"
 
 
-def snapshot(driver: Driver) -> Snapshot:
-    """Ask the kernels of the server and of what chooses the way in."""
+def snapshot(driver: Driver, forks: Sequence[str] | None = None) -> Snapshot:
+    """Ask the kernels of the server and of what chooses the way in: of these forks, or of all."""
     here = scene.of(driver.topology.name)
+    forks = here.forks if forks is None else forks
     tables = {
         (node, family): _table(driver, node, family)
-        for node in (dual_tor.SERVER, *here.forks)
+        for node in (dual_tor.SERVER, *forks)
         for family in dual_tor.FAMILIES
     }
 
@@ -87,8 +88,8 @@ def snapshot(driver: Driver) -> Snapshot:
     own = (dual_tor.SERVER,)
     return Snapshot(
         server_default={f: look_up(own, default, f) for f in dual_tor.FAMILIES},
-        core_service={f: look_up(here.forks, dual_tor.SERVICE, f) for f in dual_tor.FAMILIES},
-        core_loopback={f: look_up(here.forks, dual_tor.LOOPBACK, f) for f in dual_tor.FAMILIES},
+        core_service={f: look_up(forks, dual_tor.SERVICE, f) for f in dual_tor.FAMILIES},
+        core_loopback={f: look_up(forks, dual_tor.LOOPBACK, f) for f in dual_tor.FAMILIES},
     )
 
 

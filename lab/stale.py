@@ -95,7 +95,7 @@ def _during(record: Record) -> Iterator[str]:
     """What the promise of the fault, or bgphealth's own verdict, no longer covers at its end."""
     down = _down(record)
     for router, held in (record.held_during or {}).items():
-        for route in held:
+        for route in held or ():
             kind, family, via = _taken_apart(router, route)
             promised = getattr(record.fault.expected, kind, None)
             # A degraded one is used last, and announced.
@@ -129,8 +129,8 @@ def _after(record: Record) -> Iterator[str]:
     """What a router has now that it had not before."""
     before = record.held_before or {}
     for router, held in record.held_after.items():
-        for route in held:
-            if route not in before.get(router, []):
+        for route in held or ():
+            if route not in (before.get(router) or ()):
                 yield f"after: {router} has {route}, which it had not before"
 
 
@@ -138,7 +138,7 @@ def _kept(record: Record) -> Iterator[str]:
     """What a router went on holding while nobody was there who announced it."""
     gone = set(sessions_ended(record))
     for router, held in (record.held_before or {}).items():
-        for route in held:
+        for route in held or ():
             if route.split()[0] not in record.fault.withdrawn or router in gone:
                 continue
             told = [t for t in record.told if t.router == router and t.route == route]
@@ -164,13 +164,26 @@ def strangers(record: Record) -> list[str]:
     """Return what was announced or held that is not the server's to announce."""
     seen = {(told.router, told.route) for told in record.told if not told.withdrawn}
     for held in (record.held_before, record.held_during, record.held_after):
-        seen |= {(router, route) for router, routes in (held or {}).items() for route in routes}
+        for router, routes in (held or {}).items():
+            seen |= {(router, route) for route in routes or ()}
     return sorted(f"{router}: {route}" for router, route in seen if _is_strange(router, route))
 
 
 def _is_strange(router: str, route: str) -> bool:
     # A prefix that has no name here; and a server's default must never become the fabric's.
     return "/" in route or (route.startswith("default") and router != dual_tor.SERVER)
+
+
+def _silent(record: Record) -> Iterator[str]:
+    """Return who did not say what it holds: of those nothing else here can be known."""
+    for when, held, dead in (
+        ("before", record.held_before, frozenset[str]()),
+        ("during", record.held_during, record.fault.kills_frr),
+        ("after", record.held_after, frozenset[str]()),
+    ):
+        for router, routes in (held or {}).items():
+            if routes is None and router not in dead:
+                yield f"{when}: {router} did not"
 
 
 def checks(record: Record) -> Iterator[tuple[str, bool, str]]:
@@ -184,10 +197,12 @@ def checks(record: Record) -> Iterator[tuple[str, bool, str]]:
     lost = sorted(
         f"{router}: {route}"
         for router, routes in record.held_before.items()
-        for route in routes
-        if route not in record.held_after.get(router, [])
+        for route in routes or ()
+        if route not in (record.held_after.get(router) or ())
     )
     yield "all is announced again", not lost, "; ".join(lost) or "all"
+    silent = list(_silent(record))
+    yield "every bgpd says what it holds", not silent, "; ".join(silent) or "so"
     if record.fault.still:
         told = [f"{t.route} to {t.router}" for t in record.told if t.at >= record.fault_at]
         yield "nothing is announced or withdrawn", not told, "; ".join(told) or "nothing"

@@ -19,10 +19,12 @@ from __future__ import annotations
 import json
 import socket
 import struct
+import subprocess
 import sys
 import time
 from collections import defaultdict
 from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING, Any
 
 from lab.agents import packets
@@ -41,6 +43,9 @@ _PATH_ID = 4
 
 _MODULO = 1 << 32
 
+Flow = tuple[bytes, int, int]
+"""One direction of a connection: both addresses, and the port of either end."""
+
 
 @dataclass(frozen=True, slots=True)
 class Segment:
@@ -48,7 +53,7 @@ class Segment:
 
     source: str
     target: str
-    flow: tuple[bytes, int, int]
+    flow: Flow
     sequence: int
     data: bytes
 
@@ -123,6 +128,33 @@ def _count(field: bytes, *, with_path_id: bool) -> int:
     return count
 
 
+def inward(sockets: str) -> dict[bytes, set[Flow]]:
+    """Return what comes in over these connections, by both addresses.
+
+    Args:
+        sockets: what `ss -Htn state established` prints.
+    """
+    found: dict[bytes, set[Flow]] = defaultdict(set)
+    for line in sockets.splitlines():
+        (here, port), (there, source_port) = (_end(word) for word in line.split()[2:4])
+        found[there + here].add((there + here, source_port, port))
+    return found
+
+
+def _end(text: str) -> tuple[bytes, int]:
+    """Return the address and the port of ``192.0.2.1:179`` or ``[fe80::1%eth1]:179``."""
+    host, _, port = text.rpartition(":")
+    address = ip_address(host.strip("[]").partition("%")[0])
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return address.packed, int(port)
+
+
+def _established() -> str:
+    command = ["ss", "-Htn", "state", "established"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
 class Watched:
     """The sessions on one interface."""
 
@@ -133,8 +165,10 @@ class Watched:
             for ethertype in packets.ETHERTYPES
         ]
         self._streams: dict[object, Stream] = defaultdict(Stream)
-        self._opened: dict[bytes, set[object]] = defaultdict(set)
-        """By both addresses, the connections that were seen to begin."""
+        self._begun: set[Flow] = set()
+        """The connections that had an OPEN: it may be refused, since there is one already."""
+        # After the sockets: what begins in between is in one of both at least.
+        self._alive = inward(_established())
 
     def messages(self) -> dict[str, Any]:
         """Return what has arrived since it was asked last."""
@@ -147,12 +181,9 @@ class Watched:
                 found = segment(packet)
                 if found is None:
                     continue
-                opened = self._opened[found.flow[0]]
                 for kind, body in self._streams[found.flow].take(found):
-                    if kind == _OPEN:
-                        opened.add(found.flow)
-                    if opened and found.flow not in opened:
-                        continue  # Sent again and again to a connection that is gone.
+                    if self._is_gone(found.flow, kind):
+                        continue  # Sent again and again.
                     if kind != _UPDATE:
                         others += 1
                         continue
@@ -168,6 +199,17 @@ class Watched:
                         }
                     )
         return {"others": others, "updates": updates}
+
+    def _is_gone(self, flow: Flow, kind: int) -> bool:
+        """Return whether there is another connection instead, as far as this message shows."""
+        if kind == _OPEN:
+            self._begun.add(flow)
+        elif kind == _UPDATE and flow in self._begun:
+            # RFC 4271, section 6.8: with an UPDATE it is the one that was kept.
+            self._begun.remove(flow)
+            self._alive[flow[0]] = {flow}
+        alive = self._alive.get(flow[0], set())
+        return bool(alive) and flow not in alive and flow not in self._begun
 
 
 def main() -> None:

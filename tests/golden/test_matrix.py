@@ -31,13 +31,14 @@ runs wrote (`docs/matrix/`); no figure in it is typed.
 .venv/bin/python -m lab matrix --output docs/matrix/namespaces.json && make docs-update
 ```
 
-`--output FILE` writes the JSON, and `FILE.html` with colours beside it. Exit status 1 when anything
-did not hold; Ctrl-C ends it with what there is.
+`--output FILE` writes the JSON, after each topology anew, and at the end `FILE.html` with colours
+beside it. Exit status 1 when anything did not hold; Ctrl-C ends it with what there is.
 
 - **Outages** are the longest time without answers of the worst flow, IPv4 / IPv6, in seconds; there
   are 16 flows of IPv4 and 4 of IPv6 in each direction, each with 100 datagrams a second. A fault is
   healed some seconds after everything that it should move has moved: where nothing can be moved
-  (`both-uplinks`, `service-down` without another server), the outage is as long as that.
+  (`both-uplinks`, `service-down` without another server), the outage is as long as that. With
+  `frr-restart`, *new connections* are flows out that choose their source with each datagram.
 - **Recovery**: from the healing, or from the fault where it mends itself, until the last route was
   as before. `helper-kill`, `exabgp-kill`, `bgpd-kill`, `frr-restart` and `fallback-deleted` mend
   themselves.
@@ -47,11 +48,13 @@ did not hold; Ctrl-C ends it with what there is.
   other attributes: *announced*, too.
 - **held**: everything that must hold did. The routes of server and core went where the fault says,
   and came back. **No announcement was stale**: held by a bgpd although verdict, service or
-  announcer were gone, or withdrawn later after the verdict than the hold time, 9 s. **Nothing else
-  was announced**: no prefix that is not in the file, and no default to a ToR. **All was announced
-  again.** **No foreign route of the server changed**, of those that were there and of six that the
-  measurement plants. Each of these checks fails in `tests/network/test_stale.py` or
-  `tests/unit/test_lab_announced.py`, where it must.
+  announcer were gone, or withdrawn later after the verdict than the hold time, 9 s. What a session
+  took with it when it ended is not looked at: with `bgpd-kill` and `frr-restart` that is all, and
+  only that it came back is known. **Every bgpd said what it holds**, but those that the fault had
+  killed. **Nothing else was announced**: no prefix that is not in the file, no default to a ToR.
+  **All was announced again.** **No foreign route of the server changed**, of those that were there
+  and of six that the measurement plants. Each of these checks fails in
+  `tests/network/test_stale.py` or `tests/unit/test_lab_announced.py`, where it must.
 
 """
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab import dual_tor, graph, scene, topology
+from lab import graph, scene, topology
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 PAGE = "../../docs/topologies"
 TEXT = (Path(__file__).parent / PAGE).with_suffix(".md").read_text(encoding="utf-8")
-WITHOUT_TWINS = sorted({*scene.MEASURED, dual_tor.DIRECT} - set(scene.TWINS.values()))
+WITHOUT_TWINS = sorted(set(scene.MEASURED) - set(scene.TWINS.values()))
 
 
 @pytest.mark.parametrize("name", WITHOUT_TWINS)

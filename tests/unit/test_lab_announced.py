@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import struct
+import subprocess
 from dataclasses import replace
 from ipaddress import ip_network
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lab import dual_tor, results, stale
-from lab.announced import Held, Told, decode
+from lab import dual_tor, results, stale, topology
+from lab.announced import AnnouncedWatch, Held, Told, decode
 from lab.experiment import Record
 from lab.faults import FAULTS
+from lab.namespaces import NamespaceDriver
 from lab.routes import Session
 from lab.watch import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 FAULT_AT, HEALED_AT = 1000.0, 1006.0
 STEERED = ["loopback ipv4", "loopback ipv6", "service ipv4", "service ipv6"]
@@ -174,6 +180,50 @@ def test_what_is_not_announced_again_is_found(dark: Record) -> None:
     dark.held_after["tor2"] = STEERED[:3]
 
     assert failed(dark) == {"all is announced again": "tor2: service ipv6"}
+
+
+@pytest.mark.parametrize("when", ["before", "during", "after"])
+def test_a_bgpd_that_does_not_answer_is_found(dark: Record, when: str) -> None:
+    getattr(dark, f"held_{when}")["tor1"] = None
+
+    assert failed(dark)["every bgpd says what it holds"] == f"{when}: tor1 did not"
+
+
+def test_a_bgpd_that_the_fault_has_killed_need_not_answer(dark: Record) -> None:
+    assert dark.held_during is not None
+    dark.fault = FAULTS["tor-crash"]
+    dark.held_during["tor2"] = None
+
+    assert failed(dark) == {}
+
+
+class Bgpds(NamespaceDriver):
+    """Nodes whose vtysh says what is given."""
+
+    def __init__(self, said: dict[str, str]) -> None:
+        super().__init__(topology.load(topology.find(dual_tor.NAME)))
+        self._said = said
+
+    def run(
+        self, node: str, arguments: Sequence[str], **_: object
+    ) -> subprocess.CompletedProcess[str]:
+        said = self._said[node] if arguments[0] == "vtysh" else "[]"
+        return subprocess.CompletedProcess(arguments, 1, said, "")
+
+    def popen(self, *_: object, **__: object) -> subprocess.Popen[str]:
+        pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        return subprocess.Popen(["sh", "-c", "echo {}; read end"], **pipes)
+
+
+def test_who_does_not_answer_does_not_hold_nothing() -> None:
+    # What vtysh prints of a default that is not there, of an empty table, and without a bgpd.
+    said = {SERVER: "{}\n", "tor1": '{"routes": {}}', "tor2": "bgpd is not running\n"}
+    watched = AnnouncedWatch(Bgpds(said))
+    watched.start()
+    try:
+        assert watched.held() == {SERVER: [], "tor1": [], "tor2": None}
+    finally:
+        watched.stop()
 
 
 def test_a_withdrawal_after_more_than_the_hold_time_is_late(dark: Record) -> None:

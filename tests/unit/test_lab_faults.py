@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from lab import dual_tor, results, watch
+from lab.direct_faults import DIRECT_FAULTS
 from lab.experiment import Record
 from lab.faults import FAULTS, Fault
 from lab.meter import Flow
@@ -112,6 +113,20 @@ def test_any_further_verdict_on_a_lossy_uplink_is_found(lossy: Record, also: lis
     ]
 
 
+def test_where_nobody_steers_the_default_flows_out_are_lost_and_verdicts_still_count(
+    lossy: Record,
+) -> None:
+    lossy.topology = dual_tor.DIRECT
+    lossy.fault = replace(DIRECT_FAULTS["uplink-loss"], sessions_stay=False)
+    lossy.flows["out"] = [flow(0.3, 12.0)]
+    assert failed(lossy) == []
+
+    lossy.verdicts.append(verdict(5.0, "down", "ipv6"))
+    assert failed(lossy) == [
+        "during: each path of tor2 is judged once, degraded, and no other path"
+    ]
+
+
 def test_a_lossy_uplink_that_is_taken_for_dead_is_found(lossy: Record) -> None:
     lossy.verdicts = [replace(v, after="down") for v in lossy.verdicts]
 
@@ -121,6 +136,14 @@ def test_a_lossy_uplink_that_is_taken_for_dead_is_found(lossy: Record) -> None:
 
 def test_loss_after_the_routes_have_moved_is_found(lossy: Record) -> None:
     lossy.flows["out"] = [flow(0.3, 12.0)]
+
+    assert failed(lossy) == ["during: no loss once the routes had moved"]
+
+
+def test_loss_until_it_is_healed_is_the_faults(lossy: Record) -> None:
+    # It lasts until then, however long looking at every node took.
+    lossy.healed_at = HEALED_AT + 4
+    lossy.flows["out"] = [flow(0.3, 22.0)]
 
     assert failed(lossy) == ["during: no loss once the routes had moved"]
 
@@ -183,7 +206,8 @@ def test_a_moment_without_default_is_found(restarted: Record) -> None:
 
 
 def test_a_fallback_that_carries_nothing_is_found(restarted: Record) -> None:
-    restarted.flows["new"] = restarted.flows["out"]
+    # A little less than the others is by chance.
+    restarted.flows["new"] = [flow(*(i / 100 for i in range(51, 650)))]
 
     assert failed(restarted) == [
         "new connections get out while others, which have the host loopback, do not"

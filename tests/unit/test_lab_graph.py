@@ -10,11 +10,11 @@ from xml.etree import ElementTree as ET
 import pytest
 from click.testing import CliRunner
 
-from lab import dual_tor, graph, racks, scene, topology
+from lab import graph, racks, scene, topology
 from lab.cli import main
 from lab.topology import Topology
 
-SHIPPED = (*scene.MEASURED, dual_tor.DIRECT)
+SHIPPED = tuple(scene.MEASURED)
 SVG = "{http://www.w3.org/2000/svg}"
 
 

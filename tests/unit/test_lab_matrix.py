@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import signal
+from subprocess import TimeoutExpired
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ from lab.errors import InterruptedByUserError, LabError
 from lab.matrix import Matrix
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lab.driver import Driver
 
 FOUND = {
@@ -94,6 +97,7 @@ class Laboratory:
         self.topology = SimpleNamespace(name=dual_tor.NAME)
         self.is_up = False
         self.ups = 0
+        self.ends_badly = False
 
     def nodes(self) -> dict[str, bool]:
         return {"server1": self.is_up}
@@ -103,6 +107,8 @@ class Laboratory:
 
     def down(self) -> bool:
         was, self.is_up = self.is_up, False
+        if was and self.ends_badly:
+            raise LabError("the anchor lives on")
         return was
 
 
@@ -115,7 +121,10 @@ def laboratory(monkeypatch: pytest.MonkeyPatch) -> Laboratory:
 
 
 def measured(
-    laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch, outcomes: list[Any]
+    laboratory: Laboratory,
+    monkeypatch: pytest.MonkeyPatch,
+    outcomes: list[Any],
+    keep: Callable[[dict[str, Any]], None] = lambda _: None,
 ) -> dict[str, Any]:
     def run(_driver: Driver, _fault: object, _progress: object) -> Any:  # noqa: ANN401
         outcome = outcomes.pop(0)
@@ -126,7 +135,7 @@ def measured(
     monkeypatch.setattr(experiment, "run", run)
     names = ["uplink-blackhole", "flap", "link-down"]
     made: Any = lambda _: laboratory  # noqa: E731
-    return Matrix(made, 1, lambda _: None).run([dual_tor.NAME], names)
+    return Matrix(made, 1, lambda _: None, keep).run([dual_tor.NAME], names)
 
 
 def test_a_fault_that_cannot_be_measured_costs_its_cell_and_a_new_lab(
@@ -156,6 +165,34 @@ def test_an_interruption_leaves_what_there_is_and_no_lab(
     assert words.totals(found).endswith("interrupted")
 
 
+def test_a_lab_that_does_not_end_and_a_command_that_does_not_cost_a_cell_each(
+    laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    laboratory.ends_badly = True
+    found = measured(laboratory, monkeypatch, [TimeoutExpired("traffic", 20), FOUND, FOUND])
+
+    cells = found["topologies"][0]["cells"]
+    assert [words.verdict(cell) for cell in cells] == [
+        "not measured: Command 'traffic' timed out after 20 seconds",
+        "held",
+        "not measured: the lab does not end: the anchor lives on",
+    ]
+    assert found["passed"] is False
+
+
+def test_what_there_is_is_kept_after_each_topology(
+    laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[tuple[bool, bool, int]] = []
+    measured(
+        laboratory,
+        monkeypatch,
+        [FOUND, FOUND, FOUND],
+        lambda f: kept.append((f["interrupted"], f["passed"], len(f["topologies"][0]["cells"]))),
+    )
+    assert kept == [(True, False, 3)]
+
+
 def test_a_lab_that_is_up_is_left_alone(
     laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,6 +200,31 @@ def test_a_lab_that_is_up_is_left_alone(
     with pytest.raises(LabError, match="dual-tor: is up"):
         measured(laboratory, monkeypatch, [])
     assert laboratory.is_up
+
+
+def test_what_new_connections_lost_is_shown_with_the_others() -> None:
+    both = {"out": {"ipv4": 6.0, "ipv6": 6.1}, "new": {"ipv4": 0.02, "ipv6": 0.0}}
+    cell = {"rounds": [{"outage_s": both}]}
+    assert words.outage(cell, "out") == "6 / 6.10 (new connections: 0.02 / 0)"
+
+
+def test_what_did_not_end_is_longer_than_anything() -> None:
+    rounds = [{"recovery_s": value} for value in (None, 2.0, 2.2)]
+    assert words.recovery({"rounds": rounds}) == "2.20"
+    assert words.recovery({"rounds": [*rounds, {"recovery_s": None}]}) == "–"
+    assert words.recovery({"error": "a node died"}) == "–"
+
+
+def test_every_run_has_its_letter(laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = measured(laboratory, monkeypatch, [FOUND, FOUND, FOUND])
+
+    lines = list(matrix_page.markdown([found] * 26))
+    assert [line[:8] for line in lines if line.startswith("- **")][10::15] == [
+        "- **K**:",
+        "- **Z**:",
+    ]
+    with pytest.raises(ValueError, match="longer"):
+        list(matrix_page.markdown([found] * 27))
 
 
 def test_all_that_held_is_shown(laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,14 @@
 from __future__ import annotations
 
+import subprocess
+from typing import Any
+
 import pytest
 
-from lab.meter import Flow, summary
+from lab import dual_tor, meter, topology
+from lab.errors import TimedOutError
+from lab.meter import Flow, Meter, summary
+from lab.namespaces import NamespaceDriver
 
 INTERVAL = 0.01
 
@@ -52,3 +58,32 @@ def test_summary_takes_the_worst_flow() -> None:
     found = summary([flow("1111"), flow("1001"), flow("1011")], INTERVAL)
 
     assert found == {"sent": 12, "lost": 3, "outage_s": 0.02, "flows": 3, "flows_hit": 2}
+
+
+class Deaf(NamespaceDriver):
+    """Starts senders that begin, and never have a result."""
+
+    def __init__(self) -> None:
+        super().__init__(topology.load(topology.find(dual_tor.NAME)))
+        self.started: list[subprocess.Popen[str]] = []
+
+    def run(self, *_: object, **__: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess([], 0, "[]", "")
+
+    def popen(self, *_: object, **__: object) -> subprocess.Popen[str]:
+        pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self.started.append(subprocess.Popen(["sh", "-c", "echo; exec sleep 60"], **pipes))
+        return self.started[-1]
+
+
+def test_a_sender_without_a_result_is_said_and_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(meter, "_RESULT_TIMEOUT_S", 0.1)
+    driver = Deaf()
+    senders = Meter(driver)
+    senders.start()
+
+    with pytest.raises(TimedOutError, match="the sender of direction 'in' has no result"):
+        senders.stop()
+    senders.abandon()
+
+    assert [process.returncode for process in driver.started] == [-9, -9]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lab import anycast, catalogue, dual_tor, dual_wan, racks, routes, scene, topology
+from lab import anycast, catalogue, convergence, dual_tor, dual_wan, racks, routes, scene, topology
 from lab.faults import FAULTS
 from lab.meter import Meter
 from lab.namespaces import NamespaceDriver
@@ -91,6 +91,25 @@ def test_the_way_in_is_what_both_spines_use(fabric: Answering) -> None:
     found = routes.snapshot(fabric)
     assert found.core_service["ipv4"].uplinks == ("tor1", "tor3", "tor4")
     assert found.core_loopback["ipv4"].uplinks == ()
+
+
+def test_it_is_whole_again_when_each_spine_is(
+    fabric: Answering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def leads(service: list[str]) -> list[dict[str, Any]]:
+        found = [(address, service) for address in dual_tor.SERVICE.values()]
+        found += [(address, ["eth1", "eth2"]) for address in dual_tor.LOOPBACK.values()]
+        return [{"dst": dst, "nexthops": [{"dev": i} for i in hops]} for dst, hops in found]
+
+    up = [routes.Session(n, "", "ipv4", "Established", "", 0) for n in fabric.topology.nodes]
+    monkeypatch.setattr(routes, "sessions", lambda _: up)
+    monkeypatch.setattr(routes, "injected_uplinks", lambda *_: 2)
+    monkeypatch.setattr(Answering, "nodes", lambda _: {})
+    fabric.answers = {"spine1": leads(list(racks.TORS)), "spine2": leads(["eth2", "eth3", "eth4"])}
+
+    assert [line for line in convergence.missing(fabric) if "server1" not in line] == [
+        f"spine2: {family} service is via tor2 + tor3 + tor4" for family in dual_tor.FAMILIES
+    ]
 
 
 def test_a_router_is_left_when_both_spines_have_left_it(fabric: Answering) -> None:

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from lab import bench_prefixes, bench_table
-from lab.agents import bare
-from lab.agents.updates import Segment, Stream, prefixes, segment
+from lab.agents import bare, packets, updates
+from lab.agents.updates import Segment, Stream, Watched, inward, prefixes, segment
 
 KEEPALIVE = b"\xff" * 16 + struct.pack(">HB", 19, 4)
+OPEN = b"\xff" * 16 + struct.pack(">HB", 29, 1) + bytes(10)
 ATTRIBUTES = bytes.fromhex("400101004002004003040a000001")
 
 
@@ -24,8 +25,8 @@ def update(announced: bytes = b"", withdrawn: bytes = b"") -> bytes:
     return b"\xff" * 16 + struct.pack(">HB", 19 + len(body), 2) + body
 
 
-def tcp(data: bytes, source_port: int = 40000, port: int = 179) -> bytes:
-    return struct.pack(">HHIIBBHHH", source_port, port, 7, 0, 5 << 4, 0, 0, 0, 0) + data
+def tcp(data: bytes, source_port: int = 40000, port: int = 179, sequence: int = 7) -> bytes:
+    return struct.pack(">HHIIBBHHH", source_port, port, sequence, 0, 5 << 4, 0, 0, 0, 0) + data
 
 
 def ipv4(data: bytes, protocol: int = 6) -> bytes:
@@ -78,6 +79,59 @@ def test_after_a_gap_it_goes_on_with_the_next_message() -> None:
     ]
     after = KEEPALIVE[7:] + KEEPALIVE
     assert list(stream.take(Segment("", "", (b"", 1, 2), 26, after))) == [(4, b"")]
+
+
+ESTABLISHED = """\
+0      0          127.0.0.1:179         127.0.0.2:40000
+0      0      [fe80::1%eth1]:40002 [fe80::2%eth1]:179
+0      0      [::ffff:10.0.0.1]:22 [::ffff:10.0.0.2]:50000
+"""
+
+
+def test_what_is_established_is_known_by_what_comes_in() -> None:
+    four = ip_address("127.0.0.2").packed + ip_address("127.0.0.1").packed
+    six = ip_address("fe80::2").packed + ip_address("fe80::1").packed
+    mapped = ip_address("10.0.0.2").packed + ip_address("10.0.0.1").packed
+    assert inward(ESTABLISHED) == {
+        four: {(four, 40000, 179)},
+        six: {(six, 179, 40002)},
+        mapped: {(mapped, 50000, 22)},
+    }
+
+
+@pytest.mark.parametrize(
+    ("established", "arrived", "told"),
+    [
+        # The connection that was there; one that is gone, before and after it began.
+        (ESTABLISHED, [(40000, b"\x01")], [1]),
+        (ESTABLISHED, [(39999, b"\x01"), (40000, b"\x01\x02")], [2]),
+        # It is gone in its turn.
+        (ESTABLISHED, [(40001, None), (40001, b"\x01"), (40000, b"\x01")], [1]),
+        # Another one is refused.
+        (ESTABLISHED, [(40001, None), (40000, b"\x01")], [1]),
+        # Not of this node: whatever passes.
+        ("", [(39999, b"\x01")], [1]),
+    ],
+)
+def test_what_is_sent_to_a_connection_that_is_gone_is_told_to_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+    established: str,
+    arrived: list[tuple[int, bytes | None]],
+    told: list[int],
+) -> None:
+    """An UPDATE withdraws as many prefixes as it has octets here; None: an OPEN."""
+    sent = []
+    for number, (port, octets) in enumerate(arrived):
+        message = OPEN if octets is None else update(withdrawn=bytes(len(octets)))
+        sent.append((0.0, ipv4(tcp(message, port, sequence=7 + number * len(OPEN)))))
+    monkeypatch.setattr(updates, "_established", lambda: established)
+    monkeypatch.setattr(packets, "listen", lambda *_: None)
+    monkeypatch.setattr(packets, "drain", lambda *_: [sent.pop(0)] if sent else [])
+    watched = Watched("eth1")
+
+    found = [each["withdrew"] for _ in arrived for each in watched.messages()["updates"]]
+
+    assert found == told
 
 
 def test_prefixes_are_counted_with_and_without_path_identifiers() -> None:
