@@ -34,10 +34,13 @@ def clab_command() -> Sequence[str]:
 
 
 @pytest.fixture(scope="session")
-def clab_environment(clab_command: Sequence[str]) -> Mapping[str, str]:
-    """Return what Docker needs, once it is known which one it is."""
+def clab_environment(
+    clab_command: Sequence[str], tmp_path_factory: pytest.TempPathFactory
+) -> Mapping[str, str]:
+    """Return what Docker needs, once it is known which one it is; nothing is written here."""
     assert clab_command is not None
-    return docker.environment()
+    directory = str(tmp_path_factory.mktemp("clab"))
+    return {**docker.environment(), "CLAB_LABDIR_BASE": directory}
 
 
 @pytest.fixture
