@@ -81,6 +81,7 @@ hooks: .venv/ready ## Run the checks before every commit
 
 .PHONY: clean
 clean: ## Remove what these commands made, but for distribution packages
+	[ ! -e .containerlab/dockerd.json ] || $(SUDO) $(BIN)/python -m lab docker down
 	[ ! -e .containerlab ] || $(SUDO) rm -rf .containerlab
 	rm -rf .venv .exabgp .peers .promtool dist site lab/out .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
