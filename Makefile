@@ -18,7 +18,7 @@ demo: setup ## Bring the lab up, blackhole a ToR's uplink, show what happens (ro
 	$(SUDO) $(BIN)/python -m lab demo
 
 .PHONY: clab
-clab: setup setup-containerlab ## The same in containerlab, with FRR 8.4 and with FRR 10.3 (Docker, or root or sudo)
+clab: setup setup-containerlab ## The same in containerlab, with FRR 8.4 and with FRR 10.3 (root or sudo)
 	$(SUDO) lab/clab.sh
 
 .PHONY: test

@@ -131,8 +131,8 @@ def down() -> bool:
 
 
 def path() -> str:
-    """Return where programs are looked for, the machine's own containerlab first."""
-    return f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin:{PLACE}"
+    """Return where programs are looked for, first a containerlab that was built, for need."""
+    return f"{PLACE}:{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 
 
 def _enter(daemon: ProcessName) -> list[str]:
