@@ -18,7 +18,7 @@ demo: setup ## Bring the lab up, blackhole a ToR's uplink, show what happens (ro
 	$(SUDO) $(BIN)/python -m lab demo
 
 .PHONY: clab
-clab: setup setup-containerlab ## The same in containerlab, with FRR 8.4 and with FRR 10.3 (Docker, or root or sudo)
+clab: setup setup-containerlab ## The same in containerlab, with FRR 8.4 and with FRR 10.3 (root or sudo)
 	$(SUDO) lab/clab.sh
 
 .PHONY: test
@@ -81,6 +81,7 @@ hooks: .venv/ready ## Run the checks before every commit
 
 .PHONY: clean
 clean: ## Remove what these commands made, but for distribution packages
+	[ ! -e .containerlab/dockerd.json ] || $(SUDO) $(BIN)/python -m lab docker down
 	[ ! -e .containerlab ] || $(SUDO) rm -rf .containerlab
 	rm -rf .venv .exabgp .peers .promtool dist site lab/out .hypothesis .mypy_cache .pytest_cache .ruff_cache
 

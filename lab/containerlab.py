@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from functools import cached_property
 from hashlib import sha256
@@ -134,6 +135,8 @@ class ContainerlabDriver:
         """
         if os.geteuid() != 0:
             raise NotPermittedError("containerlab makes links between containers: needs root")
+        if shutil.which("containerlab", path=docker.path()) is None:
+            raise UnavailableError("containerlab is not installed (make setup-containerlab)")
         for image in sorted({node.image for node in self.topology.nodes.values() if node.image}):
             done = self._call("docker", "image", "inspect", "--format", "{{.Id}}", image)
             if done.returncode:
@@ -163,6 +166,14 @@ class ContainerlabDriver:
 
     def _end(self, known: state.LabState) -> None:
         directory = known.path.parent
+        if self._has_docker():
+            self._end_nodes(known.path)
+        else:
+            shutil.rmtree(directory / f"clab-{self._lab}", ignore_errors=True)
+        known.forget()
+
+    def _end_nodes(self, kept: Path) -> None:
+        directory = kept.parent
         if self._lab == self.topology.name and self._containers():
             # Whatever it makes of a lab that is half there: what is left is removed below.
             self._call(
@@ -175,11 +186,10 @@ class ContainerlabDriver:
         if left := list(self._containers()):
             self._call("docker", "rm", "--force", "--volumes", *left, timeout_s=_DEPLOY_TIMEOUT_S)
         if left := list(self._containers()):
-            raise LabError(f"could not end {', '.join(left)}; {known.path} is kept")
+            raise LabError(f"could not end {', '.join(left)}; {kept} is kept")
         self._call("rm", "-rf", str(directory / f"clab-{self._lab}"), _SSH_CONFIG.format(self._lab))
         # By which `ip netns` knows the nodes; Docker knows nothing of them.
         self._call("rm", "-f", *(f"/run/netns/{self._container(n)}" for n in self.topology.nodes))
-        known.forget()
 
     def _call(
         self, *command: str, timeout_s: float = _ASK_TIMEOUT_S, **environment: str
@@ -213,10 +223,14 @@ class ContainerlabDriver:
         found = self._containers()
         return {name: found.get(self._container(name), False) for name in self.topology.nodes}
 
+    def _has_docker(self) -> bool:
+        """Return whether there can be nodes: to look, or to end them, must start no daemon."""
+        return "_beside" in self.__dict__ or docker.answers()
+
     def _containers(self) -> dict[str, bool]:
         """Return, for each container of the lab, whether it runs."""
-        if "_beside" not in self.__dict__ and not docker.answers():
-            return {}  # to look where nothing runs must not start a daemon
+        if not self._has_docker():
+            return {}
         done = self._call("containerlab", "inspect", "--all", "--format", "json")
         if done.returncode:
             raise LabError(f"containerlab inspect failed:\n{done.stderr.strip()}")

@@ -40,6 +40,8 @@ _SOCKET: Final = "unix:///run/docker.sock"
 _ANSWER_TIMEOUT_S: Final = 10.0
 _TIMEOUT_S: Final = 60.0
 """For its start, and for its end."""
+_REMOVE_TIMEOUT_S: Final = 300.0
+"""For all containers, on a machine that is busy."""
 
 
 def beside() -> list[str]:
@@ -106,13 +108,17 @@ def down() -> bool:
     Raises:
         LabError: It did not end.
     """
+    if not _STATE.exists():
+        return False  # nor is anything made here
     with _lock():
         found = _ours()
         if found is None:
             return False
         prefix = _enter(found)
-        if containers := _run(prefix, ["docker", "ps", "--all", "--quiet"]).stdout.split():
-            _run(prefix, ["docker", "rm", "--force", "--volumes", *containers])
+        with contextlib.suppress(TimedOutError):  # what it did not remove ends with it
+            if containers := _run(prefix, ["docker", "ps", "--all", "--quiet"]).stdout.split():
+                remove = ["docker", "rm", "--force", "--volumes", *containers]
+                _run(prefix, remove, timeout_s=_REMOVE_TIMEOUT_S)
         with contextlib.suppress(ProcessLookupError):
             os.kill(found.pid, signal.SIGTERM)  # it ends its containerd first
         deadline = time.monotonic() + _TIMEOUT_S
@@ -125,8 +131,8 @@ def down() -> bool:
 
 
 def path() -> str:
-    """Return where programs are looked for, the machine's own containerlab first."""
-    return f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin:{PLACE}"
+    """Return where programs are looked for, first a containerlab that was built, for need."""
+    return f"{PLACE}:{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 
 
 def _enter(daemon: ProcessName) -> list[str]:

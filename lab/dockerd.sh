@@ -10,7 +10,8 @@ fi
 mount --make-rprivate /
 
 # /sys shows the network namespace that it was mounted in; the cgroups stay the machine's.
-held=$(mktemp -d)
+held=$directory/held
+mkdir -p "$held"
 mount -t tmpfs tmpfs "$held"
 mkdir "$held/cgroup" "$held/etc" "$held/run"
 mount --rbind /sys/fs/cgroup "$held/cgroup"

@@ -98,7 +98,7 @@ def run(driver: Driver, fault: Fault, progress: Progress, meter: Meter | None = 
         watcher.start()
         announced.start()
         convergence.wait_until(
-            "route listeners", lambda: [] if watcher.is_ready() else ["a first report"], 15.0
+            "route listeners", lambda: [] if watcher.is_ready() else ["a first report"], 60.0
         )
         _baseline(driver, meter, announced, record, progress)
         progress(f"fault: {fault.summary}")

@@ -13,6 +13,7 @@ import hashlib
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -35,6 +36,7 @@ _LABEL: Final = "bgphealth.made-from"
 _MIRROR: Final = "http://deb.debian.org/debian"
 _PULL_TIMEOUT_S: Final = 120.0
 _BUILD_TIMEOUT_S: Final = 1200.0
+_END_TIMEOUT_S: Final = 60.0
 
 _SCRIPTS: Final = ("bgphealth", "exabgp", "exabgp-cli", "exabgp-healthcheck")
 _PACKAGES: Final = (
@@ -106,42 +108,42 @@ def _build_base(image: Image, progress: Callable[[str], None]) -> None:
         return
     progress(f"images: {image.base} by debootstrap, for no registry has {image.public}")
     with tempfile.TemporaryFile() as archive:
-        _debootstrap(image, archive)
+        debootstrap(image, archive)
         archive.seek(0)
         change = f"LABEL {_LABEL}={made_from}"
         _do("docker", "import", "--change", change, "-", image.base, stdin=archive)
 
 
-def _debootstrap(image: Image, archive: IO[bytes]) -> None:
+def debootstrap(image: Image, archive: IO[bytes]) -> None:
+    """Write the root file system of an image as a tar archive.
+
+    Raises:
+        LabError: It was not made; nothing of it is left.
+    """
     if shutil.which("debootstrap", path=docker.path()) is None:
         raise UnavailableError("no debootstrap here (lab/setup.sh containerlab installs it)")
     if os.geteuid() != 0:
         raise NotPermittedError("a root file system by debootstrap needs root (try sudo)")
-    done = subprocess.run(
-        [RECIPE / "base", image.suite, _mirror(), *_PACKAGES],
-        env={**os.environ, "PATH": docker.path()},
-        stdin=subprocess.DEVNULL,
-        stdout=archive,
-        stderr=subprocess.PIPE,
-        check=False,
-        timeout=_BUILD_TIMEOUT_S,
-    )
-    if done.returncode:
-        said = done.stderr.decode(errors="replace").strip().splitlines()[-20:]
-        raise LabError("\n".join([f"no root file system of {image.suite}:", *said]))
+    command = [str(RECIPE / "base"), image.suite, mirror(), *_PACKAGES]
+    status, said = _here(command, stdout=archive)
+    if status:
+        last = said.splitlines()[-20:]
+        raise LabError("\n".join([f"no root file system of {image.suite}:", *last]))
 
 
-def _mirror() -> str:
+def mirror() -> str:
     """Return where apt gets this machine's packages, if they are Debian's."""
+    fields = ("$(ORIGIN)", "$(CODENAME)", "$(COMPONENT)", "$(REPO_URI)")
     with contextlib.suppress(FileNotFoundError):
         lists = subprocess.run(
-            ["apt-get", "indextargets", "--format", "$(CODENAME) $(COMPONENT) $(REPO_URI)"],
+            ["apt-get", "indextargets", "--format", "\t".join(fields)],
             capture_output=True,
             text=True,
             check=False,
         ).stdout.splitlines()
-        for suite, component, mirror in (line.split() for line in lists):
-            if component == "main" and suite in {image.suite for image in IMAGES}:
+        for origin, suite, component, mirror in (line.split("\t") for line in lists):
+            is_debian = (origin, component) == ("Debian", "main")
+            if is_debian and suite in {image.suite for image in IMAGES}:
                 return mirror
     return _MIRROR
 
@@ -247,8 +249,42 @@ def _do(*command: str, stdin: IO[bytes] | int = subprocess.DEVNULL) -> None:
 
 def _pip(*arguments: str) -> None:
     command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=_BUILD_TIMEOUT_S
-    )
-    if done.returncode:
-        raise LabError(f"'{' '.join(command)}' failed:\n{done.stdout}{done.stderr}".rstrip())
+    status, said = _here(command)
+    if status:
+        raise LabError(f"'{' '.join(command)}' failed:\n{said}")
+
+
+def _here(command: list[str], stdout: IO[bytes] | None = None) -> tuple[int, str]:
+    """Run a command without Docker; return its status and what it said.
+
+    Whatever ends it, a Ctrl-C or its time, ends all that it started; it may clean up behind it.
+
+    Raises:
+        TimedOutError: It did not end.
+    """
+    with subprocess.Popen(
+        command,
+        env={**os.environ, "PATH": docker.path()},
+        stdin=subprocess.DEVNULL,
+        stdout=stdout or subprocess.PIPE,
+        stderr=subprocess.PIPE if stdout else subprocess.STDOUT,
+        start_new_session=True,
+    ) as process:
+        try:
+            said, errors = process.communicate(timeout=_BUILD_TIMEOUT_S)
+        except BaseException as error:
+            _end(process)
+            if isinstance(error, subprocess.TimeoutExpired):
+                what = f"'{' '.join(command)}' still ran after {_BUILD_TIMEOUT_S:g} s"
+                raise TimedOutError(what) from None
+            raise
+    return process.returncode, (errors or said or b"").decode(errors="replace").strip()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(_END_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)

@@ -25,7 +25,8 @@ elif [ "${1:-}" = containerlab ]; then
         ! apt-cache show docker-cli >/dev/null 2>&1 || packages="$packages docker-cli"
     fi
     have debootstrap || packages="$packages debootstrap"
-    have containerlab || have go || packages="$packages golang-go"
+    sh "${0%/*}/containerlab.sh" check || have go || [ -x /usr/local/go/bin/go ] ||
+        packages="$packages golang-go"
 elif [ "${1:-}" = peers ]; then
     have bird || packages="$packages bird2"
     have keepalived || packages="$packages keepalived"
@@ -57,6 +58,24 @@ if [ "$(id -u)" -ne 0 ]; then
     exec sudo sh "$0" "$@"
 fi
 
+# Whether a service is there already: then it is somebody's, and stays as it is.
+is_there() {
+    if ! command -v systemctl >/dev/null 2>&1; then
+        [ -e "/etc/init.d/${1%.*}" ]
+        return
+    fi
+    for units in /etc/systemd/system /usr/local/lib/systemd/system /usr/lib/systemd/system \
+        /lib/systemd/system; do
+        [ ! -e "$units/$1" ] || return 0
+    done
+    return 1
+}
+before=" "
+for unit in frr.service docker.service docker.socket containerd.service bird.service \
+    keepalived.service; do
+    ! is_there "$unit" || before="$before$unit "
+done
+
 policy=/usr/sbin/policy-rc.d
 policy_is_ours=no
 clean_up() {
@@ -82,8 +101,9 @@ esac
 
 say "installing: $packages"
 export DEBIAN_FRONTEND=noninteractive
-install() { apt-get install -y -q --no-install-recommends $packages; }
-if ! apt-get install -s -q --no-install-recommends $packages >/dev/null 2>&1 || ! install >&2; then
+options="-q --no-install-recommends --no-remove" # as of another Docker
+install() { apt-get install -y $options $packages; }
+if ! apt-get install -s $options $packages >/dev/null 2>&1 || ! install >&2; then
     say "updating the package lists first"
     apt-get update -q >&2
     install >&2
@@ -93,14 +113,15 @@ fi
 leave_stopped() {
     name=$1
     shift
-    if command -v systemctl >/dev/null 2>&1; then
-        for unit; do
+    for unit; do
+        case $before in *" $unit "*) continue ;; esac
+        if command -v systemctl >/dev/null 2>&1; then
             systemctl disable -q "$unit" >&2 || :
             [ ! -d /run/systemd/system ] || systemctl stop "$unit" || :
-        done
-    elif command -v update-rc.d >/dev/null 2>&1; then
-        update-rc.d "${1%.*}" disable >&2 || :
-    fi
+        elif command -v update-rc.d >/dev/null 2>&1; then
+            update-rc.d "${unit%.*}" disable >&2 || :
+        fi
+    done
     say "$name is installed, and left stopped and disabled on this machine"
 }
 case " $packages " in *" frr "*) leave_stopped FRR frr.service ;; esac

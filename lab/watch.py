@@ -114,7 +114,7 @@ class RouteWatch:
         for agent in self._agents:
             if agent.stdin is not None:
                 agent.stdin.close()
-            agent.wait(timeout=10)
+            agent.wait(timeout=60)
         for reader in self._readers:
             reader.join(timeout=10)
         for agent in self._agents:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -80,8 +81,14 @@ class Labs:
 
     def close(self) -> None:
         """All tests are over. Raises ClabError."""
+        failed = []
         for wanted in list(self._up):
-            self._end(wanted)
+            try:
+                self._end(wanted)
+            except ClabError as error:  # The others end all the same.
+                failed.append(str(error))
+        if failed:
+            raise ClabError("\n".join(failed))
 
     def _taken(self, wanted: Wanted) -> Lab:
         containers = self._containers(wanted.name)
@@ -104,7 +111,7 @@ class Labs:
             # Ctrl-C among them; half a lab would be in the way of the next run.
             if not self._keep:
                 with suppress(ClabError):  # There may be nothing to destroy.
-                    self._run(self._destroy(wanted), _DESTROY_TIMEOUT_S)
+                    self._destroyed(wanted)
             raise
 
     def _of(self, wanted: Wanted, containers: Mapping[str, Mapping[str, Any]]) -> Lab:
@@ -139,10 +146,18 @@ class Labs:
             self.left.append(f"lab {lab.name} is still up: {self._destroy_line(wanted)}")
             lab.heal()
             return
-        self._run(self._destroy(wanted), _DESTROY_TIMEOUT_S)
+        self._destroyed(wanted)
         if left := self._containers(wanted.name):  # It may find nothing to destroy, and say so not.
             names = ", ".join(map(_container, left.values()))
             raise ClabError(f"{self._destroy_line(wanted)}\nended well, but left {names}")
+
+    def _destroyed(self, wanted: Wanted) -> None:
+        containers = self._containers(wanted.name) if wanted.renamed else {}
+        self._run(self._destroy(wanted), _DESTROY_TIMEOUT_S)
+        if written := _written(wanted.name, containers.values()):
+            # Where this user may; what stays is in nobody's way.
+            with suppress(ClabError, subprocess.TimeoutExpired):
+                self._programs.run("rm", "-rf", *written, timeout_s=_INSPECT_TIMEOUT_S)
 
     def _destroy(self, wanted: Wanted) -> list[str]:
         if not wanted.renamed:
@@ -178,6 +193,18 @@ class Labs:
 def _container(found: Mapping[str, Any]) -> str:
     (name, *_) = found["Names"]
     return str(name).removeprefix("/")
+
+
+def _written(lab: str, containers: Collection[Mapping[str, Any]]) -> list[str]:
+    """Return what containerlab wrote for a lab: its directory, for ssh, for `ip netns`.
+
+    Nothing that a shell would read as something else: a prefix may be `ssh lab-host`.
+    """
+    directories = {Path(it["Labels"].get("clab-node-lab-dir", "/")).parent for it in containers}
+    found = [str(it) for it in directories if it.is_absolute() and it.name.endswith(lab)]
+    found += [f"/run/netns/{_container(it)}" for it in containers]
+    found += [f"/etc/ssh/ssh_config.d/clab-{lab}.conf"] if containers else []
+    return [it for it in found if shlex.quote(it) == it]
 
 
 def _all(text: str) -> Iterator[dict[str, Any]]:

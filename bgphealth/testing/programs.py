@@ -56,4 +56,7 @@ class Programs:
                 "--clab-command says how containerlab and docker are run, here or elsewhere."
             ) from None
         except OSError as error:
+            # subprocess kills what took too long or was interrupted; of sudo it may not.
+            if error.filename is None and error.__context__ is not None:
+                raise error.__context__ from None
             raise ClabError(f"{command[0]}: {error.strerror}") from None

@@ -135,7 +135,7 @@ def test_a_command_that_is_ended_half_way(tmp_path: Path, number: signal.Signals
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, env=os.environ) as up:
         wait_until("nodes", lambda: [] if len(docker_names().split()) == len("ab") else ["some"])
         up.send_signal(number)
-        up.communicate(timeout=60)
+        up.communicate(timeout=300)
     if number == signal.SIGKILL:
         driver(path).down()
     assert_nothing_left(tmp_path)

@@ -51,11 +51,15 @@ def test_process_one_reaps_what_is_left_to_it() -> None:
     node = started.stdout.strip()
 
     def left() -> list[str]:
-        listed = docker.run("docker", "exec", node, "ps", "-e", "-o", "stat=,args=").stdout
-        return [line for line in listed.splitlines() if line.startswith("Z") or " 0.1" in line]
+        listed = docker.run("docker", "exec", node, "ps", "-e", "-o", "stat=,args=")
+        assert listed.returncode == 0, listed.stderr
+        return [
+            line for line in listed.stdout.splitlines() if line.startswith("Z") or " 0.1" in line
+        ]
 
     try:
-        docker.run("docker", "exec", node, "setsid", "--fork", "sleep", "0.1")
+        forked = docker.run("docker", "exec", node, "setsid", "--fork", "sleep", "0.1")
+        assert forked.returncode == 0, forked.stderr
         wait_until("the orphan is gone", left)
     finally:
         docker.run("docker", "rm", "--force", node)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 from dataclasses import asdict
 from pathlib import Path
@@ -39,6 +40,24 @@ def test_a_daemon_that_answers_is_used_as_it_is(tmp_path: Path) -> None:
     assert docker.beside() == []
     assert "DOCKER_HOST" not in docker.environment()
     assert not docker.down()
+    assert [file.name for file in tmp_path.iterdir()] == ["docker"], "nothing is made"
+
+
+def test_its_end_waits_for_no_container(
+    tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container that is not removed in time must not keep the daemon up."""
+    hangs = tmp_path / "docker"
+    hangs.write_text('#!/bin/sh\n[ "$1" = rm ] && exec /bin/sleep 60\necho container\n')
+    hangs.chmod(0o755)
+    monkeypatch.setattr(docker, "_enter", lambda _: [])
+    monkeypatch.setattr(docker, "_REMOVE_TIMEOUT_S", 0.1)
+    with subprocess.Popen(["/bin/sleep", "60"]) as daemon:
+        name = asdict(ProcessName.of(daemon.pid))
+        state.write_text(json.dumps({"boot": boot_id(), **name}), encoding="utf-8")
+        assert docker.down()
+        assert daemon.wait() == -signal.SIGTERM
+    assert not state.exists()
 
 
 def test_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

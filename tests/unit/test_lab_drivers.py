@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
-from lab import containerlab, drivers, dual_tor, state, topology
+from lab import containerlab, docker, drivers, dual_tor, state, topology
 from lab.containerlab import ContainerlabDriver
-from lab.errors import LabError
+from lab.errors import LabError, UnavailableError
 from lab.namespaces import NamespaceDriver
 
 
@@ -99,6 +100,29 @@ def test_exec_lines_that_failed_are_found_in_the_log() -> None:
     assert containerlab.failed_exec_lines("") == []
     lines = _LOG.splitlines()
     assert containerlab.failed_exec_lines(_LOG) == [*lines[1:8], lines[9]]
+
+
+def test_down_starts_no_daemon(shipped: topology.Topology, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(docker, "answers", lambda: False)
+    monkeypatch.setattr(docker, "beside", lambda: pytest.fail("a daemon is started"))
+    known = state.LabState(shipped.name, "", "containerlab")
+    known.save()
+    driver = ContainerlabDriver(shipped)
+    (known.path.parent / f"clab-{containerlab.lab_name(shipped.name)}").mkdir()
+
+    assert not driver.down()
+    assert not state.directory().exists()
+
+
+def test_without_containerlab_no_daemon_is_started(
+    shipped: topology.Topology, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(docker, "path", lambda: str(tmp_path))
+    monkeypatch.setattr(docker, "beside", lambda: pytest.fail("a daemon is started"))
+    with pytest.raises(UnavailableError, match="make setup-containerlab"):
+        ContainerlabDriver(shipped).up()
 
 
 def test_a_node_that_is_none(shipped: topology.Topology) -> None:

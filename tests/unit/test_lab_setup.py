@@ -21,6 +21,9 @@ class Machine:
         self._programs = directory / "bin"
         self._programs.mkdir()
         self._frr = directory / "frrinit.sh"
+        self.units = directory / "units"
+        self.units.mkdir()
+        self.go = directory / "go"
         for name in ("rm", "chmod", "sh", "cat"):
             found = shutil.which(name)
             assert found is not None
@@ -49,6 +52,11 @@ class Machine:
             ("/usr/sbin/policy-rc.d", self.policy),
             ("/usr/sbin/$1", self._programs / "$1"),
             ("/sbin/$1", self._programs / "$1"),
+            ("/usr/local/go/bin/go", self.go),
+            ("/etc/systemd/system", self.units),
+            ("/usr/lib/systemd/system", self.units),
+            ("/usr/local/lib/systemd/system", self.units),
+            ("/lib/systemd/system;", f"{self.units};"),
         ):
             text = text.replace(real, str(ours))
         script = self._frr.with_name("setup.sh")
@@ -76,7 +84,7 @@ def test_frr_is_installed_and_neither_started_nor_enabled(machine: Machine) -> N
     log = machine.log.read_text(encoding="utf-8").splitlines()
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
-    assert "apt-get install -y -q --no-install-recommends frr" in log
+    assert "apt-get install -y -q --no-install-recommends --no-remove frr" in log
     assert {"frr 101", "frr.service 101", "ssh 0"} <= set(log)
     assert "systemctl disable -q frr.service" in log
     assert not machine.policy.exists()
@@ -148,7 +156,7 @@ def test_what_packages_are_made_with_is_installed_when_asked_for(machine: Machin
 
     wanted = "debootstrap debhelper dpkg-dev lowdown mandoc"
     log = machine.log.read_text(encoding="utf-8")
-    assert f"apt-get install -y -q --no-install-recommends {wanted}\n" in log
+    assert f"apt-get install -y -q --no-install-recommends --no-remove {wanted}\n" in log
     assert "frr" not in log
 
 
@@ -162,7 +170,10 @@ def test_docker_is_installed_and_neither_started_nor_enabled(machine: Machine) -
 
     log = machine.log.read_text(encoding="utf-8").splitlines()
     assert done.returncode == 0, done.stderr
-    assert "apt-get install -y -q --no-install-recommends docker.io debootstrap golang-go" in log
+    assert (
+        "apt-get install -y -q --no-install-recommends --no-remove docker.io debootstrap golang-go"
+        in log
+    )
     assert {"docker 101", "docker.socket 101", "containerd.service 101", "ssh 0"} <= set(log)
     assert "systemctl disable -q docker.socket" in log
     assert not machine.policy.exists()
@@ -172,13 +183,36 @@ def test_docker_is_installed_and_neither_started_nor_enabled(machine: Machine) -
 def test_a_docker_that_works_is_left_alone(machine: Machine, program: str, daemon: str) -> None:
     machine.add_package_manager()
     machine.add("docker", daemon)
-    for name in (program, "debootstrap", "containerlab"):
+    for name in (program, "debootstrap"):
         machine.add(name, "exit 1")
+    machine.log.with_name("containerlab.sh").write_text('[ "$1" = check ]\n', encoding="utf-8")
 
     done = machine.setup("containerlab")
 
     assert (done.returncode, done.stderr) == (0, "")
     assert machine.log.read_text(encoding="utf-8") == ""
+
+
+def test_what_was_there_before_is_neither_stopped_nor_disabled(machine: Machine) -> None:
+    (machine.units / "containerd.service").touch()
+    machine.add_package_manager()
+    machine.add("apt-cache", "exit 100")
+
+    assert machine.setup("containerlab").returncode == 0
+
+    log = machine.log.read_text(encoding="utf-8")
+    assert "disable -q docker.service" in log
+    assert "containerd" not in log
+
+
+def test_a_go_of_the_users_own_is_enough(machine: Machine) -> None:
+    machine.go.write_text("#!/bin/sh\n", encoding="utf-8")
+    machine.go.chmod(0o755)
+    machine.add_package_manager()
+    machine.add("apt-cache", "exit 100")
+
+    assert machine.setup("containerlab").returncode == 0
+    assert "golang-go" not in machine.log.read_text(encoding="utf-8")
 
 
 def test_peers_are_installed_when_asked_for_and_neither_started_nor_enabled(
@@ -190,7 +224,7 @@ def test_peers_are_installed_when_asked_for_and_neither_started_nor_enabled(
     assert machine.setup("peers").returncode == 0
 
     log = machine.log.read_text(encoding="utf-8").splitlines()
-    assert "apt-get install -y -q --no-install-recommends bird2 keepalived" in log
+    assert "apt-get install -y -q --no-install-recommends --no-remove bird2 keepalived" in log
     assert {"bird 101", "keepalived.service 101", "ssh 0"} <= set(log)
     assert {
         "systemctl disable -q bird.service",

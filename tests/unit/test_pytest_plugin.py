@@ -5,6 +5,7 @@ What it does with real nodes is tested in tests/containerlab.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -15,7 +16,9 @@ from typing import Any
 
 import pytest
 
-from bgphealth.testing import Doctor, Event, Fault, Lab, Node, Status
+from bgphealth.testing import ClabError, Doctor, Event, Fault, Lab, Node, Status
+from bgphealth.testing.labs import Labs
+from bgphealth.testing.programs import Programs
 
 pytest_plugins = ["pytester"]
 
@@ -28,7 +31,7 @@ deploy)
     [ ! -e "$HERE/refused" ] || { echo "ERROR no image of that name" >&2; exit 1; }
     ;;
 inspect) if [ -e "$HERE/up" ]; then cat "$HERE/inspect.json"; else echo '{}'; fi ;;
-destroy) [ -e "$HERE/stays" ] || rm -f "$HERE/up" ;;
+destroy) [ -e "$HERE/stays" ] || /bin/rm -f "$HERE/up" ;;
 esac
 """
 DOCKER = """\
@@ -36,7 +39,7 @@ DOCKER = """\
 verb=$1
 shift
 echo "$*" >>"$HERE/calls"
-[ "$verb" != rm ] || rm -f "$HERE/up"
+[ "$verb" != rm ] || /bin/rm -f "$HERE/up"
 shift
 case $* in
 *"date +"*) echo 1000.5 ;;
@@ -49,6 +52,11 @@ case $* in
 *"broken"*) echo "no such thing" >&2; exit 3 ;;
 esac
 """
+RM = """\
+#!/bin/sh
+echo "rm $*" >>"$HERE/calls"
+exit 1
+"""
 BREAK = "with clab['tor2'].fault('make it', 'heal it'):"
 
 
@@ -59,7 +67,7 @@ class Stand:
         self.pytester, self.here = pytester, pytester.path
         programs = self.here / "bin"
         programs.mkdir()
-        for name, text in (("containerlab", CONTAINERLAB), ("docker", DOCKER)):
+        for name, text in (("containerlab", CONTAINERLAB), ("docker", DOCKER), ("rm", RM)):
             (programs / name).write_text(text)
             (programs / name).chmod(0o755)
         monkeypatch.setenv("HERE", str(self.here))
@@ -74,7 +82,11 @@ class Stand:
             {
                 "Names": [f"clab-mine-{name}"],
                 "State": state,
-                "Labels": {"containerlab": "mine", "clab-node-name": name},
+                "Labels": {
+                    "containerlab": "mine",
+                    "clab-node-name": name,
+                    "clab-node-lab-dir": f"/labs/clab-mine/{name}",
+                },
             }
             for name in names
         ]
@@ -195,6 +207,46 @@ def test_a_name_of_its_own(stand: Stand) -> None:
     assert any(line.endswith("--name mine") for line in stand.calls)
     assert "--force --volumes clab-mine-server1 clab-mine-tor2" in stand.calls
     assert stand.verbs() == ["deploy"]
+    (removed,) = [line for line in stand.calls if line.startswith("rm ")]
+    assert set(removed.split()) == {
+        *("rm", "-rf", "/labs/clab-mine", "/etc/ssh/ssh_config.d/clab-mine.conf"),
+        *("/run/netns/clab-mine-server1", "/run/netns/clab-mine-tor2"),
+    }
+
+
+def test_only_what_every_shell_reads_alike_is_removed(stand: Stand) -> None:
+    (stand.here / "my.clab.yml").write_text("name: another\n")
+    inspected = stand.here / "inspect.json"
+    inspected.write_text(inspected.read_text().replace("/labs/", "/my labs/"))
+    stand.run("pass", mark="'my.clab.yml', name='mine'").assert_outcomes(passed=1)
+    (removed,) = [line for line in stand.calls if line.startswith("rm ")]
+    assert "labs" not in removed
+    assert "/run/netns/clab-mine-tor2" in removed
+
+
+def test_one_that_does_not_end_keeps_no_other_up(stand: Stand) -> None:
+    (stand.here / "your.clab.yml").write_text("name: mine\n")
+    labs = Labs((), {})
+    for file in ("my.clab.yml", "your.clab.yml"):
+        wanted = labs.wanted(stand.here, file, scope="session")
+        labs.up(wanted)
+        (stand.here / "up").unlink()
+    (stand.here / "up").touch()
+    (stand.here / "stays").touch()
+    with pytest.raises(ClabError) as raised:
+        labs.close()
+    assert str(raised.value).count("ended well, but left clab-mine-server1") == 2
+
+
+def test_what_may_not_be_killed_still_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with sudo."""
+
+    def kill(_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(subprocess.Popen, "kill", kill)
+    with pytest.raises(subprocess.TimeoutExpired):
+        Programs().run("sleep", "0.2", timeout_s=0.01)
 
 
 def test_nothing_came_up(stand: Stand) -> None:
