@@ -20,6 +20,10 @@ NAMES: Final = tuple(sorted(FAULTS.keys() | WAN_FAULTS.keys()))
 """Of all of them, on whatever topology."""
 
 
+_GUARDED_S: Final = 6.0
+"""`policy.guarded_settle` of these topologies, 2 s, and the time that the news of others takes."""
+
+
 def made_on(topology: str) -> dict[str, Fault]:
     """Return the faults that can be made on a topology, by name.
 
@@ -45,7 +49,12 @@ def _with(fault: Fault, others: frozenset[str]) -> Fault:
     expected = fault.expected
     if not others or expected.service is None:
         return fault
-    return replace(fault, expected=replace(expected, service=expected.service | others))
+    return replace(
+        fault,
+        expected=replace(expected, service=expected.service | others),
+        # It is guarded: still announced for as long as the others have to be seen before it goes.
+        lasts_s=fault.lasts_s if expected.service else max(fault.lasts_s, _GUARDED_S),
+    )
 
 
 def find(name: str, topology: str) -> Fault:
