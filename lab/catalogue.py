@@ -40,7 +40,7 @@ def made_on(topology: str) -> dict[str, Fault]:
     }
 
 
-_UNTIL_LEFT_S: Final = 5.0
+_UNTIL_LEFT_S: Final = 4.0
 """Longer than it takes to find a service down, to ask bgpd who else has it, and to withdraw it."""
 
 

@@ -276,7 +276,7 @@ FAULTS = {
             heal=(Step(dual_tor.SERVER, ("bgphealth", "undrain", "uplink", "tor2")),),
             expected=_OVER_TOR1,
             sessions_stay=True,
-            lasts_s=15.0,
+            lasts_s=14.0,
             lossless=True,
             needs_bgphealth=True,
         ),

@@ -5,21 +5,18 @@ from __future__ import annotations
 import json
 from html import escape
 from math import log10
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jinja2
 from markupsafe import Markup
 
-from lab import dual_tor, rounds_table
+from lab import dual_tor, pages, rounds_table
 from lab.meter import DIRECTIONS
 from lab.picture import COLOURS, GRID, INK, MUTED, TRACK, text
 from lab.rounds import middle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-_HERE = Path(__file__).resolve().parent
+    from pathlib import Path
 
 _WIDTH, _LEFT, _RIGHT = 1090, 320, 130
 _TOP, _LANE, _GAP = 44, 15, 13
@@ -116,13 +113,8 @@ def _dot(x: float, y: float, colour: str, tip: str) -> str:
 
 def html(result: Mapping[str, Any]) -> str:
     """Return the report as one self-contained page."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-    )
-    return environment.get_template("compare.html.j2").render(
+    return pages.render(
+        "compare.html.j2",
         result=result,
         table=rounds_table,
         svg=Markup(svg(result)),  # noqa: S704 - its text is escaped where it is made

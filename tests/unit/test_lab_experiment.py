@@ -18,7 +18,7 @@ FAULT_AT = 1000.0
     ("name", "looked_s", "healed_s"),
     [
         # Withdrawn after `policy.drain_settle`, 10 s: not before the end is it as promised.
-        ("drain-uplink", 15.0, 15.0),
+        ("drain-uplink", 14.0, 14.0),
         ("uplink-loss", 20.0, 20.0),
         # Nothing may change, and nobody may be stopped for longer, however long looking takes.
         ("helper-stop", 3.0, 5.0),

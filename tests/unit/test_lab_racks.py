@@ -67,7 +67,9 @@ def test_what_is_lost_on_server1_goes_on_elsewhere(name: str) -> None:
         assert there.expected.loopback == alone.loopback
         assert there.expected.default == alone.default
         assert there.expected.service == (None if alone.service is None else alone.service | OTHERS)
-    assert catalogue.find("service-down", name).expected.service == frozenset(OTHERS)
+    gone = catalogue.find("service-down", name)
+    assert gone.expected.service == frozenset(OTHERS)
+    assert gone.lasts_s > scene.settings(name).guarded_settle_s
 
 
 @pytest.mark.parametrize("name", [racks.ANYCAST, racks.FABRIC])
