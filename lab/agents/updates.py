@@ -142,9 +142,9 @@ def inward(sockets: str) -> dict[bytes, set[Flow]]:
 
 
 def _end(text: str) -> tuple[bytes, int]:
-    """Return the address and the port of ``192.0.2.1:179`` or ``[fe80::1%eth1]:179``."""
+    """Return the address and the port of ``192.0.2.1:179`` or ``[fe80::1]%eth1:179``."""
     host, _, port = text.rpartition(":")
-    address = ip_address(host.strip("[]").partition("%")[0])
+    address = ip_address(host.partition("%")[0].strip("[]"))
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
     return address.packed, int(port)

@@ -92,6 +92,8 @@ def test_it_finds_nothing_and_changes_nothing(
 ) -> None:
     """It needs no capability to look at the kernel."""
     wait_found(there, frozenset())
+    # Whole, so that no route of bgphealth's or FRR's comes back meanwhile.
+    convergence.wait_converged(lab)
     before = kernel(lab)
     command = ["bgphealth", "-c", FILE, "doctor", *options]
     done = lab.run(dual_tor.SERVER, [*wrapper, *command], check=False)

@@ -83,7 +83,7 @@ def test_after_a_gap_it_goes_on_with_the_next_message() -> None:
 
 ESTABLISHED = """\
 0      0          127.0.0.1:179         127.0.0.2:40000
-0      0      [fe80::1%eth1]:40002 [fe80::2%eth1]:179
+0      0      [fe80::1]%eth1:40002 [fe80::2]%eth1:179
 0      0      [::ffff:10.0.0.1]:22 [::ffff:10.0.0.2]:50000
 """
 
