@@ -13,9 +13,10 @@ import shutil
 import subprocess
 from functools import cached_property
 from hashlib import sha256
-from typing import IO, TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final
 
 from lab import docker, state
+from lab.driver import Driver
 from lab.errors import LabError, NotPermittedError, TimedOutError, UnavailableError
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def failed_exec_lines(log: str) -> list[str]:
     return found
 
 
-class ContainerlabDriver:
+class ContainerlabDriver(Driver):
     """Runs a topology by containerlab, in Docker's containers."""
 
     name = "containerlab"
@@ -283,17 +284,3 @@ class ContainerlabDriver:
             output = done.stderr.strip() or done.stdout.strip()
             raise LabError(f"{what} failed ({done.returncode}): {output}")
         return done
-
-    def popen(
-        self, node: str, arguments: Sequence[str], stderr: IO[str] | int | None = None
-    ) -> subprocess.Popen[str]:
-        """See `Driver.popen`."""
-        return subprocess.Popen(
-            self.command(node, arguments),
-            env=self.environment(node),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-            start_new_session=True,  # it ends with its stdin, not by a Ctrl-C of its own
-        )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 from typing import IO, TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Sequence
 
     from lab.topology import Topology
@@ -64,3 +64,12 @@ class Driver(Protocol):
         self, node: str, arguments: Sequence[str], stderr: IO[str] | int | None = None
     ) -> subprocess.Popen[str]:
         """Start a command inside a node, with pipes to its stdin and stdout."""
+        return subprocess.Popen(
+            self.command(node, arguments),
+            env=self.environment(node),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            start_new_session=True,  # it ends with its stdin, not by a Ctrl-C of its own
+        )

@@ -33,7 +33,6 @@ CONSTRAINTS: Final = ROOT / ".packaging" / "constraints.txt"
 
 NAME: Final = "bgphealth-lab"
 _LABEL: Final = "bgphealth.made-from"
-_MIRROR: Final = "http://deb.debian.org/debian"
 _PULL_TIMEOUT_S: Final = 120.0
 _BUILD_TIMEOUT_S: Final = 1200.0
 _END_TIMEOUT_S: Final = 60.0
@@ -132,7 +131,7 @@ def debootstrap(image: Image, archive: IO[bytes]) -> None:
 
 
 def mirror() -> str:
-    """Return where apt gets this machine's packages, if they are Debian's."""
+    """Return where apt gets this machine's packages, if they are Debian's; else nothing."""
     fields = ("$(ORIGIN)", "$(CODENAME)", "$(COMPONENT)", "$(REPO_URI)")
     with contextlib.suppress(FileNotFoundError):
         lists = subprocess.run(
@@ -145,7 +144,7 @@ def mirror() -> str:
             is_debian = (origin, component) == ("Debian", "main")
             if is_debian and suite in {image.suite for image in IMAGES}:
                 return mirror
-    return _MIRROR
+    return ""
 
 
 def _wheel(directory: Path) -> Path:

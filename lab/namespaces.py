@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from lab import anchor, state
+from lab.driver import Driver
 from lab.errors import (
     LabError,
     NotPermittedError,
@@ -76,7 +77,7 @@ def netns_of(pid: int | str) -> str:
         raise
 
 
-class NamespaceDriver:
+class NamespaceDriver(Driver):
     """Runs a topology in network, mount, PID and UTS namespaces."""
 
     name = "namespaces"
@@ -318,20 +319,6 @@ class NamespaceDriver:
                 f"{done.stderr.strip() or done.stdout.strip()}"
             )
         return done
-
-    def popen(
-        self, node: str, arguments: Sequence[str], stderr: IO[str] | int | None = None
-    ) -> subprocess.Popen[str]:
-        """See `Driver.popen`."""
-        return subprocess.Popen(
-            self.command(node, arguments),
-            env=self.environment(node),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-            start_new_session=True,  # it ends with its stdin, not by a Ctrl-C of its own
-        )
 
 
 def _finish_exec(node: str, line: Sequence[str], process: subprocess.Popen[str]) -> None:

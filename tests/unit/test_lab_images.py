@@ -33,8 +33,8 @@ def add(directory: Path, name: str, script: str) -> None:
     ("line", "mirror"),
     [
         ("Debian\tbookworm\tmain\thttp://near/debian", "http://near/debian"),
-        ("Some Vendor\tbookworm\tmain\thttp://vendor/apt", "http://deb.debian.org/debian"),
-        ("\t\t\thttp://flat/apt", "http://deb.debian.org/debian"),
+        ("Some Vendor\tbookworm\tmain\thttp://vendor/apt", ""),
+        ("\t\t\thttp://flat/apt", ""),
     ],
 )
 def test_the_mirror_is_debians(programs: Path, line: str, mirror: str) -> None:
