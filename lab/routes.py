@@ -188,9 +188,10 @@ def _foreign(topology: str) -> list[str]:
     """Return routes of somebody else's that a measurement plants and expects to find again."""
     four, six = (scene.of(topology).link_gateway[family] for family in dual_tor.FAMILIES)
     return [
-        # Ordinary, more specific, in another table, and a default of last resort.
+        # Ordinary, more specific, in another table, a default of last resort; none with a protocol
+        # of FRR's own (42 is babeld's): zebra takes those over when it starts, and writes copies.
         f"-4 route add 198.18.0.0/24 via {four['eth1']} dev eth1 proto static metric 77",
-        "-4 route add blackhole 198.18.1.0/24 proto 42",
+        "-4 route add blackhole 198.18.1.0/24 proto 77",
         f"-4 route add default via {four['eth2']} dev eth2 proto static table 4242",
         last_resort(topology),
         f"-6 route add 2001:db8:f00::/64 via {six['eth1']} dev eth1 proto static metric 77",

@@ -66,7 +66,9 @@ def test_silent_uplink_loss(lab: NamespaceDriver) -> None:
     assert found["foreign_routes"] == {"count": len(routes.foreign(lab)) + 6, "unchanged": True}
 
 
-@pytest.mark.parametrize("name", ["service-down", "tor-crash", "helper-kill", "exabgp-kill"])
+@pytest.mark.parametrize(
+    "name", ["service-down", "tor-crash", "helper-kill", "exabgp-kill", "frr-restart"]
+)
 def test_other_faults(lab: NamespaceDriver, name: str) -> None:
     measure(lab, name)
 

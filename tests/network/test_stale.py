@@ -32,7 +32,7 @@ def test_what_is_stale_strange_or_touched_is_found(
     # It waits for a withdrawal that does not come.
     monkeypatch.setattr(experiment, "REACTION_S", 6.0)
     down = faults.FAULTS["service-down"]
-    planted = "blackhole 198.18.1.0/24 proto 42"
+    planted = "blackhole 198.18.1.0/24 proto 77"
     fault = replace(
         down,
         inject=(
