@@ -90,7 +90,8 @@ def run(driver: Driver, fault: Fault, progress: Progress, meter: Meter | None = 
         LabError: The measurement could not be made.
     """
     record = Record(fault, driver.topology.name, driver.name, measured.frr_version(driver))
-    meter = meter or Meter(driver, new_connections=fault.keeps_default)
+    numbered = scene.of(driver.topology.name).numbered
+    meter = meter or Meter(driver, new_connections=fault.keeps_default and numbered)
     watcher, announced = watch.RouteWatch(driver), AnnouncedWatch(driver)
     routes.plant_foreign(driver)
     injected = False

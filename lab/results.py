@@ -230,6 +230,8 @@ def _checks_default_kept(record: Record) -> Iterator[_Check]:
             and c.at >= record.fault_at
         ]
         yield f"there is a default at every moment ({family})", not bare, f"{len(bare)} times none"
+    if "new" not in record.flows:
+        return
     new, old = (summary(record.flows[name])["outage_s"] for name in ("new", "out"))
     yield (
         "new connections get out while others, which have the host loopback, do not",

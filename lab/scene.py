@@ -57,6 +57,8 @@ class Scene:
     has_bgp: bool = True
     steered: bool = True
     """Whether the server's default is bgphealth's affair."""
+    numbered: bool = True
+    """Whether the server's links have addresses, which what it sends may have as its source."""
     forks: tuple[str, ...] = (dual_tor.CORE,)
     """The nodes that choose among the routers for what comes in."""
     inward: Mapping[str, str] | None = None
@@ -89,6 +91,7 @@ def _dual_tor(name: str) -> Scene:
         whole="both ToRs carry both directions",
         furniture="four nodes, their BGP sessions, ExaBGP and bgphealth",
         steered=not direct,
+        numbered=name not in (dual_tor.UNNUMBERED, dual_tor.PLAIN[dual_tor.UNNUMBERED]),
         link_gateway=(dual_tor.LINK_GATEWAY | racks.LINK_GATEWAY)[name],
         traffic={
             "in": Traffic("client → service", dual_tor.CORE, dual_tor.SERVICE, dual_tor.CLIENT),

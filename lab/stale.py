@@ -149,15 +149,32 @@ def _kept(record: Record) -> Iterator[str]:
 def _late(record: Record) -> Iterator[str]:
     """What was withdrawn later after the verdict than BGP itself would have taken."""
     until = record.healed_at or record.ended_at
-    for verdict in record.verdicts:
-        if verdict.after != "down" or not record.fault_at <= verdict.at < until:
+    for told in record.told:
+        if not told.withdrawn or not record.fault_at <= told.at < until:
             continue
-        for told in record.told:
-            _, family, via = _taken_apart(told.router, told.route)
-            after_s = told.at - verdict.at
-            of_it = told.withdrawn and (via, family) == (verdict.uplink, verdict.family)
-            if of_it and after_s > HOLD_S and told.at < until:
-                yield f"{told.router} lost {told.route} {after_s:.1f} s after the verdict"
+        _, family, via = _taken_apart(told.router, told.route)
+        given_up_at = _given_up_at(record, via, family, told.at)
+        if given_up_at is not None and (after_s := told.at - given_up_at) > HOLD_S:
+            yield f"{told.router} lost {told.route} {after_s:.1f} s after the verdict"
+
+
+def _given_up_at(record: Record, uplink: str, family: str, at: float) -> float | None:
+    """Return since when an uplink was down, and another one was not; None: it was not so then.
+
+    While all of them are down, all are kept.
+    """
+    all_of_them = set(scene.of(record.topology).behind.values())
+    down: set[str] = set()
+    since = None
+    for verdict in sorted(record.verdicts, key=lambda verdict: verdict.at):
+        if verdict.family != family or not record.fault_at <= verdict.at <= at:
+            continue
+        down = down | {verdict.uplink} if verdict.after == "down" else down - {verdict.uplink}
+        if uplink not in down or down == all_of_them:
+            since = None
+        elif since is None:
+            since = verdict.at
+    return since
 
 
 def strangers(record: Record) -> list[str]:

@@ -38,7 +38,8 @@ beside it. Exit status 1 when anything did not hold; Ctrl-C ends it with what th
   are 16 flows of IPv4 and 4 of IPv6 in each direction, each with 100 datagrams a second. A fault is
   healed some seconds after everything that it should move has moved: where nothing can be moved
   (`both-uplinks`, `service-down` without another server), the outage is as long as that. With
-  `frr-restart`, *new connections* are flows out that choose their source with each datagram.
+  `frr-restart`, *new connections* are flows out that choose their source with each datagram, where
+  the links have addresses to choose.
 - **Recovery**: from the healing, or from the fault where it mends itself, until the last route was
   as before. `helper-kill`, `exabgp-kill`, `bgpd-kill`, `frr-restart` and `fallback-deleted` mend
   themselves.
@@ -48,7 +49,8 @@ beside it. Exit status 1 when anything did not hold; Ctrl-C ends it with what th
   other attributes: *announced*, too.
 - **held**: everything that must hold did. The routes of server and core went where the fault says,
   and came back. **No announcement was stale**: held by a bgpd although verdict, service or
-  announcer were gone, or withdrawn later after the verdict than the hold time, 9 s. What a session
+  announcer were gone, or withdrawn later after the verdict than the hold time, 9 s (while all
+  uplinks are down, all are kept). What a session
   took with it when it ended is not looked at: with `bgpd-kill` and `frr-restart` that is all, and
   only that it came back is known. **Every bgpd said what it holds**, but those that the fault had
   killed. **Nothing else was announced**: no prefix that is not in the file, no default to a ToR.

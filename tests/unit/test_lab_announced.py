@@ -233,6 +233,19 @@ def test_a_withdrawal_after_more_than_the_hold_time_is_late(dark: Record) -> Non
     assert "tor2 lost service ipv4 9.6 s after the verdict" in stale.stale(dark)
 
 
+def test_what_was_kept_because_all_was_down_is_late_only_afterwards(dark: Record) -> None:
+    dark.healed_at = FAULT_AT + 40
+    down = dark.verdicts
+    all_down = [replace(verdict, uplink="tor1", at=verdict.at - 0.05) for verdict in down]
+    dark.verdicts = [*down, *all_down]
+    dark.verdicts += [replace(verdict, after="up", at=FAULT_AT + 20) for verdict in all_down]
+    dark.told = [replace(told, at=told.at + 20) for told in dark.told]
+    assert not [found for found in stale.stale(dark) if "after the verdict" in found]
+
+    dark.told = [replace(told, at=told.at + 9.5) for told in dark.told]
+    assert [found for found in stale.stale(dark) if "after the verdict" in found]
+
+
 def test_a_service_that_outlives_its_announcer_is_stale(killed: Record) -> None:
     killed.told = [told for told in killed.told if told.router != "tor2"]
 

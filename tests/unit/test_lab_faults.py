@@ -212,3 +212,6 @@ def test_a_fallback_that_carries_nothing_is_found(restarted: Record) -> None:
     assert failed(restarted) == [
         "new connections get out while others, which have the host loopback, do not"
     ]
+    # Unnumbered: there is no other source to choose, and none is measured.
+    del restarted.flows["new"]
+    assert failed(restarted) == []
