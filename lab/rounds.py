@@ -58,6 +58,8 @@ class Turn:
     lost_s: Mapping[tuple[str, str], float]
     moved_s: Mapping[tuple[str, str], float | None]
     """When a route had left the ToR; None: it did not, or was never there."""
+    acted_s: Mapping[tuple[str, str], float | None]
+    """The same, from the verdict on; of whom no verdict is known, nothing."""
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON can hold it."""
@@ -66,6 +68,7 @@ class Turn:
             "outage_s": _named(self.outage_s),
             "lost_s": _named(self.lost_s),
             "moved_s": _named(self.moved_s),
+            "acted_s": _named(self.acted_s),
         }
 
 
@@ -140,11 +143,29 @@ def turn(driver: Driver, contender: Contender, fault: Fault, seconds: float, pha
         _wait_moved(watcher, contender, fault, fault_at, seconds)
         lasted_s = time.monotonic() - fault_at
         flows = meter.stop()
-        changes = list(watcher.changes)
+        moved = _moved(watcher.changes, fault, fault_at)
+        clear = decided(driver, contender, fault, fault_at)
     finally:
         meter.abandon()
         watcher.stop()
-    return _seen(flows, changes, fault, fault_at, lasted_s)
+    return _seen(flows, moved, clear, fault_at, lasted_s)
+
+
+def decided(
+    driver: Driver, contender: Contender, fault: Fault, fault_at: float
+) -> dict[str, float]:
+    """Return by family when it was clear what to do: bgphealth's verdict, or that one was told."""
+    if not fault.sessions_stay or contender.base != dual_tor.NAME:
+        return {}  # What goes with a link or a session goes before any verdict.
+    if contender.told is not None:
+        told = watch.read_told(driver)
+        return {} if told is None else dict.fromkeys(dual_tor.FAMILIES, told - fault_at)
+    verdicts = watch.read_verdicts(driver)
+    found = {
+        family: watch.first_verdict(verdicts, family, fault.uplinks, fault_at)
+        for family in dual_tor.FAMILIES
+    }
+    return {family: at for family, at in found.items() if at is not None}
 
 
 def meter_of(contender: Contender, driver: Driver) -> Meter:
@@ -220,10 +241,20 @@ def _wait_moved(
         time.sleep(min(seconds, _UNMOVED_S) + fault_at - time.monotonic())
 
 
+def _moved(
+    changes: Sequence[watch.RouteChange], fault: Fault, fault_at: float
+) -> dict[tuple[str, str], float | None]:
+    return {
+        (route, family): watch.first_without(changes, route, family, fault.uplinks, fault_at)
+        for route in ("default", "service")
+        for family in dual_tor.FAMILIES
+    }
+
+
 def _seen(
     flows: Mapping[str, Sequence[Flow]],
-    changes: Sequence[watch.RouteChange],
-    fault: Fault,
+    moved: Mapping[tuple[str, str], float | None],
+    clear: Mapping[str, float],
     fault_at: float,
     lasted_s: float,
 ) -> Turn:
@@ -241,10 +272,11 @@ def _seen(
             key: fmean(sum(b - a for a, b in flow.gaps(INTERVAL_S)) for flow in some)
             for key, some in own.items()
         },
+        moved,
         {
-            (route, family): watch.first_without(changes, route, family, fault.uplinks, fault_at)
-            for route in ("default", "service")
-            for family in dual_tor.FAMILIES
+            (route, family): None if at is None else at - clear[family]
+            for (route, family), at in moved.items()
+            if family in clear
         },
     )
 
@@ -310,8 +342,10 @@ def summary(contender: Contender, rounds: Sequence[Mapping[str, Any]]) -> dict[s
         "title": contender.title,
         "moves": sorted(contender.moves),
         **{
-            what: {key: _figure([each[what][key] for each in rounds]) for key in rounds[0][what]}
-            for what in ("outage_s", "lost_s", "moved_s")
+            what: {
+                key: _figure([each[what].get(key) for each in rounds]) for key in rounds[0][what]
+            }
+            for what in ("outage_s", "lost_s", "moved_s", "acted_s")
         },
         "rounds": rounds,
     }

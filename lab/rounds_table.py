@@ -76,6 +76,16 @@ def markdown(result: Mapping[str, Any]) -> Iterator[str]:
     at = {"service": "the core's to the service", "default": "the server's default"}
     titles = [f"{at[route]}, {_FAMILY[family]}" for route, family in MOVED]
     yield from _rows(result, "moved_s", MOVED, titles)
+    if decided := acted(result):
+        yield ""
+        yield "The same, in seconds after the verdict; for the floor, after it was told:"
+        yield ""
+        yield from _rows({"contenders": decided, "absent": {}}, "acted_s", MOVED, titles)
+
+
+def acted(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return those of whom it is known when they knew what to do."""
+    return [contender for contender in result["contenders"] if contender["acted_s"]]
 
 
 def _rows(

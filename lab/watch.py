@@ -172,6 +172,13 @@ def read_verdicts(driver: Driver) -> list[Verdict]:
     return verdicts(_log(driver))
 
 
+def read_told(driver: Driver) -> float | None:
+    """Return when the floor's helper was told, which it has written in the log; None: never."""
+    events = (_json_in(line) for line in _log(driver))
+    told = [float(e["at"]) for e in events if e is not None and e.get("event") == "told"]
+    return told[-1] if told else None
+
+
 def count_events(driver: Driver) -> Counter[str]:
     """Return how often each event is in the server's log."""
     events = (_json_in(line) for line in _log(driver))

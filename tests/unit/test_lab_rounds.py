@@ -210,7 +210,9 @@ def test_who_is_not_installed_says_how_to_get_there() -> None:
     assert CONTENDERS["frr"].missing() is None
 
 
-def turn(outage_s: float | None, lasted_s: float = 12.0) -> dict[str, Any]:
+def turn(
+    outage_s: float | None, lasted_s: float = 12.0, acted_s: float | None = None
+) -> dict[str, Any]:
     keys = [(d, f) for d in ("in", "out") for f in dual_tor.FAMILIES]
     moved = [(r, f) for r in ("service", "default") for f in dual_tor.FAMILIES]
     return Turn(
@@ -218,13 +220,15 @@ def turn(outage_s: float | None, lasted_s: float = 12.0) -> dict[str, Any]:
         dict.fromkeys(keys, outage_s),
         dict.fromkeys(keys, 1.0),
         dict.fromkeys(moved, outage_s),
+        dict.fromkeys(moved, acted_s) if acted_s is not None else {},
     ).as_json()
 
 
 def result(**contenders_: list[float | None]) -> dict[str, Any]:
     found = []
     for name, outages in contenders_.items():
-        each = [turn(outage) for outage in outages]
+        acted_s = 0.07 if name == "bgphealth" else None
+        each = [turn(outage, acted_s=acted_s) for outage in outages]
         found.append(rounds.summary(Contender(name, f"{name} <&>"), each))
     return {
         "version": rounds.VERSION,
@@ -260,6 +264,8 @@ def test_the_page_has_the_same() -> None:
     assert "| bgphealth <&> | 0.54 (0.50–0.62) |" in page
     assert "| frr <&> | never (12 s) |" in page
     assert "| keepalived | left out: not installed" in page
+    assert page.count("| bgphealth <&> | 0.07 | 0.07 | 0.07 | 0.07 |") == 1
+    assert page.count("| frr <&> |") == 2  # It decides nothing.
     assert len({line.count("|") for line in page.splitlines() if line.startswith("|")}) == 1
 
 
@@ -285,3 +291,36 @@ def test_the_report_holds_everything_and_escapes_it() -> None:
     assert "bgphealth &lt;&amp;&gt;" in page
     assert "<&>" not in page
     assert 'class="never">never (12 s)<' in page
+    assert page.count("<td>0.07</td>") == 4
+
+
+class Logged(Sending):
+    """A lab whose server has this log."""
+
+    def run(self, *_: object, **__: object) -> subprocess.CompletedProcess[str]:
+        changed = {"event": "path_changed", "uplink": "tor2", "from": "up", "reason": "failed"}
+        log = [
+            {**changed, "at": 99.0, "family": "ipv4", "to": "down"},  # before the fault
+            {**changed, "at": 100.4, "family": "ipv4", "to": "down"},
+            {**changed, "at": 100.5, "family": "ipv6", "to": "down"},
+            {"event": "told", "at": 100.1},
+        ]
+        lines = "".join(f"exabgp: {json.dumps(event)}\n" for event in log)
+        return subprocess.CompletedProcess([], 0, lines, "")
+
+
+@pytest.mark.parametrize(
+    ("name", "fault", "wanted"),
+    [
+        ("bgphealth", "uplink-blackhole", {"ipv4": 0.4, "ipv6": 0.5}),
+        ("bare-helper", "uplink-blackhole", {"ipv4": 0.1, "ipv6": 0.1}),
+        ("frr", "uplink-blackhole", {}),
+        ("bgphealth", "link-down", {}),
+    ],
+)
+def test_when_it_was_clear_what_to_do(name: str, fault: str, wanted: dict[str, float]) -> None:
+    who = CONTENDERS[name]
+
+    found = rounds.decided(Logged(who), who, FAULTS[fault], 100.0)
+
+    assert found == pytest.approx(wanted)
