@@ -177,6 +177,25 @@ def _given_up_at(record: Record, uplink: str, family: str, at: float) -> float |
     return since
 
 
+def again(record: Record) -> list[str]:
+    """Return, in words, each route that came back before the healing, where it must not be."""
+    found = []
+    gone: set[tuple[str, str]] = set()
+    for told in sorted(record.told, key=lambda told: told.at):
+        if not record.fault_at <= told.at < (record.healed_at or record.ended_at):
+            continue
+        kind, _, via = _taken_apart(told.router, told.route)
+        promised = getattr(record.fault.expected, kind, None)
+        if promised is None or via in promised:
+            continue
+        if told.withdrawn:
+            gone.add((told.router, told.route))
+        elif (told.router, told.route) in gone:
+            after_s = told.at - record.fault_at
+            found.append(f"{told.router} has {told.route} again after {after_s:.1f} s")
+    return found
+
+
 def strangers(record: Record) -> list[str]:
     """Return what was announced or held that is not the server's to announce."""
     seen = {(told.router, told.route) for told in record.told if not told.withdrawn}
@@ -209,6 +228,9 @@ def checks(record: Record) -> Iterator[tuple[str, bool, str]]:
         return
     found = stale(record)
     yield "no announcement is stale", not found, "; ".join(found) or "none"
+    if record.fault.expected:
+        back = again(record)
+        yield "what is withdrawn stays so until the healing", not back, "; ".join(back) or "so"
     strange = strangers(record)
     yield "nothing else is announced", not strange, "; ".join(strange) or "nothing"
     lost = sorted(

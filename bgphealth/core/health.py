@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import NamedTuple
 
 from bgphealth.core.events import PathProbed, PathProbeOverdue, ServiceChecked, Verdict
@@ -244,16 +245,19 @@ class PathHealth(NamedTuple):
     def _need(self) -> int:
         return self.settings.beyond_need if self.settings.beyond else 0
 
-    def _of_those_needed(self, of: Callable[[ProbeHealth], float | None]) -> float | None:
+    def _of_those_needed(
+        self, of: Callable[[ProbeHealth], float | None], unknown: float = 0.0
+    ) -> float | None:
         """Return the worst value among the gateway probes and the best `need` beyond probes.
 
-        What is not known yet counts as 0; None when the path does not work anyway.
+        What is not known yet counts as `unknown`; None when the path does not work anyway.
         """
-        asked = {
-            key: of(probe) or 0.0
+        values = {
+            key: of(probe)
             for key, probe in self.probes.items()
             if probe.level is not Level.DOWN and not key.probe.kind.is_state
         }
+        asked = {key: unknown if value is None else value for key, value in values.items()}
         gateway = [value for key, value in asked.items() if key.role is Role.GATEWAY]
         beyond = sorted(value for key, value in asked.items() if key.role is Role.BEYOND)
         return max([*gateway, *beyond[: self._need]], default=None)
@@ -261,15 +265,20 @@ class PathHealth(NamedTuple):
     def why_degraded(self) -> Reason | None:
         """Return why the path counts as degraded after the last answer, None when it does not."""
         lossy = self.degraded is Reason.LOSS
-        # Into it only when the loss is sure: a small window strays far from the truth.
-        loss = self.loss if lossy else self._of_those_needed(lambda probe: probe.window.sure_loss)
+        # Into it only when the loss is sure: a small window strays far from the truth. Out of it
+        # only when it is known: a run of lost answers may have been taken for an outage.
+        if lossy:
+            loss = self._of_those_needed(lambda probe: probe.window.loss, inf)
+        else:
+            loss = self._of_those_needed(lambda probe: probe.window.sure_loss)
         if _exceeds(loss, self.quality.loss, already=lossy):
             return Reason.LOSS
-        allowed = self.quality.latency_s
-        if allowed is not None and _exceeds(
-            self.latency_s, allowed, already=self.degraded is Reason.LATENCY
-        ):
-            return Reason.LATENCY
+        allowed, slow = self.quality.latency_s, self.degraded is Reason.LATENCY
+        if allowed is not None:
+            unknown = inf if slow else 0.0
+            latency_s = self._of_those_needed(lambda probe: probe.window.latency_s, unknown)
+            if _exceeds(latency_s, allowed, already=slow):
+                return Reason.LATENCY
         return None
 
     def _flaws(self, counts: Callable[[ProbeHealth], bool]) -> Flaws:

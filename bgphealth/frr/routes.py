@@ -102,7 +102,8 @@ def objects(output: bytes) -> list[dict[str, Any]]:
     Raises:
         UnreadableError: it is something else.
     """
-    text = output.decode("utf-8", "replace").rstrip()
+    # FRR 10.3 begins with an empty line what is advertised to nobody.
+    text = output.decode("utf-8", "replace").strip()
     decoder = json.JSONDecoder()
     found: list[dict[str, Any]] = []
     at = 0

@@ -50,12 +50,12 @@ beside it. Exit status 1 when anything did not hold; Ctrl-C ends it with what th
 - **held**: everything that must hold did. The routes of server and core went where the fault says,
   and came back. **No announcement was stale**: held by a bgpd although verdict, service or
   announcer were gone, or withdrawn later after the verdict than the hold time, 9 s (while all
-  uplinks are down, all are kept). What a session
-  took with it when it ended is not looked at: with `bgpd-kill` and `frr-restart` that is all, and
-  only that it came back is known. **Every bgpd said what it holds**, but those that the fault had
-  killed. **Nothing else was announced**: no prefix that is not in the file, no default to a ToR.
-  **All was announced again.** **No foreign route of the server changed**, of those that were there
-  and of six that the measurement plants. Each of these checks fails in
+  uplinks are down, all are kept). What a session took with it when it ended is not looked at: with
+  `bgpd-kill` and `frr-restart` that is all, and only that it came back is known. **Every bgpd said
+  what it holds**, but those that the fault had killed. **Nothing else was announced**: no prefix
+  that is not in the file, no default to a ToR. **What was withdrawn stayed so until the healing**,
+  where the fault lasts. **All was announced again.** **No foreign route of the server changed**, of
+  those that were there and of six that the measurement plants. Each of these checks fails in
   `tests/network/test_stale.py` or `tests/unit/test_lab_announced.py`, where it must.
 
 """

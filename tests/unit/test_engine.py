@@ -19,6 +19,7 @@ from bgphealth.core.events import (
 from bgphealth.core.health import PathKey
 from bgphealth.core.hysteresis import Level
 from bgphealth.core.intents import RouteKey
+from bgphealth.core.quality import MIN_SAMPLES
 from bgphealth.core.reasons import Reason
 from bgphealth.core.settings import (
     AllDown,
@@ -377,6 +378,25 @@ def test_a_lossy_target_does_not_degrade_a_path_that_does_not_need_it() -> None:
     state, effects = feed(settled(settings), one_lossy)
     assert not [e for e in effects if isinstance(e, PathChanged)]
     assert state.path_verdicts[PathKey("tor2", V4)].level is Level.UP
+
+
+def test_a_target_of_which_little_is_known_does_not_make_a_lossy_path_clean() -> None:
+    """By bad luck three in a row were lost, and it counts anew."""
+    settings = host(need=1)
+    tor2 = settings.uplinks[1]
+    unlucky = [probed(tor2, Role.BEYOND, 1, v) for v in (*[FAILED] * FALL, OK)]
+    one_lossy = [probed(tor2, Role.BEYOND, 0, v) for v in (FAILED, OK, OK)] * WINDOW
+    state, _ = feed(settled(settings), [*unlucky, *one_lossy])
+    assert state.path_verdicts[PathKey("tor2", V4)].level is Level.DEGRADED
+    risen = [probed(tor2, Role.BEYOND, 1, OK)] * (MIN_SAMPLES - 2)
+    state, effects = feed(state, risen)
+    assert not [e for e in effects if isinstance(e, PathChanged)]
+    state, _ = feed(state, risen[:1])
+    assert state.path_verdicts[PathKey("tor2", V4)].level is Level.UP
+    # Known again, and no better than the other one.
+    lossy = [probed(tor2, Role.BEYOND, 1, v) for v in (FAILED, OK, OK)] * WINDOW
+    state, _ = feed(state, lossy)
+    assert state.path_verdicts[PathKey("tor2", V4)].level is Level.DEGRADED
 
 
 def test_only_degraded_paths_left_carry_the_services() -> None:

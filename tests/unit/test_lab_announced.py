@@ -233,6 +233,18 @@ def test_a_withdrawal_after_more_than_the_hold_time_is_late(dark: Record) -> Non
     assert "tor2 lost service ipv4 9.6 s after the verdict" in stale.stale(dark)
 
 
+def test_what_comes_back_before_the_healing_is_found(dark: Record) -> None:
+    assert stale.again(dark) == []
+    dark.told += [
+        Told(FAULT_AT + at, "tor2", "service ipv4", withdrawn=withdrawn)
+        for at, withdrawn in ((1.5, False), (2.5, True))
+    ]
+
+    assert failed(dark) == {
+        "what is withdrawn stays so until the healing": "tor2 has service ipv4 again after 1.5 s"
+    }
+
+
 def test_what_was_kept_because_all_was_down_is_late_only_afterwards(dark: Record) -> None:
     dark.healed_at = FAULT_AT + 40
     down = dark.verdicts
