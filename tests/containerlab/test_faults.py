@@ -4,34 +4,51 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
-from lab import convergence, drivers, dual_tor, experiment, results, state
+from lab import catalogue, convergence, drivers, dual_tor, experiment, racks, results, state
 from lab.driver import Driver
-from lab.faults import FAULTS
 from lab.measured import lab_up
 
 
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
-    """Bring dual-tor up with FRR 10.3, apart from a lab that the user may have up."""
+@contextmanager
+def brought_up(topology: str, kept_in: Path) -> Iterator[Driver]:
+    """Bring a topology up with FRR 10.3, apart from a lab that the user may have up."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(state.ENVIRONMENT_VARIABLE, str(tmp_path_factory.mktemp("lab-state")))
+        patch.setenv(state.ENVIRONMENT_VARIABLE, str(kept_in))
         patch.setenv("BGPHEALTH_LAB_IMAGE", "bgphealth-lab:frr10.3")
-        driver = drivers.of(dual_tor.NAME, "containerlab")
+        driver = drivers.of(topology, "containerlab")
         with lab_up(driver, lambda _: None):
             yield driver
 
 
-@pytest.mark.parametrize("name", ["uplink-blackhole", "tor-crash", "bgpd-kill", "drain-uplink"])
-def test_faults(lab: Driver, name: str) -> None:
-    found = results.result(experiment.run(lab, FAULTS[name], lambda _: None))
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
+    with brought_up(dual_tor.NAME, tmp_path_factory.mktemp("lab-state")) as driver:
+        yield driver
+
+
+def measure(lab: Driver, name: str) -> None:
+    fault = catalogue.find(name, lab.topology.name)
+    found = results.result(experiment.run(lab, fault, lambda _: None))
 
     failed = [check for check in found["checks"] if not check["held"]]
     assert failed == [], convergence.diagnosis(lab)
     assert found["driver"] == "containerlab"
     assert found["frr"].startswith("10.")
+
+
+def test_a_guarded_service_that_is_down_stays_withdrawn(tmp_path: Path) -> None:
+    with brought_up(racks.ANYCAST, tmp_path) as anycast:
+        measure(anycast, "service-down")
+
+
+@pytest.mark.parametrize("name", ["uplink-blackhole", "tor-crash", "bgpd-kill", "drain-uplink"])
+def test_faults(lab: Driver, name: str) -> None:
+    measure(lab, name)
 
 
 def wait_said(lab: Driver, pattern: str, *command: str) -> None:
