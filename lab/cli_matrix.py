@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 
 from lab import catalogue, matrix_page, matrix_table, scene
+from lab.errors import LabError
 from lab.matrix import Matrix
 from lab.steps import Steps
 
@@ -24,6 +25,17 @@ if TYPE_CHECKING:
 
 _INTERRUPTED = 130
 """As of a command that Ctrl-C has ended."""
+
+
+def _read(output: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(output.read_text(encoding="utf-8"))
+        _ = found["topologies"], found["versions"]
+    except OSError as error:
+        raise LabError(f"{output}: {error.strerror}: there is nothing to go on with") from None
+    except (ValueError, LookupError, TypeError):
+        raise LabError(f"{output}: this is not what `lab matrix --output` writes") from None
+    return found
 
 
 def command(
@@ -59,6 +71,11 @@ def command(
         type=click.Path(dir_okay=False, writable=True, path_type=Path),
         help="Write the JSON there; beside it FILE.html, to be looked at.",
     )
+    @click.option(
+        "--resume",
+        is_flag=True,
+        help="Go on with what --output has: topologies on which all held are not measured again.",
+    )
     @with_driver
     @reports_errors
     def matrix(  # noqa: PLR0913 - its options
@@ -68,6 +85,7 @@ def command(
         rounds: int,
         as_json: bool,
         output: Path | None,
+        resume: bool,
         driver_name: str,
     ) -> None:
         """Measure every fault on every topology; exit 1 when anything did not hold.
@@ -75,6 +93,11 @@ def command(
         In labs of its own, one after the other: outages, recovery, what was announced meanwhile.
         Ctrl-C ends it with what has been measured.
         """
+        earlier = None
+        if resume:
+            if output is None:
+                raise click.UsageError("--resume: --output must name what to go on with")
+            earlier = _read(output)
 
         def keep(found: dict[str, Any]) -> None:
             if output is not None:
@@ -82,7 +105,7 @@ def command(
 
         with Steps(Console(stderr=True)) as steps:
             of = partial(make, driver_name=driver_name)
-            found = Matrix(of, rounds, steps.next, keep).run(topologies, faults)
+            found = Matrix(of, rounds, steps.next, keep).run(topologies, faults, earlier)
         keep(found)
         if output is not None:
             page = output.with_suffix(".html")

@@ -65,6 +65,31 @@ def chosen(
     return found
 
 
+def held(
+    earlier: Mapping[str, Any], todo: Iterable[tuple[str, Sequence[Fault], object]]
+) -> dict[str, dict[str, Any]]:
+    """Return the topologies on which an earlier run measured the same faults and all held."""
+    there = {each["topology"]: each for each in earlier["topologies"]}
+    return {
+        name: there[name]
+        for name, made, _ in todo
+        if name in there
+        and [cell["fault"] for cell in there[name]["cells"]] == [fault.name for fault in made]
+        and all(cell["held"] for cell in there[name]["cells"])
+    }
+
+
+def _check_alike(earlier: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+    """Check that what two runs measured can stand side by side, as far as it is known yet."""
+    was = {**earlier, **earlier["versions"]}
+    now = {name: found[name] for name in ("version", "driver", "rounds")} | found["versions"]
+    if other := [name for name, value in now.items() if was.get(name, value) != value]:
+        raise LabError(
+            f"the earlier run has another {other[0]} ({was[other[0]]}, here {now[other[0]]}): "
+            "measure all of it again"
+        )
+
+
 def estimate_s(todo: Iterable[tuple[str, Sequence[Fault], object]], rounds: int) -> float:
     """Return how long it takes, about."""
     return sum(
@@ -91,13 +116,28 @@ class Matrix:
     _left_s: float = 0.0
     _versions: dict[str, str] = field(default_factory=dict)
 
-    def run(self, topologies: Sequence[str], faults: Sequence[str]) -> dict[str, Any]:
+    def run(
+        self,
+        topologies: Sequence[str],
+        faults: Sequence[str],
+        earlier: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
         """Measure all of it; an interruption ends it early, with what there is by then.
 
+        Args:
+            topologies: their names; none for `TOPOLOGIES`.
+            faults: their names; none for all that there are on each.
+            earlier: a run that is continued: on what all held there, nothing is measured again.
+
         Raises:
-            LabError: There is nothing to measure, or a lab is up already.
+            LabError: There is nothing to measure, a lab is up already, or the earlier run was made
+                otherwise.
         """
-        todo = chosen(topologies, faults)
+        every = chosen(topologies, faults)
+        kept = held(earlier, every) if earlier is not None else {}
+        todo = [one for one in every if one[0] not in kept]
+        if not todo:
+            raise LabError("there is nothing left to measure: all held")
         drivers = {name: self.make(name) for name, _, _ in todo}
         if up := [name for name, driver in drivers.items() if any(driver.nodes().values())]:
             raise LabError(f"{', '.join(up)}: is up; the matrix makes its own (lab down ends it)")
@@ -112,17 +152,23 @@ class Matrix:
             "versions": self._versions,
             "interrupted": True,
             "passed": False,
-            "topologies": [],
+            "topologies": list(kept.values()),
         }
+        if earlier is not None:
+            _check_alike(earlier, found)
+        order = [name for name, _, _ in every]
         with suppress(InterruptedByUserError):
             for name, made, why in todo:
                 cells: list[Cell] = []
                 found["topologies"].append({"topology": name, "cells": cells, "not_made": why})
+                found["topologies"].sort(key=lambda each: order.index(each["topology"]))
                 self._measure_all(drivers[name], made, cells)
+                if earlier is not None:
+                    _check_alike(earlier, found)
                 self.keep(found)
             found["interrupted"] = False
-        every = [cell for each in found["topologies"] for cell in each["cells"]]
-        found["passed"] = not found["interrupted"] and all(cell["held"] for cell in every)
+        cells = [cell for each in found["topologies"] for cell in each["cells"]]
+        found["passed"] = not found["interrupted"] and all(cell["held"] for cell in cells)
         return found
 
     def _measure_all(self, driver: Driver, made: Sequence[Fault], cells: list[Cell]) -> None:

@@ -32,7 +32,8 @@ runs wrote (`docs/matrix/`); no figure in it is typed.
 ```
 
 `--output FILE` writes the JSON, after each topology anew, and at the end `FILE.html` with colours
-beside it. Exit status 1 when anything did not hold; Ctrl-C ends it with what there is.
+beside it. Exit status 1 when anything did not hold; Ctrl-C ends it with what there is, and
+`--resume` goes on with it: topologies on which all held are not measured again.
 
 - **Outages** are the longest time without answers of the worst flow, IPv4 / IPv6, in seconds; there
   are 16 flows of IPv4 and 4 of IPv6 in each direction, each with 100 datagrams a second. A fault is

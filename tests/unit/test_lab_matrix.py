@@ -193,6 +193,63 @@ def test_what_there_is_is_kept_after_each_topology(
     assert kept == [(True, False, 3)]
 
 
+def run_on(
+    monkeypatch: pytest.MonkeyPatch, earlier: dict[str, Any] | None, outcomes: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Measure one fault on two topologies."""
+
+    def of(name: str) -> Laboratory:
+        made = Laboratory()
+        made.topology.name = name
+        return made
+
+    monkeypatch.setattr(experiment, "run", lambda *_: outcomes.pop(0))
+    made: Any = of
+    names = [dual_tor.NAME, dual_tor.UNNUMBERED]
+    found = Matrix(made, 1, lambda _: None).run(names, ["link-down"], earlier)
+    assert not outcomes
+    return found
+
+
+@pytest.mark.usefixtures("laboratory")
+def test_what_held_is_not_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    bad = {**FOUND, "passed": False, "checks": [{"what": "it", "held": False, "saw": "none"}]}
+    first = run_on(monkeypatch, None, [bad, FOUND])
+    assert first["passed"] is False
+
+    second = run_on(monkeypatch, first, [{**FOUND, "recovery_s": 7.0}])
+
+    assert second["passed"] is True
+    names = [each["topology"] for each in second["topologies"]]
+    assert names == [dual_tor.NAME, dual_tor.UNNUMBERED]
+    recovered = [each["cells"][0]["rounds"][0]["recovery_s"] for each in second["topologies"]]
+    assert recovered == [7.0, 2.1]
+    with pytest.raises(LabError, match="nothing left to measure"):
+        run_on(monkeypatch, second, [])
+
+
+@pytest.mark.usefixtures("laboratory")
+@pytest.mark.parametrize("other", [{"driver": "containerlab"}, {"rounds": 3}, {"version": 0}])
+def test_what_was_measured_otherwise_is_not_gone_on_with(
+    monkeypatch: pytest.MonkeyPatch, other: dict[str, Any]
+) -> None:
+    first = run_on(monkeypatch, None, [{**FOUND, "passed": False}, FOUND])
+
+    with pytest.raises(LabError, match=f"another {next(iter(other))} .*: measure all of it again"):
+        run_on(monkeypatch, first | other, [])
+
+
+def test_another_frr_is_found_when_the_lab_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matrix, "settle", lambda _: None)
+    monkeypatch.setattr(results, "result", lambda record: record)
+    monkeypatch.setattr(Matrix, "_note_versions", lambda self, _: self._versions.update(frr="8.4"))
+    first = run_on(monkeypatch, None, [{**FOUND, "passed": False}, FOUND])
+    first["versions"] = {"frr": "10.3"}
+
+    with pytest.raises(LabError, match=r"another frr \(10.3, here 8.4\)"):
+        run_on(monkeypatch, first, [FOUND])
+
+
 def test_a_lab_that_is_up_is_left_alone(
     laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
