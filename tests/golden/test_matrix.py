@@ -82,4 +82,4 @@ def test_the_record_is_whole(runs: list[dict[str, Any]]) -> None:
             rounds = [each for cell in topology["cells"] for each in cell["rounds"]]
             assert all(each["recovery_s"] is not None for each in rounds)
             assert all(each["stale"] == [] and each["foreign_untouched"] for each in rounds)
-    assert {t["topology"] for run in runs for t in run["topologies"]} <= set(TOPOLOGIES)
+    assert {t["topology"] for run in runs for t in run["topologies"]} == set(TOPOLOGIES)
