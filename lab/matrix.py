@@ -134,7 +134,8 @@ class Matrix:
                 otherwise.
         """
         every = chosen(topologies, faults)
-        kept = held(earlier, every) if earlier is not None else {}
+        earlier = earlier or {"topologies": [], "versions": {}}
+        kept = held(earlier, every)
         todo = [one for one in every if one[0] not in kept]
         if not todo:
             raise LabError("there is nothing left to measure: all held")
@@ -154,8 +155,7 @@ class Matrix:
             "passed": False,
             "topologies": list(kept.values()),
         }
-        if earlier is not None:
-            _check_alike(earlier, found)
+        _check_alike(earlier, found)
         order = [name for name, _, _ in every]
         with suppress(InterruptedByUserError):
             for name, made, why in todo:
@@ -163,8 +163,7 @@ class Matrix:
                 found["topologies"].append({"topology": name, "cells": cells, "not_made": why})
                 found["topologies"].sort(key=lambda each: order.index(each["topology"]))
                 self._measure_all(drivers[name], made, cells)
-                if earlier is not None:
-                    _check_alike(earlier, found)
+                _check_alike(earlier, found)
                 self.keep(found)
             found["interrupted"] = False
         cells = [cell for each in found["topologies"] for cell in each["cells"]]

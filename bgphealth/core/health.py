@@ -252,12 +252,11 @@ class PathHealth(NamedTuple):
 
         What is not known yet counts as `unknown`; None when the path does not work anyway.
         """
-        values = {
-            key: of(probe)
+        asked = {
+            key: unknown if (value := of(probe)) is None else value
             for key, probe in self.probes.items()
             if probe.level is not Level.DOWN and not key.probe.kind.is_state
         }
-        asked = {key: unknown if value is None else value for key, value in values.items()}
         gateway = [value for key, value in asked.items() if key.role is Role.GATEWAY]
         beyond = sorted(value for key, value in asked.items() if key.role is Role.BEYOND)
         return max([*gateway, *beyond[: self._need]], default=None)
