@@ -68,14 +68,19 @@ def chosen(
 def held(
     earlier: Mapping[str, Any], todo: Iterable[tuple[str, Sequence[Fault], object]]
 ) -> dict[str, dict[str, Any]]:
-    """Return the topologies on which an earlier run measured the same faults and all held."""
-    there = {each["topology"]: each for each in earlier["topologies"]}
+    """Return the topologies of an earlier run that are not to do again.
+
+    On those the same faults were measured and all held, or they are not asked for this time.
+    """
+    wanted = {name: [fault.name for fault in made] for name, made, _ in todo}
     return {
-        name: there[name]
-        for name, made, _ in todo
-        if name in there
-        and [cell["fault"] for cell in there[name]["cells"]] == [fault.name for fault in made]
-        and all(cell["held"] for cell in there[name]["cells"])
+        each["topology"]: each
+        for each in earlier["topologies"]
+        if (faults := wanted.get(each["topology"])) is None
+        or (
+            [cell["fault"] for cell in each["cells"]] == faults
+            and all(cell["held"] for cell in each["cells"])
+        )
     }
 
 
@@ -156,7 +161,8 @@ class Matrix:
             "topologies": list(kept.values()),
         }
         _check_alike(earlier, found)
-        order = [name for name, _, _ in every]
+        before = [each["topology"] for each in earlier["topologies"]]
+        order = list(dict.fromkeys([*before, *(name for name, _, _ in every)]))
         with suppress(InterruptedByUserError):
             for name, made, why in todo:
                 cells: list[Cell] = []

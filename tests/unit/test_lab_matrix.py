@@ -194,9 +194,12 @@ def test_what_there_is_is_kept_after_each_topology(
 
 
 def run_on(
-    monkeypatch: pytest.MonkeyPatch, earlier: dict[str, Any] | None, outcomes: list[dict[str, Any]]
+    monkeypatch: pytest.MonkeyPatch,
+    earlier: dict[str, Any] | None,
+    outcomes: list[dict[str, Any]],
+    names: tuple[str, ...] = (dual_tor.NAME, dual_tor.UNNUMBERED),
 ) -> dict[str, Any]:
-    """Measure one fault on two topologies."""
+    """Measure one fault on some topologies."""
 
     def of(name: str) -> Laboratory:
         made = Laboratory()
@@ -205,7 +208,6 @@ def run_on(
 
     monkeypatch.setattr(experiment, "run", lambda *_: outcomes.pop(0))
     made: Any = of
-    names = [dual_tor.NAME, dual_tor.UNNUMBERED]
     found = Matrix(made, 1, lambda _: None).run(names, ["link-down"], earlier)
     assert not outcomes
     return found
@@ -226,6 +228,18 @@ def test_what_held_is_not_measured_again(monkeypatch: pytest.MonkeyPatch) -> Non
     assert recovered == [7.0, 2.1]
     with pytest.raises(LabError, match="nothing left to measure"):
         run_on(monkeypatch, second, [])
+
+
+@pytest.mark.usefixtures("laboratory")
+def test_what_is_not_asked_for_this_time_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    bad = {**FOUND, "passed": False, "checks": [{"what": "it", "held": False, "saw": "none"}]}
+    first = run_on(monkeypatch, None, [bad, bad])
+
+    second = run_on(monkeypatch, first, [FOUND], (dual_tor.UNNUMBERED,))
+
+    held = {each["topology"]: each["cells"][0]["held"] for each in second["topologies"]}
+    assert held == {dual_tor.NAME: False, dual_tor.UNNUMBERED: True}
+    assert second["passed"] is False
 
 
 @pytest.mark.usefixtures("laboratory")
